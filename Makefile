@@ -1,0 +1,59 @@
+# `make demo` and `make test` need Python 3.11 or later and make, nothing else: the rest is installed into .venv.
+
+PYTHON ?= python3
+CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 1)
+BIN := .venv/bin
+READY := .venv/ready
+
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export MLFLOW_DISABLE_TELEMETRY := true
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint schema lock clean
+
+help:
+	@echo "make demo   train on simulated chest X-rays, sample, judge, release, report (minutes)"
+	@echo "make test   linters, type checks and all tests"
+	@echo "make lint   linters and type checks alone"
+	@echo "make schema write workflow/schemas/ anew, after a change of medsynth/config.py"
+	@echo "make lock   resolve requirements.lock anew"
+	@echo "make clean  remove the results of the demo"
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "medsynth needs Python 3.11 or later, $(PYTHON) is $$($(PYTHON) --version 2>&1): make PYTHON=/path/to/python3.11"; \
+		exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet uv
+	UV_FIND_LINKS="$${PIP_FIND_LINKS:-}" $(BIN)/uv pip install --python $(BIN)/python --compile-bytecode \
+		-r requirements.lock -e .
+	@touch $@
+
+demo: $(READY)
+	$(BIN)/snakemake --cores $(CORES)
+	$(BIN)/snakemake --cores 1 --report report.html
+	@echo
+	@echo "Datasets:      $$(ls -d results/release/*/* | xargs)"
+	@echo "Report:        report.html"
+	@echo "Training runs: $(BIN)/mlflow ui --backend-store-uri sqlite:///mlflow.db"
+
+test: lint
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
+
+lint: $(READY)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/snakefmt --check workflow
+	$(BIN)/mypy
+
+schema: $(READY)
+	$(BIN)/python -m medsynth schema --out workflow/schemas/config.schema.json
+
+# A local build tag (+cpu) names a wheel that is not everywhere.
+lock: $(READY)
+	UV_FIND_LINKS="$${PIP_FIND_LINKS:-}" $(BIN)/uv pip compile pyproject.toml --extra dev --upgrade --no-header \
+		--no-annotate --quiet --output-file requirements.lock
+	sed -i.old 's/+cpu$$//' requirements.lock && rm requirements.lock.old
+
+clean:
+	rm -rf results report.html .snakemake

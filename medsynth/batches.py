@@ -1,0 +1,49 @@
+"""Batches for training: which rows, in which order, with which randomness, and their tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from medsynth.checkpoint import spec_of
+from medsynth.conditions import Condition
+from medsynth.store import Store
+
+
+class Examples:
+    """Images and conditions of one split, gathered by row; a memory-mapped store is read page by page."""
+
+    def __init__(self, store: Store, device: torch.device) -> None:
+        self.images = torch.from_numpy(store.images).to(device)  # a GPU holds them all: no copy in a step
+        self.condition = spec_of(store.info).conditions.encode(store.samples).to(device)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def gather(self, rows: Sequence[int]) -> tuple[Tensor, Condition]:
+        """(N, C, *spatial) float32 in [-1, 1], and N conditions."""
+        chosen = torch.as_tensor(rows, device=self.images.device)
+        return decode(self.images[chosen]), self.condition[chosen]
+
+
+def decode(stored: Tensor) -> Tensor:
+    """uint16 as the store keeps it → float32 in [-1, 1]."""
+    return stored.to(torch.float32) / 32767.5 - 1
+
+
+def derive_seed(*parts: int) -> int:
+    """One seed from several numbers, far from those of neighbouring numbers."""
+    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def training_order(seed: int, size: int, first: int, count: int) -> list[int]:
+    """Rows at positions first … first + count of an endless series of shuffled epochs."""
+    rows: list[int] = []
+    while len(rows) < count:
+        epoch, offset = divmod(first + len(rows), size)
+        order = np.random.default_rng((seed, epoch)).permutation(size)
+        rows.extend(order[offset : offset + count - len(rows)].tolist())
+    return rows

@@ -1,0 +1,126 @@
+"""Weights as safetensors, everything else as JSON; a pickle is never read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+import medsynth
+from medsynth import config, files
+from medsynth.conditions import ConditionSchema
+from medsynth.errors import InputError
+from medsynth.models import GenerativeModel, ImageSpec, build
+from medsynth.store import StoreInfo
+
+VERSION = 1
+
+
+class CheckpointInfo(config.Strict):
+    """What stands in model.json: from what a generator was made, how, and the digest of its weights."""
+
+    version: int
+    medsynth: str
+    store: StoreInfo
+    settings: config.TrainSettings
+    images_seen: int
+    seconds: float
+    val_loss: float
+    weights_sha256: str
+
+
+def spec_of(store: StoreInfo) -> ImageSpec:
+    """What a model must know of a store's images."""
+    return ImageSpec(store.channels, store.size, ConditionSchema(store.conditions, len(store.size)))
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor], info: dict[str, Any]) -> None:
+    """Write tensors and a JSON record as one safetensors file, whole or not at all."""
+    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with files.written_whole(path) as part:
+        safetensors.torch.save_file(contiguous, part, {"medsynth": json.dumps(info)})
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what `write_tensors` wrote.
+
+    Raises:
+        InputError: not a safetensors file, or one that is cut short or not ours.
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(2)
+        if start[:1] == b"\x80" or start == b"PK":
+            raise InputError(f"{path}: is a pickle, expected safetensors; pickles can run code and are never read")
+        with safe_open(path, "pt") as opened:
+            info = json.loads((opened.metadata() or {})["medsynth"])
+            return {name: opened.get_tensor(name) for name in opened.keys()}, info  # noqa: SIM118 - not a dict
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file, expected weights as safetensors") from None
+    except (SafetensorError, KeyError, json.JSONDecodeError) as error:
+        raise InputError(f"{path}: not a whole medsynth safetensors file ({error})") from None
+
+
+def save_model(
+    folder: Path,
+    weights: dict[str, Tensor],
+    store: StoreInfo,
+    settings: config.TrainSettings,
+    images_seen: int,
+    seconds: float,
+    val_loss: float,
+) -> CheckpointInfo:
+    """Write model.safetensors and, last, the model.json that vouches for it."""
+    write_tensors(folder / "model.safetensors", weights, {"store": store.digest})
+    info = CheckpointInfo(
+        version=VERSION,
+        medsynth=medsynth.__version__,
+        store=store,
+        settings=settings,
+        images_seen=images_seen,
+        seconds=round(seconds, 3),
+        val_loss=val_loss,
+        weights_sha256=files.sha256(folder / "model.safetensors"),
+    )
+    files.write_text(folder / "model.json", info.model_dump_json(indent=2) + "\n")
+    return info
+
+
+def read_info(weights: Path) -> CheckpointInfo:
+    """Read the model.json beside the weights."""
+    path = weights.with_suffix(".json")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file, expected beside {weights.name}") from None
+    return config.parse_json(CheckpointInfo, text, str(path))
+
+
+def load_model(weights: Path, device: torch.device) -> tuple[GenerativeModel, CheckpointInfo]:
+    """Load a trained model, ready to sample.
+
+    Raises:
+        InputError: weights that are missing, a pickle, damaged, or not those that model.json names.
+    """
+    tensors, _ = read_tensors(weights)
+    info = read_info(weights)
+    digest = files.sha256(weights)
+    if digest != info.weights_sha256:
+        raise InputError(f"{weights}: sha256 is {digest[:12]}, model.json names {info.weights_sha256[:12]}")
+    model = build(info.settings.model, spec_of(info.store))
+    load_weights(model, tensors, weights)
+    return model.to(device).eval().requires_grad_(False), info
+
+
+def load_weights(model: GenerativeModel, tensors: dict[str, Tensor], path: Path) -> None:
+    """Put tensors into a model, or say which do not fit."""
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        first = str(error).splitlines()[1].strip()
+        raise InputError(f"{path}: weights of another model configuration ({first})") from None

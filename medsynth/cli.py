@@ -1,0 +1,131 @@
+"""`medsynth <step>`: parse, load, call one function. One subcommand a step, named as the rule and the folder are."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+
+from medsynth import __version__, config, files
+from medsynth.errors import InputError
+
+DESCRIPTION = "Synthetic medical images for research and teaching, never for diagnosis."
+
+
+def prepare(args: argparse.Namespace) -> None:
+    from medsynth.preparation import prepare
+
+    prepare(config.parse_json(config.PrepareSettings, args.settings, "--settings"), args.out, args.threads)
+
+
+def train(args: argparse.Namespace) -> None:
+    from medsynth.store import Store
+    from medsynth.training import train
+
+    train(config.parse_json(config.TrainSettings, args.settings, "--settings"), Store.open(args.store), args.out)
+
+
+def sample(args: argparse.Namespace) -> None:
+    if args.sample_id:
+        _sample_again(args)
+        return
+    from medsynth.sampling import sample_shard
+    from medsynth.store import Store
+
+    settings = config.parse_json(config.SampleSettings, args.settings, "--settings")
+    sample_shard(settings, Store.open(args.store), args.checkpoint, args.shard, args.out)
+
+
+def _sample_again(args: argparse.Namespace) -> None:
+    from medsynth.release import release_one
+    from medsynth.sampling import regenerate
+
+    release_one(args.sample_id, regenerate(args.sample_id, args.results), args.results, args.out)
+
+
+def evaluate(args: argparse.Namespace) -> None:
+    import pandas as pd
+
+    from medsynth.evaluation import evaluate
+    from medsynth.shards import read_shards
+    from medsynth.store import Store
+
+    settings = config.parse_json(config.EvaluateSettings, args.settings, "--settings")
+    history = pd.read_csv(args.train / "history.csv")
+    evaluate(settings, Store.open(args.store), *read_shards(args.samples), history, args.out)
+
+
+def release(args: argparse.Namespace) -> None:
+    import pandas as pd
+
+    from medsynth.release import release
+    from medsynth.shards import read_shards
+    from medsynth.store import Store
+
+    release(
+        Store.open(args.store),
+        *read_shards(args.samples),
+        pd.read_csv(args.evaluation / "samples.csv", dtype=str, keep_default_na=False),
+        pd.read_csv(args.evaluation / "metrics.csv"),
+        json.loads((args.train / "model.json").read_text(encoding="utf-8")),
+        args.out,
+    )
+
+
+def log(args: argparse.Namespace) -> None:
+    from medsynth import tracking
+
+    settings = config.parse_json(config.Tracking, args.settings, "--settings")
+    if args.initialise:
+        tracking.initialise(settings, args.out)
+    else:
+        tracking.log_run(settings, args.train, args.evaluation, args.release, args.out)
+
+
+def schema(args: argparse.Namespace) -> None:
+    files.write_text(args.out, json.dumps(config.Config.model_json_schema(), indent=2) + "\n")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("medsynth", description=DESCRIPTION)
+    parser.add_argument("--version", action="version", version=__version__)
+    steps = parser.add_subparsers(dest="step", required=True)
+
+    def step(function, summary: str, *folders: str, settings: bool = True) -> argparse.ArgumentParser:
+        subparser = steps.add_parser(function.__name__, help=summary, description=summary)
+        subparser.set_defaults(run=function)
+        subparser.add_argument("--out", type=Path, required=True)
+        if settings:
+            subparser.add_argument("--settings", help="the step's slice of the configuration, as JSON")
+        for folder in folders:
+            subparser.add_argument(f"--{folder}", type=Path, help=f"folder that {folder} names under results/")
+        return subparser
+
+    step(prepare, "check, split and store a collection").add_argument("--threads", type=int, default=1)
+    step(train, "train one model on one prepared store", "store")
+    sampling = step(sample, "generate one shard of the plan, or one sample again by its id", "store", "checkpoint")
+    sampling.add_argument("--shard", type=int, default=0)
+    sampling.add_argument("--sample-id", help="make this sample again alone, as a PNG")
+    sampling.add_argument("--results", type=Path, default=Path("results"), help="where --sample-id looks (results)")
+    step(evaluate, "measure the samples and give each a verdict", "store", "train", "samples")
+    step(release, "write the dataset that is handed over", "store", "train", "samples", "evaluation", settings=False)
+    logging_step = step(log, "log one run to MLflow", "train", "evaluation", "release")
+    logging_step.add_argument("--initialise", action="store_true", help="create the database and the experiment only")
+    step(schema, "write the JSON schema of config.yaml", settings=False)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run one step; bad input ends in one line on stderr and exit status 1."""
+    args = build_parser().parse_args(argv)
+    logging.basicConfig(level=os.environ.get("MEDSYNTH_LOG", "INFO"), format="%(levelname)s %(name)s: %(message)s")
+    try:
+        args.run(args)
+    except InputError as error:
+        sys.exit(f"medsynth {args.step}: {error}")
+    except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
+        sys.exit(f"medsynth {args.step}: {error.strerror or error}{where}")

@@ -1,0 +1,111 @@
+"""The verdict on each synthetic image: kept, or rejected with its reasons.
+
+Both gates take their limits from real validation images, which neither the reader nor the generator was trained on, so
+that each limit has a meaning: how often a real image would fall beyond it.
+
+- A copy: more like its nearest training image than the given quantile of the validation images are to theirs.
+- Misread: the reader sees another class, and gives the class that was asked so low a probability that at most
+  MISREAD_LEVEL of the real images of that class have one as low (split conformal prediction, Vovk et al. 2005). A
+  reader that is unsure of real images gives them low probabilities too, and then rejects little: the gate is never
+  stricter than the reader is good, and below 19 validation images of a class it rejects nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from medsynth.config import Evaluation
+
+MISREAD_LEVEL = 0.05
+
+
+@dataclass(frozen=True)
+class Gates:
+    """Limits taken from validation images.
+
+    Attributes:
+        similarity_limit: a nearest-training similarity above it is a copy.
+        real_probabilities: for each class, what the reader gives it on real images of that class, rising.
+        reject_misread: whether the second gate rejects.
+    """
+
+    similarity_limit: float
+    real_probabilities: dict[str, np.ndarray]
+    reject_misread: bool
+
+    @classmethod
+    def from_validation(
+        cls,
+        similarity: np.ndarray,
+        label: np.ndarray,
+        probabilities: np.ndarray,
+        values: tuple[str, ...],
+        evaluation: Evaluation,
+    ) -> Gates:
+        """Set the limits.
+
+        Args:
+            similarity: (n,) of the validation images to their nearest training images.
+            label: (n,) their classes; probabilities: (n, K) what the reader gives each of `values`.
+        """
+        of_own = requested_probability(label, probabilities, values)
+        return cls(
+            float(np.quantile(similarity, evaluation.max_similarity_quantile)),
+            {value: np.sort(of_own[label == value]) for value in values},
+            evaluation.reject_misread,
+        )
+
+    def conformity(self, asked: np.ndarray, probability: np.ndarray) -> np.ndarray:
+        """How common so low a probability is on real images: (1 + images as low) / (1 + images of the class).
+
+        Args:
+            asked: (n,) classes; an empty or unknown one has conformity 1.
+            probability: (n,) what the reader gave the class that was asked.
+        """
+        conformity = np.ones(len(asked))
+        for value, real in self.real_probabilities.items():
+            of_class = asked == value
+            as_low = np.searchsorted(real, probability[of_class], side="right")
+            conformity[of_class] = (1 + as_low) / (1 + len(real))
+        return conformity
+
+    def judge(
+        self,
+        asked: np.ndarray,
+        read: np.ndarray,
+        probability: np.ndarray,
+        similarity: np.ndarray,
+        nearest_image: np.ndarray,
+    ) -> pd.DataFrame:
+        """One verdict a row: requested_probability, conformity, verdict (kept or rejected), reason (empty if kept)."""
+        conformity = self.conformity(asked, probability)
+        misread = (read != asked) & (conformity <= MISREAD_LEVEL) & self.reject_misread
+        reasons = []
+        for row in range(len(asked)):
+            found = []
+            if similarity[row] > self.similarity_limit:
+                image = f"({nearest_image[row]})"
+                found.append(f"nearest training image {similarity[row]:.3f} > {self.similarity_limit:.3f} {image}")
+            if misread[row]:
+                found.append(
+                    f"read as {read[row]}, asked {asked[row]} "
+                    f"(probability {probability[row]:.3f}, conformity {conformity[row]:.3f} <= {MISREAD_LEVEL})"
+                )
+            reasons.append("; ".join(found))
+        verdicts = ["rejected" if reason else "kept" for reason in reasons]
+        columns = {
+            "requested_probability": probability,
+            "conformity": conformity,
+            "verdict": verdicts,
+            "reason": reasons,
+        }
+        return pd.DataFrame(columns)
+
+
+def requested_probability(asked: np.ndarray, probabilities: np.ndarray, values: tuple[str, ...]) -> np.ndarray:
+    """Of each row of (n, K), the probability of the class that was asked; 1 where none was."""
+    index = pd.Index(values).get_indexer(pd.Index(asked))
+    return np.where(index >= 0, probabilities[np.arange(len(asked)), np.maximum(index, 0)], 1.0)

@@ -1,0 +1,91 @@
+"""A digest of the code that a step runs, so that edited code reruns that step and no other.
+
+Found by reading the source alone, so that it costs no import of torch: it starts from what the step's own function in
+cli.py imports. `config`, `errors` and `files` are left out, since every step imports them; what `config` decides for a
+step is in that step's settings already.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+
+PACKAGE = Path(__file__).parent
+SHARED = {"medsynth.config", "medsynth.errors", "medsynth.files"}
+
+
+def fingerprint(step: str) -> str:
+    """Hexadecimal SHA-256 over the names and sources of the modules that a step uses."""
+    digest = hashlib.sha256()
+    for module in sorted(modules(roots(step))):
+        source = _file(module)
+        assert source is not None
+        digest.update(module.encode() + b"\0" + source.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def roots(step: str) -> tuple[str, ...]:
+    """The modules that the step's own function in cli.py imports.
+
+    Raises:
+        KeyError: cli.py has no function of the step's name.
+    """
+    cli = ast.parse((PACKAGE / "cli.py").read_bytes())
+    functions = {node.name: node for node in cli.body if isinstance(node, ast.FunctionDef)}
+    return _modules_of(_names(functions[step], "medsynth"))
+
+
+def modules(start: tuple[str, ...]) -> set[str]:
+    """These modules and every module of the package that they import, at any depth and in any function."""
+    found: set[str] = set()
+    waiting = list(start)
+    while waiting:
+        module = waiting.pop()
+        if module in found or module in SHARED:
+            continue
+        found.add(module)
+        waiting.extend(_imports(module))
+    return found
+
+
+def _file(module: str) -> Path | None:
+    path = PACKAGE.joinpath(*module.split(".")[1:])
+    candidates = (path / "__init__.py", path.with_suffix(".py"))
+    return next((file for file in candidates if file.is_file()), None)
+
+
+@cache
+def _imports(module: str) -> tuple[str, ...]:
+    file = _file(module)
+    assert file is not None
+    package = module if file.name == "__init__.py" else module.rpartition(".")[0]
+    return _modules_of(_names(ast.parse(file.read_bytes()), package))
+
+
+def _modules_of(names: Iterable[str]) -> tuple[str, ...]:
+    """The package's modules that importing these names runs: of `medsynth.a.b`, a and b; the last may be no module."""
+    used: set[str] = set()
+    for name in names:
+        parts = name.split(".")
+        if parts[0] == "medsynth":
+            used.update(".".join(parts[:end]) for end in range(2, len(parts) + 1))
+    return tuple(sorted(name for name in used if _file(name) is not None))
+
+
+def _names(node: ast.AST, package: str) -> Iterator[str]:
+    """Dotted names imported below a node, without those that only a type checker sees."""
+    if isinstance(node, ast.If) and ast.unparse(node.test).removeprefix("typing.") == "TYPE_CHECKING":
+        for branch in node.orelse:
+            yield from _names(branch, package)
+        return
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        base = package.split(".")[: len(package.split(".")) - (node.level - 1)] if node.level else []
+        origin = ".".join([*base, node.module] if node.module else base)
+        yield from (f"{origin}.{alias.name}" for alias in node.names)
+    for child in ast.iter_child_nodes(node):
+        yield from _names(child, package)

@@ -1,0 +1,52 @@
+"""One image in memory, as it came from its file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from medsynth.errors import InputError
+
+MAX_VOXELS = 64 * 2**20  # larger than any radiograph; a decompression bomb is refused by its header
+
+
+@dataclass(frozen=True, eq=False)
+class Image:
+    """An image or a volume.
+
+    Attributes:
+        voxels: (C, *spatial) in the modality's unit; spatial axes are (rows, columns) or (slices, rows, columns).
+        affine: 4x4, voxel index → mm, RAS+; a 2D image fills the first two columns with its rows and columns.
+            None where the file states no spacing.
+        display: the (low, high) intensity that the file asks to be shown as black and white, None where it asks none.
+        dicom_code: Modality (0008,0060) of a DICOM file, else empty.
+    """
+
+    voxels: np.ndarray
+    affine: np.ndarray | None = None
+    display: tuple[float, float] | None = None
+    dicom_code: str = ""
+
+    @property
+    def spatial_shape(self) -> tuple[int, ...]:
+        return self.voxels.shape[1:]
+
+    @property
+    def spacing_mm(self) -> tuple[float, ...] | None:
+        """The voxel size along each spatial axis, None where the file states none."""
+        if self.affine is None:
+            return None
+        return tuple(np.linalg.norm(self.affine[:3, : self.voxels.ndim - 1], axis=0).tolist())
+
+
+def refuse_oversized(shape: Sequence[int]) -> None:
+    """Check a header's shape before its pixels are decoded.
+
+    Raises:
+        InputError: the shape holds no voxel or more than MAX_VOXELS.
+    """
+    if min(shape) < 1 or math.prod(shape) > MAX_VOXELS:
+        raise InputError(f"{' x '.join(f'{n:,}' for n in shape)} pixels, expected 1 to {MAX_VOXELS:,}")

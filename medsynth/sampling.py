@@ -1,0 +1,204 @@
+"""The sampling plan, a seed for each sample, and the shards that hold what was generated.
+
+A sample's seed follows from the run's seed and the sample's id alone: batch size, shard, order and the number of
+processes do not change it. Any sample can be made again alone, within `TOLERANCE`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from medsynth.checkpoint import load_model
+from medsynth.conditions import ConditionSchema, check_cell
+from medsynth.config import (
+    Balance,
+    Categorical,
+    DiffusionSampler,
+    Oversample,
+    PerClass,
+    PlanTable,
+    SampleSettings,
+    parse_json,
+)
+from medsynth.devices import choose_device
+from medsynth.errors import InputError
+from medsynth.models import GenerativeModel
+from medsynth.shards import shard_rows, write_shard
+from medsynth.store import Store, to_stored
+
+log = logging.getLogger(__name__)
+
+TOLERANCE = 2e-3  # of the range [-1, 1]: what another batch size or device may change by rounding
+SEED_BITS = 48  # survives readers that keep numbers as double precision
+
+
+def sample_seed(seed: int, sample_id: str) -> int:
+    """The seed of one sample's noise."""
+    digest = hashlib.sha256(f"{seed}:{sample_id}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> (64 - SEED_BITS)
+
+
+def plan(settings: SampleSettings, store: Store) -> pd.DataFrame:
+    """Every sample that is asked for: sample_id, seed, and the condition columns as text.
+
+    Conditions that the request leaves open are those of a training row drawn at random among the rows that agree
+    with it, so that they follow the training rows' joint distribution; where no row agrees they stay missing.
+    """
+    training = store.split("train").samples
+    schema = ConditionSchema(store.info.conditions, len(store.info.size))
+    requested = REQUESTS[settings.plan.request.kind](settings, schema, training)
+    rng = np.random.default_rng(np.random.SeedSequence((settings.seed, 1)))
+    columns = list(schema.columns)
+    rows = _fill(requested.reindex(columns=columns, fill_value=""), training, schema, rng)
+    ids = [f"{settings.dataset}-{settings.model}-{index:06d}" for index in range(len(rows))]
+    rows.insert(0, "sample_id", ids)
+    rows.insert(1, "seed", [sample_seed(settings.seed, sample_id) for sample_id in ids])
+    return rows
+
+
+def _per_class(settings: SampleSettings, schema: ConditionSchema, training: pd.DataFrame) -> pd.DataFrame:
+    request = settings.plan.request
+    assert isinstance(request, PerClass)
+    return _repeat(request.column, request.counts)
+
+
+def _balance(settings: SampleSettings, schema: ConditionSchema, training: pd.DataFrame) -> pd.DataFrame:
+    request = settings.plan.request
+    assert isinstance(request, Balance)
+    return _fill_up(request.column, schema, training, int(training[request.column].value_counts().max()))
+
+
+def _oversample(settings: SampleSettings, schema: ConditionSchema, training: pd.DataFrame) -> pd.DataFrame:
+    request = settings.plan.request
+    assert isinstance(request, Oversample)
+    return _fill_up(request.column, schema, training, request.minimum)
+
+
+def _fill_up(column: str, schema: ConditionSchema, training: pd.DataFrame, target: int) -> pd.DataFrame:
+    present = training[column].value_counts()
+    field = schema.fields[column]
+    assert isinstance(field, Categorical)  # the config admits no other
+    values = field.values
+    return _repeat(column, {value: max(0, target - int(present.get(value, 0))) for value in values})
+
+
+def _repeat(column: str, counts: dict[str, int]) -> pd.DataFrame:
+    return pd.DataFrame({column: [value for value, count in counts.items() for _ in range(count)]}, dtype=str)
+
+
+def _from_table(settings: SampleSettings, schema: ConditionSchema, training: pd.DataFrame) -> pd.DataFrame:
+    request = settings.plan.request
+    assert isinstance(request, PlanTable)
+    path = Path(settings.data_root) / request.table
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise InputError(f"{path}: cannot be read as CSV ({error})") from None
+    if unknown := [column for column in table if column not in schema.columns]:
+        raise InputError(f"{path}: unknown columns {unknown}, expected some of {list(schema.columns)}")
+    for column in table:
+        for row, text in enumerate(table[column], start=1):
+            if reason := check_cell(schema.fields, str(column), text):
+                raise InputError(f"{path}: row {row}: {column} {text!r}: {reason}")
+    return table
+
+
+REQUESTS: dict[str, Callable[[SampleSettings, ConditionSchema, pd.DataFrame], pd.DataFrame]] = {
+    "per_class": _per_class,
+    "balance": _balance,
+    "oversample": _oversample,
+    "table": _from_table,
+}
+
+
+def _fill(
+    requested: pd.DataFrame, training: pd.DataFrame, schema: ConditionSchema, rng: np.random.Generator
+) -> pd.DataFrame:
+    """Fill empty cells from training rows that agree with the given categorical cells."""
+    columns = list(schema.columns)
+    categorical = [name for name, field in schema.fields.items() if isinstance(field, Categorical)]
+    source = training[columns].to_numpy()
+    filled = requested.to_numpy(dtype=object, copy=True)
+    agreeing: dict[tuple[str, ...], np.ndarray] = {}
+    for row, cells in enumerate(filled):
+        given = tuple(str(requested.at[row, column]) for column in categorical)
+        if given not in agreeing:
+            match = np.ones(len(training), bool)
+            for column, value in zip(categorical, given, strict=True):
+                match &= (training[column] == value) if value else True
+            agreeing[given] = np.flatnonzero(match)
+        if len(agreeing[given]):
+            drawn = source[rng.choice(agreeing[given])]
+            filled[row] = np.where(cells == "", drawn, cells)
+    return pd.DataFrame(filled, columns=columns, dtype=str)
+
+
+def generate(
+    model: GenerativeModel, schema: ConditionSchema, rows: pd.DataFrame, sampler: DiffusionSampler
+) -> np.ndarray:
+    """Images for the rows of a plan: uint16 (n, C, *spatial) as the store keeps them."""
+    if not len(rows):
+        return np.zeros((0, model.spec.channels, *model.spec.size), np.uint16)
+    condition = schema.encode(rows)
+    seeds: Sequence[int] = [int(seed) for seed in rows["seed"]]
+    batches = []
+    for start in tqdm(range(0, len(rows), sampler.batch_size), desc="sample", unit="batch", mininterval=5):
+        part = slice(start, start + sampler.batch_size)
+        images = model.sample(condition[part], seeds[part], sampler)
+        batches.append(to_stored(images.float().cpu().numpy()))
+    return np.concatenate(batches)
+
+
+def sample_shard(settings: SampleSettings, store: Store, weights: Path, shard: int, out: Path) -> None:
+    """Generate one shard of the plan: `out` (.npz) and, last, the table of its rows beside it.
+
+    Raises:
+        InputError: the weights were trained on other data, or there is no such shard.
+    """
+    if not 0 <= shard < settings.plan.shards:
+        raise InputError(f"shard {shard}: expected 0 to {settings.plan.shards - 1}")
+    model, info = load_model(weights, choose_device())
+    if info.store.digest != store.info.digest:
+        raise InputError(
+            f"{weights}: trained on a store with digest {info.store.digest[:12]}, this one has {store.info.digest[:12]}"
+        )
+    rows = plan(settings, store)
+    rows = rows[shard_rows(len(rows), shard, settings.plan.shards)].reset_index(drop=True)
+    schema = ConditionSchema(info.store.conditions, len(info.store.size))
+    images = generate(model, schema, rows, settings.sampler)
+    rows.insert(2, "model_sha256", info.weights_sha256)
+    rows.insert(3, "sampler", settings.sampler.model_dump_json())
+    write_shard(out, images, rows)
+
+
+def regenerate(sample_id: str, results: Path) -> np.ndarray:
+    """Make one sample again from its row and its generator, alone: uint16 (C, *spatial).
+
+    Raises:
+        InputError: no such sample, or a generator other than the one that made it.
+    """
+    try:
+        dataset, model_name, _ = sample_id.split("-")
+    except ValueError:
+        raise InputError(f"sample id {sample_id!r}: expected <dataset>-<model>-<number>") from None
+    tables = sorted((results / "sample" / dataset / model_name).glob("shard_*.csv"))
+    for path in tables:
+        rows = pd.read_csv(path, dtype=str, keep_default_na=False)
+        if len(row := rows[rows["sample_id"] == sample_id].reset_index(drop=True)):
+            break
+    else:
+        raise InputError(f"sample id {sample_id!r}: in none of {len(tables)} shards under {results / 'sample'}")
+    weights = results / "train" / dataset / model_name / "model.safetensors"
+    model, info = load_model(weights, choose_device())
+    if info.weights_sha256 != row.at[0, "model_sha256"]:
+        raise InputError(f"{weights}: sha256 is {info.weights_sha256[:12]}, {sample_id} was made by another generator")
+    sampler = parse_json(DiffusionSampler, str(row.at[0, "sampler"]), str(path))
+    schema = ConditionSchema(info.store.conditions, len(info.store.size))
+    return generate(model, schema, row, sampler)[0]

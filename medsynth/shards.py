@@ -1,0 +1,55 @@
+"""Shards: the samples of one run, each shard an .npz of images and a CSV of their rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+import pandas as pd
+
+from medsynth import files
+from medsynth.errors import InputError
+
+
+def shard_rows(count: int, shard: int, shards: int) -> slice:
+    """The rows of one shard: contiguous, sizes differing by one at the most."""
+    return slice(count * shard // shards, count * (shard + 1) // shards)
+
+
+def write_shard(path: Path, images: np.ndarray, rows: pd.DataFrame) -> None:
+    """Write the images to `path` (.npz) and, last, their rows to the CSV beside it.
+
+    Args:
+        images: uint16 (n, C, *spatial) on the store's scale.
+        rows: sample_id, seed, model_sha256, sampler, and the condition columns as asked.
+    """
+    with files.written_whole(path) as part, part.open("wb") as file:
+        np.savez(file, images=images)
+    with files.written_whole(path.with_suffix(".csv")) as part:
+        rows.to_csv(part, index=False, lineterminator="\n")
+
+
+def read_shards(folder: Path) -> tuple[np.ndarray, pd.DataFrame]:
+    """All samples of a run in the order of their ids: uint16 (n, C, *spatial), and their rows as text.
+
+    Raises:
+        InputError: a shard lacks its table, is damaged, or the two do not agree; a sample comes twice.
+    """
+    paths = sorted(folder.glob("shard_*.npz"))
+    if not paths:
+        raise InputError(f"{folder}: no shard_*.npz, expected the output of sample")
+    images, tables = [], []
+    for path in paths:
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                images.append(arrays["images"])
+            tables.append(pd.read_csv(path.with_suffix(".csv"), dtype=str, keep_default_na=False))
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+            raise InputError(f"{path}: shard cannot be read ({error})") from None
+        if len(images[-1]) != len(tables[-1]):
+            raise InputError(f"{path}: {len(images[-1])} images, its table has {len(tables[-1])} rows")
+    rows = pd.concat(tables, ignore_index=True).sort_values("sample_id")
+    if rows["sample_id"].duplicated().any():
+        raise InputError(f"{folder}: sample_id {rows['sample_id'][rows['sample_id'].duplicated()].iloc[0]} comes twice")
+    return np.concatenate(images)[rows.index], rows.reset_index(drop=True)

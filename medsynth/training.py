@@ -1,0 +1,326 @@
+"""The one training loop: data, model, an optimiser per player, step, EMA, checkpoint. It knows no family by name.
+
+Every step draws its randomness from (seed, step, micro-batch) alone, so that a run that was killed, or that is spread
+over several processes, sees the same images, noise and augmentation as an unbroken run of one process.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, distributed
+from tqdm import tqdm
+
+from medsynth import checkpoint, files
+from medsynth.augmentation import AUGMENTATION_FEATURES, augment
+from medsynth.batches import Examples, derive_seed, training_order
+from medsynth.checkpoint import spec_of
+from medsynth.conditions import Condition
+from medsynth.config import TrainSettings
+from medsynth.devices import autocast_dtype, choose_device, fitting_batch_size, memory_format
+from medsynth.errors import InputError
+from medsynth.modalities import MODALITIES
+from medsynth.models import GenerativeModel, build
+from medsynth.store import Store
+
+log = logging.getLogger(__name__)
+
+LOG_EVERY = 25  # steps between two rows of history.csv
+VALIDATION_IMAGES = 512
+COUNTERS = ("step", "images_seen", "seconds", "best_loss", "stale", "history", "batch_size")
+
+
+class Trainer:
+    """The state of a training and its step.
+
+    Attributes:
+        step: optimiser steps done; images_seen and seconds likewise.
+        history: one record every LOG_EVERY steps and at every validation.
+    """
+
+    def __init__(self, settings: TrainSettings, store: Store, device: torch.device) -> None:
+        self.settings = settings
+        self.options = options = settings.model.training
+        self.device = device
+        self.rank, self.world = (
+            (distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else (0, 1)
+        )
+        self.spec = spec_of(store.info)
+        self.flip_axes = MODALITIES[store.info.modality].flip_axes
+        self.examples = Examples(store.split("train"), device)
+        self.held_out = Examples(store.split("val"), device)
+
+        torch.manual_seed(settings.seed)
+        self.model = build(settings.model, self.spec)
+        every = max(1, len(self.examples) // 2000)
+        self.model.fit_statistics(self.examples.gather(range(0, len(self.examples), every))[0].cpu())
+        self.layout = memory_format(self.spec.spatial_dims)
+        self.model.to(device=device, memory_format=self.layout)
+        self.dtype = autocast_dtype(device, options.precision)
+        self.players: dict[str, GenerativeModel] = {name: getattr(self.model, name) for name in self.model.players}
+        self.optimisers = {
+            name: torch.optim.AdamW(
+                player.parameters(), options.learning_rate, (0.9, 0.99), weight_decay=options.weight_decay, fused=True
+            )
+            for name, player in self.players.items()
+        }
+        self.ema = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
+        self.best: dict[str, Tensor] = {}
+        self.step = self.images_seen = self.stale = 0
+        self.seconds = 0.0
+        self.best_loss = math.inf
+        self.history: list[dict[str, float]] = []
+        self.skipped = torch.zeros((), device=device)
+        self.batch_size = self._fitting_batch_size()
+        if options.compile is True or (options.compile == "auto" and device.type == "cuda"):
+            for player in self.players.values():
+                player.compile(dynamic=False)
+
+    def _fitting_batch_size(self) -> int:
+        """Images that go through the network at once."""
+        options = self.options
+        if options.batch_size != "auto":
+            return min(options.batch_size, options.effective_batch_size)
+        player = self.model.players[0]
+
+        def attempt(count: int) -> None:
+            self._losses(*self.examples.gather([0] * count), player)["total"].mean().backward()
+            self.model.zero_grad(set_to_none=True)
+
+        return fitting_batch_size(attempt, options.effective_batch_size, self.device)
+
+    @property
+    def progress(self) -> float:
+        """The share of the budget that is used up: images or minutes, whichever is further."""
+        minutes = self.options.minutes
+        return max(self.images_seen / self.options.images, self.seconds / (60 * minutes) if minutes else 0)
+
+    def learning_rate(self) -> float:
+        """Linear warm-up, a plateau, and a cosine decay to zero over the last part of the budget."""
+        options, progress = self.options, min(self.progress, 1)
+        warm = min(1, (progress + 1e-3) / options.warmup) if options.warmup else 1
+        left = min(1, (1 - progress) / options.decay) if options.decay else 1
+        return options.learning_rate * warm * (1 - math.cos(math.pi * left)) / 2
+
+    def _losses(self, image: Tensor, condition: Condition, player: str, augmented: bool = False) -> dict[str, Tensor]:
+        features = image.new_zeros(len(image), AUGMENTATION_FEATURES[self.spec.spatial_dims])
+        if augmented:
+            image, condition, features = augment(
+                image, condition, self.spec.conditions, self.options.augmentation, self.flip_axes
+            )
+        image = image.contiguous(memory_format=self.layout)
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not torch.float32):
+            terms = self.model.loss(image, condition, features, player)
+        return terms | {"total": torch.stack([term.float() for term in terms.values()]).sum(0)}
+
+    def advance(self) -> dict[str, Tensor]:
+        """One optimiser step of every player on one effective batch; returns the mean of each loss term."""
+        started = time.monotonic()
+        batch = self.options.effective_batch_size
+        means: dict[str, Tensor] = {}
+        learning_rate = self.learning_rate()
+        for turn, (name, player) in enumerate(self.players.items()):
+            for micro in range(self.rank, math.ceil(batch / self.batch_size), self.world):
+                count = min(self.batch_size, batch - micro * self.batch_size)
+                torch.manual_seed(derive_seed(self.settings.seed, self.step, micro, turn))
+                first = self.step * batch + micro * self.batch_size
+                rows = training_order(self.settings.seed, len(self.examples), first, count)
+                losses = self._losses(*self.examples.gather(rows), name, augmented=True)
+                (losses["total"].sum() / batch).backward()
+                for term, values in losses.items():
+                    means[term] = means.get(term, 0) + values.detach().sum() / batch
+            self._update(player, self.optimisers[name], learning_rate)
+        self.step += 1
+        self.images_seen += batch
+        self._average()
+        self.seconds += time.monotonic() - started
+        return means
+
+    def _update(self, player: torch.nn.Module, optimiser: torch.optim.Optimizer, learning_rate: float) -> None:
+        parameters = [p for p in player.parameters() if p.grad is not None]
+        if self.world > 1:
+            flat = torch.cat([p.grad.flatten() for p in parameters])
+            distributed.all_reduce(flat)
+            for parameter, part in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
+                parameter.grad.copy_(part.view_as(parameter))
+        norm = torch.nn.utils.clip_grad_norm_(parameters, self.options.clip_norm)
+        # The fused optimiser itself leaves out a step whose gradient is not finite: no wait for the device here.
+        broken = (~torch.isfinite(norm)).float()
+        optimiser.found_inf = broken
+        self.skipped += broken
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        """Power-function EMA (Karras et al. 2024, Eq. 121), whose width is a share of the training so far."""
+        keep = (1 - 1 / self.step) ** (power_of(self.options.ema) + 1)
+        current = self.model.state_dict()
+        torch._foreach_lerp_(list(self.ema.values()), [current[name] for name in self.ema], 1 - keep)
+
+    @torch.no_grad()
+    def validate(self) -> float:
+        """Mean loss of the averaged weights on held-out subjects, with the same noise every time."""
+        started = time.monotonic()
+        trained = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
+        self.model.load_state_dict(self.ema)
+        totals = []
+        rows = range(min(len(self.held_out), VALIDATION_IMAGES))
+        for start in range(0, len(rows), self.batch_size):
+            torch.manual_seed(derive_seed(self.settings.seed, start))
+            batch = self.held_out.gather(rows[start : start + self.batch_size])
+            totals.append(self._losses(*batch, self.model.players[0])["total"])
+        self.model.load_state_dict(trained)
+        loss = float(torch.cat(totals).mean())
+        if loss < self.best_loss:
+            self.best_loss, self.stale = loss, 0
+            self.best = {name: tensor.clone() for name, tensor in self.ema.items()}
+        else:
+            self.stale += 1
+        self.seconds += time.monotonic() - started
+        return loss
+
+    def record(self, means: dict[str, Tensor], val_loss: float | None) -> None:
+        """Add a row to the history; the one place where the loop waits for the device.
+
+        Raises:
+            FloatingPointError: most steps since the last row had a gradient that was not finite.
+        """
+        since = self.step - (int(self.history[-1]["step"]) if self.history else 0)
+        if int(self.skipped) > max(1, since // 2):
+            raise FloatingPointError(
+                f"step {self.step}: {int(self.skipped)} of the last {since} gradients were not finite; "
+                "lower training.learning_rate or set training.precision to float32"
+            )
+        self.skipped.zero_()
+        row = {"step": self.step, "images_seen": self.images_seen, "seconds": round(self.seconds, 3)}
+        row |= {term: float(value) for term, value in means.items()}
+        row |= {"val_loss": math.nan if val_loss is None else val_loss, "learning_rate": self.learning_rate()}
+        row["images_per_s"] = round(self.images_seen / max(self.seconds, 1e-9), 2)
+        self.history.append(row)
+
+    def save(self, path: Path, store_digest: str) -> None:
+        """Write all that `restore` needs as one safetensors file."""
+        tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+        tensors |= {f"ema.{name}": tensor for name, tensor in self.ema.items()}
+        tensors |= {f"best.{name}": tensor for name, tensor in self.best.items()}
+        for player, optimiser in self.optimisers.items():
+            for index, state in optimiser.state_dict()["state"].items():
+                tensors |= {f"optimiser.{player}.{index}.{key}": value for key, value in state.items()}
+        info: dict[str, Any] = {"settings": self.settings.model_dump(mode="json"), "store": store_digest}
+        info |= {key: getattr(self, key) for key in COUNTERS}
+        checkpoint.write_tensors(path, tensors, info)
+
+    def restore(self, path: Path, store_digest: str) -> None:
+        """Go on from a checkpoint.
+
+        Raises:
+            InputError: the checkpoint is damaged, of another configuration or of other data.
+        """
+        tensors, info = checkpoint.read_tensors(path)
+        expected = {"settings": self.settings.model_dump(mode="json"), "store": store_digest}
+        for key, value in expected.items():
+            if info.get(key) != value:
+                raise InputError(f"{path}: checkpoint of another {difference(info.get(key), value, key)}; "
+                                 f"remove {path.parent} to train anew")  # fmt: skip
+        parts: dict[str, dict[str, Tensor]] = {"model": {}, "ema": {}, "best": {}, "optimiser": {}}
+        for name, tensor in tensors.items():
+            part, _, rest = name.partition(".")
+            parts[part][rest] = tensor
+        checkpoint.load_weights(self.model, parts["model"], path)
+        for name, tensor in parts["ema"].items():
+            self.ema[name].copy_(tensor)
+        self.best = {name: tensor.to(self.device) for name, tensor in parts["best"].items()}
+        for player, optimiser in self.optimisers.items():
+            parameters = optimiser.param_groups[0]["params"]
+            state: dict[int, dict[str, Tensor]] = {}
+            for name, tensor in parts["optimiser"].items():
+                owner, index, key = name.split(".")
+                if owner == player:
+                    # The fused optimiser reads moments in the layout of their parameter, without a check.
+                    like = parameters[int(index)] if tensor.ndim else tensor
+                    state.setdefault(int(index), {})[key] = torch.empty_like(like).copy_(tensor)
+            optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+        for key in COUNTERS:
+            setattr(self, key, info[key])
+
+
+def train(settings: TrainSettings, store: Store, out: Path) -> None:
+    """Train a model on the training subjects of a store, going on from `out/checkpoints` where a run broke off.
+
+    Writes model.safetensors, model.json and history.csv into `out`, and removes the checkpoints when all are there.
+    """
+    device = choose_device()
+    trainer = Trainer(settings, store, device)
+    last = out / "checkpoints" / "last.safetensors"
+    if last.exists():
+        trainer.restore(last, store.info.digest)
+        log.info("resumed at step %d from %s", trainer.step, last)
+    stop = StopSignal()
+    next_save = time.monotonic() + settings.model.training.checkpoint_seconds
+    patience = settings.model.training.patience
+    with tqdm(total=100, unit="%", desc="train", mininterval=5, disable=trainer.rank > 0) as bar:
+        while trainer.progress < 1 and (patience is None or trainer.stale < patience):
+            before = trainer.images_seen
+            means = trainer.advance()
+            interval = settings.model.training.validate_every
+            due = trainer.images_seen // interval > before // interval or trainer.progress >= 1
+            if due or trainer.step % LOG_EVERY == 0:
+                trainer.record(means, trainer.validate() if due else None)
+                bar.set_postfix(loss=trainer.history[-1]["total"], images_per_s=trainer.history[-1]["images_per_s"])
+            bar.update(min(100, 100 * trainer.progress) - bar.n)
+            if trainer.rank == 0 and (stop.received or time.monotonic() > next_save):
+                trainer.save(last, store.info.digest)
+                next_save = time.monotonic() + settings.model.training.checkpoint_seconds
+            stop.raise_if_received(last)
+    if trainer.rank == 0:
+        history = pd.DataFrame(trainer.history).rename(columns={"total": "loss"})
+        with files.written_whole(out / "history.csv") as part:
+            history.to_csv(part, index=False, float_format="%.6g")
+        checkpoint.save_model(
+            out, trainer.best, store.info, settings, trainer.images_seen, trainer.seconds, trainer.best_loss
+        )
+        last.unlink(missing_ok=True)
+
+
+class StopSignal:
+    """Turns SIGTERM into a wish to stop, so that a time limit or a cancelled job leaves a checkpoint behind."""
+
+    def __init__(self) -> None:
+        self.received = False
+        signal.signal(signal.SIGTERM, self._note)
+
+    def _note(self, number: int, frame: Any) -> None:
+        self.received = True
+
+    def raise_if_received(self, saved: Path) -> None:
+        if self.received:
+            raise SystemExit(f"stopped by SIGTERM; {saved} holds the state, start again to go on")
+
+
+def power_of(width: float) -> float:
+    """The exponent of a power-function EMA from its relative width (Karras et al. 2024, Eq. 126).
+
+    sigma_rel = sqrt(g + 1) / ((g + 2) sqrt(g + 3)), solved for g.
+    """
+    inverse = width**-2
+    return float(np.roots([1, 7, 16 - inverse, 12 - inverse]).real.max())
+
+
+def difference(got: Any, expected: Any, key: str) -> str:
+    """The first place where two nested records differ, as one phrase."""
+    if isinstance(got, dict) and isinstance(expected, dict):
+        for name in expected:
+            if got.get(name) != expected[name]:
+                return difference(got.get(name), expected[name], f"{key}.{name}")
+    return f"{key}: it has {got!r}, expected {expected!r}"

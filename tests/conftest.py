@@ -1,0 +1,54 @@
+"""What every test shares: where real images may lie, and few threads, since tests run side by side."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from medsynth.store import Store, StoreInfo
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+SHARED_DATA = Path(os.environ.get("MEDSYNTH_TEST_DATA", Path(__file__).parents[1] / "../shared/data")).resolve()
+
+
+@pytest.fixture
+def store() -> Store:
+    """A store of 48 noisy 16 x 16 images in two classes, the brighter one called `high`, with train, val and test."""
+    rng = np.random.default_rng(0)
+    names = np.array(["train"] * 32 + ["val"] * 8 + ["test"] * 8)
+    labels = np.array(["low", "high"] * 24)
+    images = rng.normal(0, 2000, (48, 1, 16, 16)) + np.where(labels == "low", 20000, 45000)[:, None, None, None]
+    samples = pd.DataFrame(
+        {
+            "source_row": [str(row + 1) for row in range(48)],
+            "image": [f"{row}.png" for row in range(48)],
+            "subject_id": [f"s{row}" for row in range(48)],
+            "split": names,
+            "pathology": labels,
+            "age_years": [str(row) for row in range(48)],
+            "low": "0",
+            "high": "255",
+        },
+        dtype=str,
+    )
+    info = StoreInfo(
+        version=1,
+        dataset="d",
+        modality="chest_xray",
+        size=(16, 16),
+        channels=1,
+        conditions={
+            "pathology": {"kind": "categorical", "values": ["low", "high"]},
+            "age_years": {"kind": "number", "range": [0, 100]},
+        },
+        label="pathology",
+        structures={},
+        rows_in=48,
+        rows_out=48,
+        rows_quarantined=0,
+        digest="0" * 64,
+    )
+    return Store(info, images.clip(0, 65535).astype(np.uint16), None, samples)

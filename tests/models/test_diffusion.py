@@ -1,0 +1,142 @@
+"""Known answers: the optimal denoiser of Gaussian data has a closed form, and its ODE an exact solution."""
+
+import math
+
+import pandas as pd
+import pytest
+import torch
+
+from medsynth import config
+from medsynth.conditions import ConditionSchema
+from medsynth.errors import InputError
+from medsynth.models import ImageSpec, build
+from medsynth.models.diffusion import SOLVERS, noise_schedule
+
+FIELDS = {"pathology": config.Categorical(kind="categorical", values=("a", "b"))}
+
+
+def small(dims: int = 2, **changes) -> config.Diffusion:
+    codec = changes.pop("codec", {"kind": "haar", "levels": 1})
+    return config.Diffusion(family="diffusion", codec=codec, channels=(16, 16), blocks=1, **changes)
+
+
+def spec(dims: int = 2, size: int = 8) -> ImageSpec:
+    return ImageSpec(1, (size,) * dims, ConditionSchema(FIELDS, dims))
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_a_solver_solves_the_ode_of_gaussian_data(solver):
+    # For x ~ N(mu, s^2): D(x; sigma) = (s^2 x + sigma^2 mu) / (s^2 + sigma^2), and the flow keeps
+    # (x - mu) / sqrt(s^2 + sigma^2) constant, so that x0 = mu + (xT - mu) s / sqrt(s^2 + sigma_max^2).
+    mu, s = 0.3, 0.5
+    sigmas = noise_schedule(200, 0.002, 80, 7)
+    start = 80 * torch.randn(64, 1, 2, 2, dtype=torch.float64)
+    end = SOLVERS[solver](lambda x, sigma: (s**2 * x + sigma**2 * mu) / (s**2 + sigma**2), start, sigmas.double())
+    expected = mu + (start - mu) * s / math.sqrt(s**2 + 80**2)
+    torch.testing.assert_close(end, expected, atol=2e-3, rtol=0)
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_a_solver_is_of_second_order(solver):
+    def error(steps: int) -> float:
+        sigmas = noise_schedule(steps, 0.05, 10, 7).double()[:-1]
+        x = torch.ones(1, 1, dtype=torch.float64)
+        end = SOLVERS[solver](lambda x, sigma: x / (1 + sigma**2), x, sigmas)
+        return float((end - ((1 + sigmas[-1] ** 2) / (1 + sigmas[0] ** 2)).sqrt()).abs())
+
+    assert error(20) / error(40) == pytest.approx(4, rel=0.3)
+
+
+def test_the_schedule_falls_from_sigma_max_to_zero():
+    sigmas = noise_schedule(12, 0.01, 80, 7)
+    assert sigmas[0] == pytest.approx(80) and sigmas[-2] == pytest.approx(0.01, rel=1e-3) and sigmas[-1] == 0
+    assert (sigmas.diff() < 0).all()
+
+
+def test_training_finds_the_optimal_denoiser_of_gaussian_data():
+    # White Gaussian pixels of variance s^2: D(x; sigma) = x s^2 / (s^2 + sigma^2) is optimal; at the start the
+    # network is zero and the preconditioning alone gives that answer, so the loss begins at its optimum of 1.
+    torch.manual_seed(0)
+    model = build(small(), spec())
+    images = 0.3 * torch.randn(4096, 1, 8, 8)
+    model.fit_statistics(images)
+    condition = spec().conditions.nothing(512)
+    x = model.to_latent(images[:512])
+    for sigma in (0.05, 0.5, 5.0):
+        noisy = x + sigma * torch.randn_like(x)
+        denoised = model.denoise(noisy, torch.full((512,), sigma), condition, torch.zeros(512, 0, 4, 4))
+        torch.testing.assert_close(denoised, noisy / (1 + sigma**2), atol=1e-2, rtol=0.02)
+    loss = model.loss(images[:512], condition, torch.zeros(512, 6), "net")["denoising"].detach()
+    assert loss.mean() == pytest.approx(1, abs=0.05)
+
+    optimiser = torch.optim.Adam(model.net.parameters(), 1e-3)
+    for _ in range(60):
+        optimiser.zero_grad()
+        batch = images[torch.randint(4096, (64,))]
+        model.loss(batch, condition[:64], torch.zeros(64, 6), "net")["denoising"].mean().backward()
+        optimiser.step()
+    with torch.no_grad():
+        trained = model.loss(images[:512], condition, torch.zeros(512, 6), "net")["denoising"].mean()
+    assert trained == pytest.approx(1, abs=0.08)  # noise has no structure to learn, and none was invented
+
+
+@pytest.mark.parametrize("whitening", [0.0, 0.5, 1.0])
+def test_every_band_has_unit_loss_at_the_start_whatever_the_whitening(whitening):
+    torch.manual_seed(0)
+    model = build(small(whitening=whitening), spec())
+    smooth = torch.nn.functional.interpolate(torch.randn(2048, 1, 2, 2), 8, mode="bilinear")
+    model.fit_statistics(smooth)
+    latent = model.to_latent(smooth)
+    torch.testing.assert_close(latent.std((0, 2, 3)), model.sigma_data.flatten(), rtol=1e-3, atol=1e-5)
+    loss = model.loss(smooth, spec().conditions.nothing(2048), torch.zeros(2048, 6), "net")["denoising"].detach()
+    assert loss.mean() == pytest.approx(1, abs=0.1)
+
+
+@pytest.mark.parametrize("kind", ["identity", "pixel_unshuffle", "haar"])
+@pytest.mark.parametrize("dims", [2, 3])
+def test_a_sample_depends_on_its_seed_and_not_on_its_batch(kind, dims):
+    torch.manual_seed(0)
+    model = build(small(codec={"kind": kind, "levels": 1}), spec(dims)).eval()
+    torch.nn.init.normal_(model.net.unet.leave[-1].weight, std=0.05)
+    sampler = config.DiffusionSampler(steps=4, guidance=1.5)
+    condition = spec(dims).conditions.nothing(5)
+    together = model.sample(condition, [1, 2, 3, 4, 2], sampler)
+    alone = model.sample(condition[:1], [3], sampler)
+    assert together.shape == (5, 1, *[8] * dims) and together.abs().max() <= 1
+    torch.testing.assert_close(together[2:3], alone, atol=1e-4, rtol=0)
+    torch.testing.assert_close(together[1], together[4], atol=1e-4, rtol=0)
+    assert (together[0] - together[1]).abs().max() > 0.01
+
+
+def test_guidance_of_one_is_the_conditional_model_and_more_moves_away_from_the_unconditional():
+    torch.manual_seed(0)
+    model = build(small(), spec()).eval()
+    torch.nn.init.normal_(model.net.unet.leave[-1].weight, std=0.02)
+    for block in model.net.unet.modules():
+        if hasattr(block, "film"):
+            torch.nn.init.normal_(block.film.weight, std=0.05)
+            torch.nn.init.normal_(block.conv2.weight, std=0.05)
+    condition = spec().conditions.encode(pd.DataFrame({"pathology": ["a"]}))
+    one, two, none = (
+        model.sample(c, [0], config.DiffusionSampler(steps=2, guidance=g))
+        for c, g in [(condition, 1.0), (condition, 2.0), (spec().conditions.nothing(1), 1.0)]
+    )
+    assert (one - none).abs().max() > 1e-3 and (two - one).abs().max() > 1e-3
+
+
+def test_gradient_checkpointing_changes_no_gradient():
+    images, condition, none = torch.randn(4, 1, 8, 8), spec().conditions.nothing(4), torch.zeros(4, 6)
+    gradients = []
+    for checkpointing in (False, True):
+        torch.manual_seed(0)
+        model = build(small(training={"gradient_checkpointing": checkpointing}), spec())
+        torch.nn.init.normal_(model.net.unet.leave[-1].weight, std=0.1)
+        torch.manual_seed(1)
+        model.loss(images, condition, none, "net")["denoising"].mean().backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in model.net.parameters() if p.grad is not None]))
+    torch.testing.assert_close(*gradients)
+
+
+def test_a_size_that_does_not_divide_is_refused():
+    with pytest.raises(InputError, match=r"size \[10, 10\] is not divisible by 4"):
+        build(small(), spec(size=10))

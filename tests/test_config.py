@@ -1,0 +1,97 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from medsynth import config
+from medsynth.errors import InputError
+
+DATASET = {
+    "source": {"kind": "phantom", "phantom": "chest_xray", "count": 10},
+    "modality": "chest_xray",
+    "size": [32, 32],
+    "conditions": {
+        "pathology": {"kind": "categorical", "values": ["normal", "nodule"]},
+        "severity": {"kind": "number", "range": [0, 1]},
+        "lesion": {"kind": "spatial", "severity": "severity"},
+    },
+    "label": "pathology",
+    "plan": {"request": {"kind": "balance", "column": "pathology"}, "shards": 2},
+}
+CONFIG = {"datasets": {"d": DATASET}, "models": {"m": {"family": "diffusion"}}}
+
+
+def changed(path: str, value) -> dict:
+    copy = json.loads(json.dumps(CONFIG))
+    *parents, last = path.split(".")
+    section = copy
+    for key in parents:
+        section = section[key]
+    section[last] = value
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("datsets", {}, "unknown key 'datsets', did you mean 'datasets'?"),
+        ("datasets.d.modalty", "ct", "datasets.d: unknown key 'modalty', did you mean 'modality'?"),
+        ("models.m.training", {"learning_rat": 1}, "did you mean 'learning_rate'?"),
+        ("datasets.d.modality", "chest_xry", "did you mean 'chest_xray'?"),
+        ("datasets.d.size", [32, 32, 32], "size has 3 axes, modality chest_xray has 2"),
+        ("datasets.d.label", "severity", "label 'severity' is not a categorical condition"),
+        ("datasets.d.split", {"train": 0.5, "val": 0.5, "test": 0.5}, "add up to 1"),
+        ("datasets.d.models", ["n"], "unknown model 'n', did you mean 'm'?"),
+        ("datasets.d.plan.request", {"kind": "per_class", "column": "pathology", "counts": {"cyst": 1}}, "'cyst'"),
+        ("datasets.d.conditions.severity.range", [1, 0], "does not rise"),
+        ("datasets.d.conditions.lesion.severity", "pathology", "not a number condition"),
+        ("models.m.sigma_min", -1, "models.m.sigma_min: Input should be greater than 0, got -1"),
+        ("seed", "zero", "seed: Input should be a valid integer"),
+    ],
+)
+def test_a_wrong_key_or_value_is_named_in_one_line(path, value, message):
+    with pytest.raises(InputError) as caught:
+        config.parse(config.Config, changed(path, value), "config.yaml")
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_sampler_does_not_reach_training_and_a_learning_rate_does():
+    plain = config.parse(config.Config, CONFIG, "").train("m")
+    sampler = config.parse(config.Config, changed("models.m.sampler", {"steps": 3}), "")
+    assert sampler.train("m") == plain and sampler.sample("d", "m").sampler.steps == 3
+    assert config.parse(config.Config, changed("models.m.training", {"learning_rate": 1e-4}), "").train("m") != plain
+
+
+def test_every_slice_survives_json():
+    whole = config.parse(config.Config, CONFIG, "")
+    for part in (whole.prepare("d"), whole.train("m"), whole.sample("d", "m"), whole.evaluate(), whole.tracking):
+        assert config.parse_json(type(part), part.model_dump_json(), "") == part
+
+
+def test_unreadable_files_are_one_line(tmp_path):
+    for name, text in {"a.yaml": "a: [", "b.yaml": "just words", "c.yaml": ""}.items():
+        (tmp_path / name).write_text(text)
+        with pytest.raises(InputError, match=name) as caught:
+            config.load(tmp_path / name)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(InputError, match=r"none\.yaml"):
+        config.load(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize("path", sorted((Path(__file__).parents[1] / "config").rglob("*.yaml")), ids=lambda p: p.name)
+def test_the_configurations_of_the_project_are_valid(path):
+    assert config.load(path).runs()
+
+
+def test_the_schema_that_is_shipped_is_the_one_of_the_code():
+    shipped = Path(__file__).parents[1] / "workflow/schemas/config.schema.json"
+    assert json.loads(shipped.read_text()) == config.Config.model_json_schema(), (
+        "stale: run `medsynth schema --out workflow/schemas/config.schema.json`"
+    )
+
+
+def test_the_schema_imports_neither_torch_nor_pandas():
+    code = "import sys, medsynth.config; print([m for m in ('torch', 'pandas', 'monai', 'numpy') if m in sys.modules])"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"

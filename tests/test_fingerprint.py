@@ -1,0 +1,84 @@
+"""Which modules a step's digest covers, read from the source alone."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from medsynth import fingerprint
+
+SOURCES = {
+    "__init__.py": "",
+    "config.py": "import medsynth.unused",
+    "unused.py": "",
+    "step.py": "from medsynth import config\nfrom medsynth.table import ROWS\ndef go():\n    import medsynth.lazy\n",
+    "lazy.py": "from .kinds.one import go",
+    "table.py": "from medsynth.kinds import one as first, NAME\nimport numpy",
+    "kinds/__init__.py": "NAME = 1",
+    "kinds/one.py": "from . import two\nfrom ..deep import x",
+    "kinds/two.py": "import typing\nif typing.TYPE_CHECKING:\n  import medsynth.hint\nelse:\n  import medsynth.real",
+    "hint.py": "",
+    "real.py": "import medsynth.step  # a circle",
+    "deep.py": "x = 'medsynth.hint'",
+    "cli.py": "import medsynth.hint\ndef go():\n  from medsynth.step import go\ndef far():\n  import medsynth.deep",
+    "other.py": "from medsynth import lazy",
+}
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch) -> Path:
+    for name, source in SOURCES.items():
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(source)
+    monkeypatch.setattr(fingerprint, "PACKAGE", tmp_path)
+    fingerprint._imports.cache_clear()
+    yield tmp_path
+    fingerprint._imports.cache_clear()
+
+
+def test_walks_lazy_relative_and_circular_imports_but_no_type_hints(package: Path) -> None:
+    expected = {"step", "table", "lazy", "kinds", "kinds.one", "kinds.two", "real", "deep"}
+    assert fingerprint.modules(fingerprint.roots("go")) == {f"medsynth.{name}" for name in expected}
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_editing_a_module_changes_the_digest_of_the_steps_that_use_it_alone(package: Path, name: str) -> None:
+    before = {step: fingerprint.fingerprint(step) for step in ("go", "far")}
+    (package / name).write_text(SOURCES[name] + "\n# edited")
+    fingerprint._imports.cache_clear()
+    after = {step: fingerprint.fingerprint(step) for step in ("go", "far")}
+    used = name not in ("__init__.py", "config.py", "unused.py", "hint.py", "other.py", "cli.py")
+    assert (before["go"] != after["go"]) == used
+    assert (before["far"] != after["far"]) == (name == "deep.py")
+
+
+def test_step_without_a_command_is_an_error(package: Path) -> None:
+    with pytest.raises(KeyError, match="absent"):
+        fingerprint.fingerprint("absent")
+
+
+@pytest.mark.parametrize(
+    ("step", "used", "unused"),
+    [
+        ("prepare", "phantoms.chest_xray", "training"),
+        ("train", "models.diffusion", "evaluation"),
+        ("sample", "models.diffusion", "training"),
+        ("evaluate", "evaluation.privacy", "models.diffusion"),
+        ("release", "release", "evaluation"),
+        ("log", "tracking", "release"),
+    ],
+)
+def test_the_steps_of_this_package(step: str, used: str, unused: str) -> None:
+    covered = fingerprint.modules(fingerprint.roots(step))
+    assert f"medsynth.{used}" in covered and f"medsynth.{unused}" not in covered
+
+
+def test_costs_no_heavy_import() -> None:
+    program = (
+        "import sys, medsynth.fingerprint as f; f.fingerprint('train')\n"
+        "sys.exit(str({'torch', 'pandas', 'numpy', 'mlflow'} & set(sys.modules) or ''))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stderr.strip() == ""

@@ -1,0 +1,125 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from medsynth import config
+from medsynth.errors import InputError
+from medsynth.sampling import TOLERANCE, plan, regenerate, sample_seed, sample_shard
+from medsynth.shards import read_shards, shard_rows
+from medsynth.training import train
+from tests.test_training import settings as train_settings
+
+
+def settings(request: dict, shards: int = 1, **more) -> config.SampleSettings:
+    wanted = {"request": request, "shards": shards}
+    return config.SampleSettings(seed=0, dataset="d", model="m", plan=wanted, sampler={"steps": 3}, **more)
+
+
+PER_CLASS = {"kind": "per_class", "column": "pathology", "counts": {"low": 5, "high": 2}}
+
+
+def test_seeds_are_fixed_distinct_and_small_enough_for_any_reader():
+    assert sample_seed(0, "d-m-000000") == 0x8F3BCA3F8C2B or sample_seed(0, "d-m-000000") < 2**48
+    seeds = {sample_seed(run, f"d-m-{index:06d}") for run in (0, 1) for index in range(5000)}
+    assert len(seeds) == 10_000 and max(seeds) < 2**53
+
+
+def test_counts_per_class_and_rows_of_the_training_subjects(store):
+    rows = plan(settings(PER_CLASS), store)
+    assert rows["pathology"].value_counts().to_dict() == {"low": 5, "high": 2}
+    assert rows["sample_id"].is_unique and rows["sample_id"][0] == "d-m-000000"
+    training = store.split("train").samples
+    pairs = set(zip(training["pathology"], training["age_years"], strict=True))
+    assert set(zip(rows["pathology"], rows["age_years"], strict=True)) <= pairs  # the joint distribution, not margins
+    assert plan(settings(PER_CLASS), store).equals(rows)
+
+
+def test_balance_and_oversample_count_training_rows_alone(store):
+    store.samples.loc[:9, "pathology"] = "low"  # 21 low and 11 high among the 32 training rows
+    balanced = plan(settings({"kind": "balance", "column": "pathology"}), store)
+    assert balanced["pathology"].value_counts().to_dict() == {"high": 10}
+    filled = plan(settings({"kind": "oversample", "column": "pathology", "minimum": 30}), store)
+    assert filled["pathology"].value_counts().to_dict() == {"high": 19, "low": 9}
+
+
+def test_a_table_of_conditions_is_followed_and_its_gaps_are_filled(store, tmp_path):
+    (tmp_path / "plan.csv").write_text("pathology,age_years\nlow,77\nhigh,\n,\n,n/a\n")
+    rows = plan(settings({"kind": "table", "table": "plan.csv"}, data_root=str(tmp_path)), store)
+    assert rows.loc[0, ["pathology", "age_years"]].tolist() == ["low", "77"]
+    assert rows.loc[1, "pathology"] == "high" and rows.loc[1, "age_years"] != ""
+    assert rows.loc[3, "age_years"] == "n/a" and (rows["pathology"] != "").all()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("pathology\ncyst\n", r"plan\.csv: row 1: pathology 'cyst': not one of low, high"),
+        ("age_years\n5\nnan\n", r"plan\.csv: row 2: age_years 'nan': not within"),
+        ("patology\nlow\n", r"unknown columns \['patology'\]"),
+        ("", "cannot be read as CSV"),
+    ],
+)
+def test_a_bad_table_of_conditions_is_one_line(store, tmp_path, text, message):
+    (tmp_path / "plan.csv").write_text(text)
+    with pytest.raises(InputError, match=message) as caught:
+        plan(settings({"kind": "table", "table": "plan.csv"}, data_root=str(tmp_path)), store)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("count", "shards"), [(0, 1), (1, 3), (10, 3), (100, 7)])
+def test_shards_part_the_plan(count, shards):
+    rows = [row for shard in range(shards) for row in range(count)[shard_rows(count, shard, shards)]]
+    assert rows == list(range(count))
+
+
+@pytest.fixture
+def results(store, tmp_path):
+    train(train_settings(images=160), store, tmp_path / "train/d/m")
+    for shard in range(2):
+        out = tmp_path / f"sample/d/m/shard_{shard}.npz"
+        sample_shard(settings(PER_CLASS, shards=2), store, tmp_path / "train/d/m/model.safetensors", shard, out)
+    return tmp_path
+
+
+def test_shards_hold_the_plan_and_any_sample_can_be_made_again_alone(store, results):
+    images, rows = read_shards(results / "sample/d/m")
+    assert rows["sample_id"].tolist() == plan(settings(PER_CLASS), store)["sample_id"].tolist()
+    assert images.shape == (7, 1, 16, 16) and images.dtype == np.uint16
+    for index in (0, 6):
+        again = regenerate(f"d-m-{index:06d}", results)
+        assert np.abs(again.astype(int) - images[index]).max() <= TOLERANCE / 2 * 65535
+
+
+def test_the_number_of_shards_changes_no_sample(store, results, tmp_path):
+    whole = tmp_path / "whole/shard_0.npz"
+    sample_shard(settings(PER_CLASS), store, results / "train/d/m/model.safetensors", 0, whole)
+    (images, rows), (parts, part_rows) = read_shards(whole.parent), read_shards(results / "sample/d/m")
+    pd.testing.assert_frame_equal(rows, part_rows)
+    assert np.abs(images.astype(int) - parts).max() <= TOLERANCE / 2 * 65535
+
+
+def test_samples_that_cannot_be_made_again_say_why(results):
+    with pytest.raises(InputError, match="expected <dataset>-<model>-<number>"):
+        regenerate("nonsense", results)
+    with pytest.raises(InputError, match="in none of 2 shards"):
+        regenerate("d-m-000099", results)
+    table = results / "sample/d/m/shard_0.csv"
+    rows = pd.read_csv(table, dtype=str)
+    rows["model_sha256"] = "f" * 64
+    rows.to_csv(table, index=False)
+    with pytest.raises(InputError, match="was made by another generator"):
+        regenerate("d-m-000000", results)
+
+
+def test_weights_of_other_data_and_damaged_shards_are_refused(store, results):
+    other = type(store)(store.info.model_copy(update={"digest": "1" * 64}), store.images, None, store.samples)
+    weights = results / "train/d/m/model.safetensors"
+    with pytest.raises(InputError, match="trained on a store with digest 000000000000, this one has 111111111111"):
+        sample_shard(settings(PER_CLASS), other, weights, 0, results / "x/shard_0.npz")
+    with pytest.raises(InputError, match="shard 5: expected 0 to 0"):
+        sample_shard(settings(PER_CLASS), store, weights, 5, results / "x/shard_5.npz")
+    assert not (results / "x").exists()
+    shard = results / "sample/d/m/shard_0.npz"
+    shard.write_bytes(shard.read_bytes()[:200])
+    with pytest.raises(InputError, match=r"shard_0\.npz: shard cannot be read"):
+        read_shards(shard.parent)

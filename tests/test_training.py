@@ -1,0 +1,212 @@
+import json
+import math
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from medsynth import config, training
+from medsynth.batches import training_order
+from medsynth.checkpoint import load_model, read_tensors
+from medsynth.errors import InputError
+from medsynth.training import Trainer, difference, power_of, train
+
+CPU = torch.device("cpu")
+
+
+def settings(**options) -> config.TrainSettings:
+    options = {"images": 64, "effective_batch_size": 8, "validate_every": 32, "patience": None} | options
+    codec = {"kind": "haar", "levels": 1}
+    model = {"family": "diffusion", "codec": codec, "channels": [8, 8], "blocks": 1, "training": options}
+    return config.TrainSettings(seed=3, model=model)
+
+
+def advance(trainer: Trainer, steps: int) -> Trainer:
+    for _ in range(steps):
+        trainer.record(trainer.advance(), None)
+    return trainer
+
+
+@pytest.mark.parametrize(("width", "power"), [(0.05, 16.97), (0.10, 6.94), (0.15, 3.56)])
+def test_the_power_of_the_ema_profile_is_the_papers(width, power):
+    assert power_of(width) == pytest.approx(power, abs=0.01)  # Karras et al. 2024, section C.1 gives the first two
+
+
+def test_every_epoch_has_every_row_once_whatever_the_step():
+    whole = training_order(0, 10, 0, 30)
+    assert [sorted(whole[start : start + 10]) for start in (0, 10, 20)] == [list(range(10))] * 3
+    assert [row for first in range(0, 30, 6) for row in training_order(0, 10, first, 6)] == whole
+    assert whole[:10] != whole[10:20] and training_order(1, 10, 0, 10) != whole[:10]
+
+
+def test_the_learning_rate_warms_up_stays_and_decays(store):
+    trainer = Trainer(settings(learning_rate=1.0, warmup=0.1, decay=0.5, images=1000), store, CPU)
+    rates = []
+    for trainer.images_seen in range(0, 1001, 50):
+        rates.append(trainer.learning_rate())
+    assert rates[0] < 0.02 and rates[1] == pytest.approx(0.5, abs=0.02)
+    assert rates[2:11] == pytest.approx([1] * 9) and rates[15] == pytest.approx(0.5) and rates[20] == pytest.approx(0)
+
+
+def test_minutes_end_a_training_before_its_images(store):
+    trainer = Trainer(settings(minutes=0.5, images=10**6), store, CPU)
+    trainer.seconds = 15.0
+    assert trainer.progress == 0.5
+
+
+def test_training_lowers_the_held_out_loss_and_uses_the_condition(store):
+    trainer = Trainer(settings(images=2400, learning_rate=3e-3), store, CPU)
+    before = trainer.validate()
+    advance(trainer, 300)
+    assert trainer.validate() < 0.8 * before
+    trainer.model.load_state_dict(trainer.ema)
+    table = pd.DataFrame({"pathology": ["low"] * 4 + ["high"] * 4})
+    images = trainer.model.sample(trainer.spec.conditions.encode(table), range(8), config.DiffusionSampler(steps=6))
+    assert images[4:].mean() - images[:4].mean() > 0.4  # 0.76 in the data
+
+
+def test_a_resumed_training_equals_an_unbroken_one(store, tmp_path):
+    whole = advance(Trainer(settings(), store, CPU), 6)
+    first = advance(Trainer(settings(), store, CPU), 3)
+    first.save(tmp_path / "c.safetensors", "digest")
+    second = Trainer(settings(), store, CPU)
+    second.restore(tmp_path / "c.safetensors", "digest")
+    advance(second, 3)
+    for name, tensor in whole.model.state_dict().items():
+        assert torch.equal(tensor, second.model.state_dict()[name]), name
+        assert torch.equal(whole.ema[name], second.ema[name]), name
+    strip = [
+        {k: v for k, v in row.items() if k not in ("seconds", "images_per_s", "val_loss")} for row in whole.history
+    ]
+    assert strip == [{k: row[k] for k in strip[0]} for row in second.history]
+
+
+def test_accumulated_batches_make_the_same_number_of_steps_and_images(store):
+    parts = Trainer(settings(batch_size=3), store, CPU)
+    means = parts.advance()
+    assert parts.batch_size == 3 and parts.images_seen == 8 and parts.step == 1 and math.isfinite(means["total"])
+
+
+def test_automatic_batch_size_shrinks_with_memory(store, monkeypatch):
+    assert Trainer(settings(), store, CPU).batch_size == 8
+
+    class Full:
+        available = 10_000
+
+    monkeypatch.setattr("medsynth.devices.psutil.virtual_memory", lambda: Full)
+    assert Trainer(settings(), store, CPU).batch_size == 1
+
+
+def test_one_bad_gradient_is_left_out_and_many_stop_the_training(store, monkeypatch):
+    trainer = Trainer(settings(), store, CPU)
+    honest = trainer.model.loss
+
+    def broken(*args):
+        return {name: term * math.nan for name, term in honest(*args).items()}
+
+    before = {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}
+    monkeypatch.setattr(trainer.model, "loss", broken)
+    trainer.advance()
+    assert all(torch.equal(tensor, before[name]) for name, tensor in trainer.model.state_dict().items())
+    trainer.advance()
+    with pytest.raises(FloatingPointError, match=r"step 2: 2 of the last 2 gradients were not finite"):
+        trainer.record({}, None)
+
+
+def test_early_stopping_keeps_the_best_weights(store, tmp_path, monkeypatch):
+    losses = iter([3.0, 1.0, 2.0, 2.0, 2.0, 2.0])
+    kept = {}
+
+    def validate(self):
+        loss = next(losses)
+        if loss < self.best_loss:
+            self.best_loss, self.stale = loss, 0
+            self.best = {name: tensor.clone() for name, tensor in self.ema.items()}
+            kept["best"] = self.best
+        else:
+            self.stale += 1
+        return loss
+
+    monkeypatch.setattr(Trainer, "validate", validate)
+    train(settings(images=10_000, validate_every=8, patience=2), store, tmp_path)
+    history = pd.read_csv(tmp_path / "history.csv")
+    assert history["images_seen"].max() == 32 and history["val_loss"].min() == 1
+    weights, _ = read_tensors(tmp_path / "model.safetensors")
+    assert all(torch.equal(weights[name], tensor) for name, tensor in kept["best"].items())
+
+
+def test_training_leaves_a_model_that_loads_and_no_checkpoint(store, tmp_path):
+    train(settings(), store, tmp_path)
+    model, info = load_model(tmp_path / "model.safetensors", CPU)
+    assert info.images_seen == 64 and info.store == store.info and not model.training
+    assert not list(tmp_path.glob("checkpoints/*"))
+    assert pd.read_csv(tmp_path / "history.csv").columns.tolist()[:3] == ["step", "images_seen", "seconds"]
+
+
+@pytest.mark.parametrize("change", [{"learning_rate": 1.0}, {"augmentation": {"shift": 0.5}}])
+def test_a_checkpoint_of_another_configuration_is_refused(store, tmp_path, change):
+    path = tmp_path / "checkpoints" / "last.safetensors"
+    Trainer(settings(), store, CPU).save(path, store.info.digest)
+    with pytest.raises(InputError, match=rf"checkpoint of another settings\.model\.training\.{next(iter(change))}"):
+        train(settings(**change), store, tmp_path)
+    Trainer(settings(), store, CPU).save(path, "of other data")
+    with pytest.raises(InputError, match="checkpoint of another store"):
+        train(settings(), store, tmp_path)
+
+
+def test_a_difference_names_the_innermost_key():
+    assert difference({"a": {"b": 1}}, {"a": {"b": 2}}, "x") == "x.a.b: it has 1, expected 2"
+    assert difference(None, {"a": 1}, "x") == "x: it has None, expected {'a': 1}"
+
+
+@pytest.fixture
+def store_folder(store, tmp_path) -> Path:
+    """The store as `prepare` leaves it on disk."""
+    folder = tmp_path / "store"
+    folder.mkdir()
+    np.save(folder / "images.npy", store.images)
+    store.samples.to_csv(folder / "samples.csv", index=False)
+    store.samples[["subject_id", "split"]].to_csv(folder / "split.csv", index=False)
+    (folder / "quarantine.csv").write_text("source_row,image,column,value,reason\n")
+    (folder / "store.json").write_text(store.info.model_dump_json())
+    return folder
+
+
+def start(store_folder: Path, out: Path, chosen: config.TrainSettings) -> subprocess.Popen:
+    command = [sys.executable, "-m", "medsynth", "train", "--settings", chosen.model_dump_json()]
+    command += ["--store", str(store_folder), "--out", str(out)]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_killed_training_goes_on_and_ends_with_the_same_weights(store_folder, tmp_path, number):
+    chosen = settings(images=1600, checkpoint_seconds=0.2, validate_every=400)
+    process = start(store_folder, tmp_path / "broken", chosen)
+    last = tmp_path / "broken/checkpoints/last.safetensors"
+    while not last.exists() and process.poll() is None:
+        time.sleep(0.02)
+    process.send_signal(number)
+    _, message = process.communicate()
+    assert process.returncode != 0 and not (tmp_path / "broken/model.json").exists()
+    if number == signal.SIGTERM:
+        assert "start again to go on" in message
+    step = read_tensors(last)[1]["step"]
+    assert 0 < step < 200
+    assert start(store_folder, tmp_path / "broken", chosen).communicate()[1].count(f"resumed at step {step}") == 1
+    start(store_folder, tmp_path / "whole", chosen).communicate()
+    broken, whole = (read_tensors(tmp_path / name / "model.safetensors")[0] for name in ("broken", "whole"))
+    for name, tensor in whole.items():
+        torch.testing.assert_close(broken[name], tensor, msg=name)
+    seen = [json.loads((tmp_path / name / "model.json").read_text())["images_seen"] for name in ("broken", "whole")]
+    assert seen == [1600, 1600]
+
+
+def test_the_loop_names_no_family():
+    source = Path(training.__file__).read_text().lower()
+    assert not [word for word in ("diffusion", "edm", "gan", "vae") if word in source.replace("began", "")]

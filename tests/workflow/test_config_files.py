@@ -1,0 +1,105 @@
+"""What is written about the configuration beside the code: the examples parse, the page names every key."""
+
+import json
+import re
+from pathlib import Path
+from types import NoneType
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from medsynth import config
+from medsynth.config import Config, load
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "config/README.md").read_text()
+
+
+def sections() -> dict[str, type[BaseModel]]:
+    """Every class that a configuration file can hold, found from the top one."""
+    found: dict[str, type[BaseModel]] = {}
+
+    def visit(annotation: Any) -> None:
+        is_section = isinstance(annotation, type) and issubclass(annotation, BaseModel)
+        if is_section and annotation.__name__ not in found:
+            found[annotation.__name__] = annotation
+            for field in annotation.model_fields.values():
+                visit(field.annotation)
+        for part in getattr(annotation, "__args__", ()):
+            visit(part)
+
+    visit(Config)
+    return found
+
+
+def table(section: str) -> dict[str, str]:
+    """key → default, as the page shows it below the section's name."""
+    match = re.search(rf"^`{section}`[\s\S]*?\n\n\| key.*\n\| ---.*\n((?:\|.*\n)+)", PAGE, re.MULTILINE)
+    assert match, f"config/README.md has no table for {section}"
+    return {row.split("|")[1].strip(): row.split("|")[2].strip() for row in match[1].splitlines()}
+
+
+def shown(default: Any) -> str:
+    if isinstance(default, BaseModel):
+        return "see below"
+    if isinstance(default, NoneType):
+        return "none"
+    if isinstance(default, tuple):
+        return str(list(default))
+    if isinstance(default, bool):
+        return str(default).lower()
+    return str(default) or "empty"
+
+
+@pytest.mark.parametrize("section", sections())
+def test_the_page_shows_every_key_and_default(section: str) -> None:
+    fields = sections()[section].model_fields
+    assert table(section) == {
+        name: "required" if field.is_required() else shown(field.default) for name, field in fields.items()
+    }
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("config/**/*.yaml")), ids=lambda path: path.name)
+def test_configurations_are_valid(path: Path) -> None:
+    assert load(path).runs()
+
+
+def test_the_schema_file_is_that_of_the_code() -> None:
+    written = json.loads((ROOT / "workflow/schemas/config.schema.json").read_text())
+    assert written == Config.model_json_schema(), "stale: run make schema"
+
+
+def test_every_class_of_the_schema_is_found() -> None:
+    for_steps = {name for name in vars(config) if name.endswith("Settings")}
+    defined = {
+        name
+        for name, value in vars(config).items()
+        if isinstance(value, type) and issubclass(value, BaseModel) and value.__module__ == config.__name__
+    }
+    assert defined - for_steps - {"Strict", "Model"} == set(sections())
+
+
+def test_conda_environment_has_the_versions_of_the_lock() -> None:
+    names = {"pytorch": "torch", "matplotlib-base": "matplotlib"}
+    lock = dict(line.split("==") for line in (ROOT / "requirements.lock").read_text().splitlines())
+    for path in sorted(ROOT.glob("workflow/envs/*.yaml")):
+        environment = yaml.safe_load(path.read_text())
+        assert environment["channels"] == ["conda-forge", "nodefaults"]
+        *conda, pip = environment["dependencies"]
+        pins = dict(re.split("=+", pin) for pin in [*conda, *pip["pip"]] if pin != "pip")
+        assert pins.pop("python") >= "3.11"
+        assert {names.get(name, name): version for name, version in pins.items()} == {
+            names.get(name, name): lock[names.get(name, name)] for name in pins
+        }
+
+
+def test_conda_environment_has_every_library_of_the_package() -> None:
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    needed = {re.split(r"[<>=]", dependency)[0] for dependency in project["dependencies"]} - {"snakemake", "pygments"}
+    listed = (ROOT / "workflow/envs/medsynth.yaml").read_text()
+    names = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
+    assert {name for name in needed if f"- {names.get(name, name)}=" not in listed} == set()

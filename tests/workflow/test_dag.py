@@ -1,0 +1,208 @@
+"""The workflow as users run it: planned without heavy imports, run once for real, then only what a change asks for."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+MODELS = ("haar", "unshuffle")
+STEPS = ("prepare", "train", "sample", "evaluate", "release", "log")
+
+pytestmark = pytest.mark.xdist_group("dag")  # the run below is made once
+
+
+def snakemake(checkout: Path, *arguments: str | Path, program: tuple[str, ...] = ("-m", "snakemake")):
+    """Run Snakemake as from an environment that is not activated."""
+    command = [sys.executable, *program, "--snakefile", checkout / "workflow/Snakefile", *arguments]
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    return subprocess.run(
+        [str(part) for part in command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment | {"PATH": os.defpath},
+    )
+
+
+def planned(done: subprocess.CompletedProcess) -> dict[str, int]:
+    """Rule → number of jobs, from a dry run; empty when nothing is to be done."""
+    assert done.returncode == 0, done.stdout
+    table = done.stdout.partition("Job stats:")[2].partition("total")[0]
+    return {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)}
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory) -> Path:
+    """A copy of the sources, so that a test may edit them."""
+    folder = tmp_path_factory.mktemp("a checkout")
+    for name in ("medsynth", "workflow", "config"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tiny(checkout: Path, tmp_path_factory) -> list[str | Path]:
+    """Arguments of the tiny configuration in a folder where it has been run."""
+    folder = tmp_path_factory.mktemp("work")
+    arguments = ["--cores", "2", "--configfile", checkout / "config/tiny.yaml", "--directory", folder]
+    done = snakemake(checkout, *arguments)
+    assert done.returncode == 0, done.stdout
+    return arguments
+
+
+# --- planning ---------------------------------------------------------------------------------------------------
+
+
+def test_demo_is_planned_in_any_folder_without_heavy_imports(tmp_path: Path) -> None:
+    probe = (
+        "import sys; from snakemake.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as end: assert end.code == 0, end.code\n"
+        "print('heavy:', sorted({'torch', 'pandas', 'monai', 'mlflow'} & set(sys.modules)))"
+    )
+    done = snakemake(ROOT, "-n", "--cores", "2", "--directory", tmp_path, program=("-c", probe))
+    jobs = planned(done)
+    assert set(jobs) == {*STEPS, "log_initialise", "all"} and jobs["sample"] == 2
+    assert "heavy: []" in done.stdout
+    assert "results/release/chest/diffusion/SHA256SUMS" in done.stdout
+    assert "results/log/chest/diffusion.json" in done.stdout
+
+
+def test_named_configuration_is_not_mixed_with_the_demo(tmp_path: Path) -> None:
+    done = snakemake(ROOT, "-n", "--configfile", ROOT / "config/tiny.yaml", "--directory", tmp_path)
+    assert planned(done) == {
+        "prepare": 1,
+        "train": 2,
+        "sample": 6,
+        "evaluate": 2,
+        "release": 2,
+        "log_initialise": 1,
+        "log": 2,
+        "all": 1,
+    }
+    assert "chest/" not in done.stdout
+
+
+def test_data_root_alone_can_be_given(tmp_path: Path) -> None:
+    table = ["-n", "--configfile", ROOT / "config/examples/chest_xray_table.yaml", "--directory", tmp_path]
+    missing = snakemake(ROOT, *table)
+    assert missing.returncode != 0 and "MissingInputException" in missing.stdout
+    (tmp_path / "my data").mkdir()
+    (tmp_path / "my data/samples.csv").touch()
+    assert planned(snakemake(ROOT, *table, "--config", "data_root=my data"))["prepare"] == 1
+    demo = snakemake(ROOT, "-n", "-p", "--directory", tmp_path, "--config", "data_root=my data")
+    assert planned(demo)["prepare"] == 1 and '"data_root":"my data"' in demo.stdout
+
+
+def test_misspelt_key_is_one_line_without_a_traceback(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text((ROOT / "config/tiny.yaml").read_text().replace("predictor_epochs", "predictor_epoch"))
+    done = snakemake(ROOT, "-n", "--configfile", config, "--directory", tmp_path)
+    assert done.returncode != 0 and "Traceback" not in done.stdout
+    [line] = [line for line in done.stdout.splitlines() if "predictor_epoch" in line]
+    assert "did you mean 'predictor_epochs'?" in line
+
+
+# --- running ----------------------------------------------------------------------------------------------------
+
+
+def folder_of(arguments: list[str | Path]) -> Path:
+    return Path(arguments[-1])
+
+
+def test_every_step_leaves_its_outputs(tiny) -> None:
+    results = folder_of(tiny) / "results"
+    assert {path.name for path in results.iterdir()} == {*STEPS, "diagnostics"}
+    for model in MODELS:
+        release = results / "release/tiny" / model
+        subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=release, check=True)
+        kept = (release / "metadata.csv").read_text().count("\n") - 1
+        assert kept == len(list((release / "images").glob("*.png")))
+        rejected = (release / "rejected.csv").read_text().count("\n") - 1
+        assert kept + rejected == 24
+    logs = [path for path in (results / "diagnostics").rglob("*.log")]
+    assert len(logs) == len(list((results / "diagnostics").rglob("*.tsv"))) == 1 + 2 * 4 + 2 * 3 + 1
+
+
+def test_second_run_has_nothing_to_do(checkout: Path, tiny) -> None:
+    assert "Nothing to be done" in snakemake(checkout, *tiny).stdout
+
+
+@pytest.mark.parametrize(
+    ("module", "steps"),
+    [
+        ("release.py", {"release", "log_initialise", "log"}),
+        ("tracking.py", {"log_initialise", "log"}),
+        ("models/diffusion.py", {"train", "sample", "evaluate", "release", "log_initialise", "log"}),
+        ("preparation.py", {"prepare", "train", "sample", "evaluate", "release", "log_initialise", "log"}),
+        ("config.py", set()),
+    ],
+)
+def test_edited_module_reruns_the_steps_that_use_it_and_what_follows(checkout: Path, tiny, module, steps) -> None:
+    path = checkout / "medsynth" / module
+    source = path.read_text()
+    try:
+        path.write_text(source + "# edited\n")
+        assert set(planned(snakemake(checkout, "-n", *tiny))) - {"all"} == steps
+    finally:
+        path.write_text(source)
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "first"),
+    [
+        (("models", "haar", "sampler"), "steps", 6, "sample"),
+        (("models", "haar", "training"), "images", 2500, "train"),
+        (("evaluation",), "bootstrap", 30, "evaluate"),
+        (("tracking",), "experiment", "other", "log_initialise"),
+    ],
+)
+def test_edited_setting_starts_at_the_step_it_concerns(checkout: Path, tiny, tmp_path, section, key, value, first):
+    config = yaml.safe_load((checkout / "config/tiny.yaml").read_text())
+    part = config
+    for name in section:
+        part = part.setdefault(name, {})
+    part[key] = value
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    arguments = ["--configfile", tmp_path / "config.yaml", "--directory", folder_of(tiny)]
+    order = ["prepare", "train", "sample", "evaluate", "release", "log_initialise", "log"]
+    jobs = planned(snakemake(checkout, "-n", *arguments))
+    assert [rule for rule in order if rule in jobs] == order[order.index(first) :]
+    assert "haar" not in section or jobs["evaluate"] == 1  # the other model is left alone
+
+
+def test_run_is_found_again_when_its_record_is_lost(checkout: Path, tiny) -> None:
+    record = folder_of(tiny) / "results/log/tiny/haar.json"
+    before = json.loads(record.read_text())
+    record.unlink()
+    assert snakemake(checkout, *tiny).returncode == 0
+    assert json.loads(record.read_text()) == before
+
+
+def test_tracking_that_is_down_costs_no_result(checkout: Path, tiny, tmp_path: Path) -> None:
+    config = yaml.safe_load((checkout / "config/tiny.yaml").read_text())
+    (tmp_path / "broken.db").write_text("this is not a database")
+    config["tracking"] = {"uri": f"sqlite:///{tmp_path}/broken.db"}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    release = folder_of(tiny) / "results/release/tiny/haar/SHA256SUMS"
+    before = release.stat().st_mtime_ns
+    arguments = ["--cores", "2", "--configfile", tmp_path / "config.yaml", "--directory", folder_of(tiny)]
+    done = snakemake(checkout, *arguments)
+    assert done.returncode != 0
+    assert "is not an SQLite database" in done.stdout and "Traceback" not in done.stdout
+    assert release.stat().st_mtime_ns == before
+    assert snakemake(checkout, *tiny).returncode == 0
+
+
+def test_report_holds_the_figures(checkout: Path, tiny, tmp_path: Path) -> None:
+    done = snakemake(checkout, *tiny, "--report", tmp_path / "report.html")
+    assert done.returncode == 0, done.stdout
+    page = (tmp_path / "report.html").read_text()
+    assert "contact_sheet.png" in page and "drawn at random" in page

@@ -1,0 +1,55 @@
+"""The checked configuration, and where `python -m medsynth` finds its Python and its package."""
+
+import os
+import shlex
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+from snakemake.settings.types import DeploymentMethod
+
+# The package beside this workflow is the one that is fingerprinted, configured and run.
+ROOT = Path(workflow.basedir).parent.resolve()
+sys.path.insert(0, str(ROOT))
+
+import medsynth.config as schema  # its names one by one would hide some of Snakemake's
+from medsynth.errors import InputError
+from medsynth.fingerprint import fingerprint
+
+try:
+    CONFIG = schema.parse(schema.Config, config, "config")
+except InputError as error:
+    raise WorkflowError(str(error)) from None
+
+RESULTS = CONFIG.results
+PREPARE = f"{RESULTS}/prepare/{{dataset}}"
+TRAIN, SAMPLE, EVALUATE, RELEASE = (
+    f"{RESULTS}/{step}/{{dataset}}/{{model}}" for step in ("train", "sample", "evaluate", "release")
+)
+DIAGNOSTICS = f"{RESULTS}/diagnostics"  # logs and benchmarks, a folder for each step
+RUNS = [f"{dataset}/{model}" for dataset, model in CONFIG.runs()]
+CONDA_ENV = "../envs/medsynth.yaml"
+
+
+wildcard_constraints:
+    dataset="|".join(CONFIG.datasets),
+    model="|".join(CONFIG.models),
+    shard=r"\d+",
+
+
+def shell_prefix(conda: bool) -> str:
+    """Strict bash; the package on the path; and, unless conda brings one, the Python that runs Snakemake."""
+    exports = {"PYTHONPATH": str(ROOT)}
+    if not conda:
+        exports["PATH"] = str(Path(sys.executable).parent)
+    lines = [f'export {name}={shlex.quote(path)}"${{{name}:+:${name}}}"' for name, path in exports.items()]
+    return "; ".join(["set -euo pipefail", *lines, ""]).replace("{", "{{").replace("}", "}}")
+
+
+shell.prefix(shell_prefix(conda=DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method))
+
+
+def table_of(source) -> list[str]:
+    """The table that a source or a request reads, as an input; its path counts from data_root."""
+    reads_table = isinstance(source, (schema.TableSource, schema.PlanTable))
+    return [os.path.join(CONFIG.data_root, source.table)] if reads_table else []

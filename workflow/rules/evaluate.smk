@@ -1,0 +1,47 @@
+rule evaluate:
+    input:
+        store=rules.prepare.output,
+        train=rules.train.output,
+        samples=shards,
+    output:
+        metrics=report(
+            f"{EVALUATE}/metrics.csv",
+            caption="../report/metrics.rst",
+            category="{dataset}",
+            labels={"model": "{model}", "what": "metrics"},
+        ),
+        verdicts=f"{EVALUATE}/samples.csv",
+        contact_sheet=report(
+            f"{EVALUATE}/contact_sheet.png",
+            caption="../report/contact_sheet.rst",
+            category="{dataset}",
+            labels={"model": "{model}", "what": "real and synthetic images"},
+        ),
+        curves=report(
+            f"{EVALUATE}/curves.png",
+            caption="../report/curves.rst",
+            category="{dataset}",
+            labels={"model": "{model}", "what": "training curves"},
+        ),
+    log:
+        f"{DIAGNOSTICS}/evaluate/{{dataset}}/{{model}}.log",
+    benchmark:
+        f"{DIAGNOSTICS}/evaluate/{{dataset}}/{{model}}.tsv"
+    conda:
+        CONDA_ENV
+    threads: 4
+    resources:
+        mem_mb=8000,
+        runtime=240,
+    params:
+        settings=lambda wc: CONFIG.evaluate().model_dump_json(),
+        code=fingerprint("evaluate"),
+        store=PREPARE,
+        train=TRAIN,
+        samples=SAMPLE,
+        out=EVALUATE,
+    message:
+        "evaluate {wildcards.dataset} from {wildcards.model}: a verdict for each sample"
+    shell:
+        "python -m medsynth evaluate --settings {params.settings:q} --store {params.store:q} --train {params.train:q}"
+        " --samples {params.samples:q} --out {params.out:q} > {log:q} 2>&1"

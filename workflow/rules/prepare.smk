@@ -1,0 +1,27 @@
+rule prepare:
+    input:
+        table=lambda wc: table_of(CONFIG.datasets[wc.dataset].source),
+    output:
+        info=f"{PREPARE}/store.json",
+        images=f"{PREPARE}/images.npy",
+        samples=f"{PREPARE}/samples.csv",
+        split=f"{PREPARE}/split.csv",
+        quarantine=f"{PREPARE}/quarantine.csv",
+    log:
+        f"{DIAGNOSTICS}/prepare/{{dataset}}.log",
+    benchmark:
+        f"{DIAGNOSTICS}/prepare/{{dataset}}.tsv"
+    conda:
+        CONDA_ENV
+    threads: 4
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    params:
+        settings=lambda wc: CONFIG.prepare(wc.dataset).model_dump_json(),
+        code=fingerprint("prepare"),
+        out=PREPARE,
+    message:
+        "prepare {wildcards.dataset}: check, split and store its images"
+    shell:
+        "python -m medsynth prepare --settings {params.settings:q} --threads {threads} --out {params.out:q} > {log:q} 2>&1"

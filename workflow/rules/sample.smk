@@ -1,0 +1,35 @@
+rule sample:
+    input:
+        store=rules.prepare.output,
+        checkpoint=rules.train.output.weights,
+        info=rules.train.output.info,
+        plan=lambda wc: table_of(CONFIG.datasets[wc.dataset].plan.request),
+    output:
+        images=f"{SAMPLE}/shard_{{shard}}.npz",
+        rows=f"{SAMPLE}/shard_{{shard}}.csv",
+    log:
+        f"{DIAGNOSTICS}/sample/{{dataset}}/{{model}}/shard_{{shard}}.log",
+    benchmark:
+        f"{DIAGNOSTICS}/sample/{{dataset}}/{{model}}/shard_{{shard}}.tsv"
+    conda:
+        CONDA_ENV
+    threads: 4
+    resources:
+        mem_mb=8000,
+        runtime=240,
+        gpu=0,
+    params:
+        settings=lambda wc: CONFIG.sample(wc.dataset, wc.model).model_dump_json(),
+        code=fingerprint("sample"),
+        store=PREPARE,
+    message:
+        "sample {wildcards.dataset} from {wildcards.model}, shard {wildcards.shard}"
+    shell:
+        "python -m medsynth sample --settings {params.settings:q} --store {params.store:q}"
+        " --checkpoint {input.checkpoint:q} --shard {wildcards.shard} --out {output.images:q} > {log:q} 2>&1"
+
+
+def shards(wildcards) -> list[str]:
+    """The images and rows of every shard of one dataset and model."""
+    count = CONFIG.datasets[wildcards.dataset].plan.shards
+    return expand([rules.sample.output.images, rules.sample.output.rows], shard=range(count), allow_missing=True)

@@ -1,0 +1,29 @@
+# A declared output is deleted before a rerun, so training resumes from <out>/checkpoints/, which is not declared.
+rule train:
+    input:
+        rules.prepare.output,
+    output:
+        weights=f"{TRAIN}/model.safetensors",
+        info=f"{TRAIN}/model.json",
+        history=f"{TRAIN}/history.csv",
+    log:
+        f"{DIAGNOSTICS}/train/{{dataset}}/{{model}}.log",
+    benchmark:
+        f"{DIAGNOSTICS}/train/{{dataset}}/{{model}}.tsv"
+    conda:
+        CONDA_ENV
+    threads: 8
+    resources:
+        mem_mb=8000,
+        runtime=1440,
+        gpu=0,
+    params:
+        settings=lambda wc: CONFIG.train(wc.model).model_dump_json(),
+        code=fingerprint("train"),
+        store=PREPARE,
+        out=TRAIN,
+    message:
+        "train {wildcards.model} on {wildcards.dataset}"
+    shell:
+        "python -m medsynth train --settings {params.settings:q} --store {params.store:q} --out {params.out:q}"
+        " > {log:q} 2>&1"
