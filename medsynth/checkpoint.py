@@ -113,6 +113,8 @@ def load_model(weights: Path, device: torch.device) -> tuple[GenerativeModel, Ch
     if digest != info.weights_sha256:
         raise InputError(f"{weights}: sha256 is {digest[:12]}, model.json names {info.weights_sha256[:12]}")
     model = build(info.settings.model, spec_of(info.store))
+    if any(name.startswith("guide.") for name in tensors):
+        model.guide = build(info.settings.model, spec_of(info.store))
     load_weights(model, tensors, weights)
     return model.to(device).eval().requires_grad_(False), info
 

@@ -118,6 +118,9 @@ class Split(Strict):
         return self
 
 
+SPLITS = tuple(Split.model_fields)  # in the order that a store keeps them
+
+
 class PerClass(Strict):
     """So many images for each value of a categorical column."""
 
@@ -216,6 +219,7 @@ class Augmentation(Strict):
 class Training(Strict):
     """The budget and the optimiser. Training ends at `images` or `minutes`, whichever is reached first.
 
+    The averaged weights at `guide_at` of the budget are kept as the weaker model for autoguidance.
     `effective_batch_size` images make one optimiser step; `batch_size` of them go through the network at once.
     """
 
@@ -229,6 +233,7 @@ class Training(Strict):
     decay: Fraction = 0.6
     clip_norm: Positive = 1.0
     ema: Positive = 0.1
+    guide_at: Fraction = 0.25
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     gradient_checkpointing: bool = False
     compile: bool | Literal["auto"] = "auto"

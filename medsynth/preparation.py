@@ -16,10 +16,10 @@ from tqdm import tqdm
 
 from medsynth import files, store
 from medsynth.conditions import condition_columns
-from medsynth.config import PhantomSource, PrepareSettings
+from medsynth.config import SPLITS, PhantomSource, PrepareSettings
 from medsynth.errors import InputError
 from medsynth.modalities import MODALITIES
-from medsynth.samples import SPLITS, Rejection, Sample, refuse_too_many, split_samples
+from medsynth.samples import Rejection, Sample, refuse_too_many, split_samples
 from medsynth.sources import Prepared, open_phantom, open_table
 from medsynth.store import StoreInfo
 

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medsynth.conditions import NOT_APPLICABLE_TEXT, check_cell, condition_columns
-from medsynth.config import ConditionField, Split
+from medsynth.config import SPLITS, ConditionField, Split
 from medsynth.errors import InputError
 
-SPLITS = ("train", "val", "test")
 DELIMITERS = {".tsv": "\t", ".tab": "\t"}
 SHOWN_REASONS = 3
 

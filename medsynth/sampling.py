@@ -30,7 +30,7 @@ from medsynth.config import (
 from medsynth.devices import choose_device
 from medsynth.errors import InputError
 from medsynth.models import GenerativeModel
-from medsynth.shards import shard_rows, write_shard
+from medsynth.shards import remove_other_shards, shard_rows, write_shard
 from medsynth.store import Store, to_stored
 
 log = logging.getLogger(__name__)
@@ -175,6 +175,7 @@ def sample_shard(settings: SampleSettings, store: Store, weights: Path, shard: i
     images = generate(model, schema, rows, settings.sampler)
     rows.insert(2, "model_sha256", info.weights_sha256)
     rows.insert(3, "sampler", settings.sampler.model_dump_json())
+    remove_other_shards(out.parent, settings.plan.shards)
     write_shard(out, images, rows)
 
 

@@ -17,6 +17,14 @@ def shard_rows(count: int, shard: int, shards: int) -> slice:
     return slice(count * shard // shards, count * (shard + 1) // shards)
 
 
+def remove_other_shards(folder: Path, shards: int) -> None:
+    """Remove what a plan of more shards has left behind; its samples are in the shards of the new plan."""
+    for path in folder.glob("shard_*"):
+        number = path.stem.rpartition("_")[2]
+        if number.isdigit() and int(number) >= shards:
+            path.unlink(missing_ok=True)
+
+
 def write_shard(path: Path, images: np.ndarray, rows: pd.DataFrame) -> None:
     """Write the images to `path` (.npz) and, last, their rows to the CSV beside it.
 

@@ -21,9 +21,8 @@ import numpy as np
 
 from medsynth import files
 from medsynth.conditions import condition_columns
-from medsynth.config import ConditionField, Strict, parse_json
+from medsynth.config import SPLITS, ConditionField, Strict, parse_json
 from medsynth.errors import InputError
-from medsynth.samples import SPLITS
 
 if TYPE_CHECKING:
     import pandas as pd

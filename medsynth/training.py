@@ -74,6 +74,7 @@ class Trainer:
         }
         self.ema = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
         self.best: dict[str, Tensor] = {}
+        self.early: dict[str, Tensor] = {}
         self.step = self.images_seen = self.stale = 0
         self.seconds = 0.0
         self.best_loss = math.inf
@@ -167,6 +168,8 @@ class Trainer:
         keep = (1 - 1 / self.step) ** (power_of(self.options.ema) + 1)
         current = self.model.state_dict()
         torch._foreach_lerp_(list(self.ema.values()), [current[name] for name in self.ema], 1 - keep)
+        if not self.early and self.progress >= self.options.guide_at:
+            self.early = {name: tensor.clone() for name, tensor in self.ema.items()}
 
     @torch.no_grad()
     def validate(self) -> float:
@@ -214,6 +217,7 @@ class Trainer:
         tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
         tensors |= {f"ema.{name}": tensor for name, tensor in self.ema.items()}
         tensors |= {f"best.{name}": tensor for name, tensor in self.best.items()}
+        tensors |= {f"early.{name}": tensor for name, tensor in self.early.items()}
         for player, optimiser in self.optimisers.items():
             for index, state in optimiser.state_dict()["state"].items():
                 tensors |= {f"optimiser.{player}.{index}.{key}": value for key, value in state.items()}
@@ -233,7 +237,7 @@ class Trainer:
             if info.get(key) != value:
                 raise InputError(f"{path}: checkpoint of another {difference(info.get(key), value, key)}; "
                                  f"remove {path.parent} to train anew")  # fmt: skip
-        parts: dict[str, dict[str, Tensor]] = {"model": {}, "ema": {}, "best": {}, "optimiser": {}}
+        parts: dict[str, dict[str, Tensor]] = {"model": {}, "ema": {}, "best": {}, "early": {}, "optimiser": {}}
         for name, tensor in tensors.items():
             part, _, rest = name.partition(".")
             parts[part][rest] = tensor
@@ -241,6 +245,7 @@ class Trainer:
         for name, tensor in parts["ema"].items():
             self.ema[name].copy_(tensor)
         self.best = {name: tensor.to(self.device) for name, tensor in parts["best"].items()}
+        self.early = {name: tensor.to(self.device) for name, tensor in parts["early"].items()}
         for player, optimiser in self.optimisers.items():
             parameters = optimiser.param_groups[0]["params"]
             state: dict[int, dict[str, Tensor]] = {}
@@ -287,8 +292,9 @@ def train(settings: TrainSettings, store: Store, out: Path) -> None:
         history = pd.DataFrame(trainer.history).rename(columns={"total": "loss"})
         with files.written_whole(out / "history.csv") as part:
             history.to_csv(part, index=False, float_format="%.6g")
+        weights = trainer.best | {f"guide.{name}": tensor for name, tensor in trainer.early.items()}
         checkpoint.save_model(
-            out, trainer.best, store.info, settings, trainer.images_seen, trainer.seconds, trainer.best_loss
+            out, weights, store.info, settings, trainer.images_seen, trainer.seconds, trainer.best_loss
         )
         last.unlink(missing_ok=True)
 

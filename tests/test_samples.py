@@ -2,9 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medsynth.config import Categorical, Number, Split
+from medsynth.config import SPLITS, Categorical, Number, Split
 from medsynth.errors import InputError
-from medsynth.samples import SPLITS, draw_split, read_samples, split_samples
+from medsynth.samples import draw_split, read_samples, split_samples
 
 FIELDS = {
     "pathology": Categorical(kind="categorical", values=("normal", "nodule")),

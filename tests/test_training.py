@@ -145,6 +145,7 @@ def test_training_leaves_a_model_that_loads_and_no_checkpoint(store, tmp_path):
     train(settings(), store, tmp_path)
     model, info = load_model(tmp_path / "model.safetensors", CPU)
     assert info.images_seen == 64 and info.store == store.info and not model.training
+    assert not torch.equal(model.guide.net.mix[1].weight, model.net.mix[1].weight)
     assert not list(tmp_path.glob("checkpoints/*"))
     assert pd.read_csv(tmp_path / "history.csv").columns.tolist()[:3] == ["step", "images_seen", "seconds"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 from torch import Tensor, nn
 
@@ -37,10 +38,15 @@ class GenerativeModel(nn.Module, ABC):
     Attributes:
         players: names of the submodules that are optimised in turn.
         spec: what it knows of the images that it makes.
+        guide: the same model early in its training, once loaded: the weaker one that autoguidance moves away from.
     """
 
     players: tuple[str, ...]
     spec: ImageSpec
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.guide: Self | None = None
 
     def fit_statistics(self, images: Tensor) -> None:
         """Take fixed statistics from training images (N, C, *spatial) in [-1, 1], once, before the first step."""

@@ -145,14 +145,20 @@ class DiffusionModel(GenerativeModel):
         lesion_map = self.lesion_map(condition)
         unconditional = self.spec.conditions.nothing(len(seeds)).to(noise.device)
         blank_map = torch.zeros_like(lesion_map)
+        guide = self.guide
+        if settings.autoguidance != 1 and guide is None:
+            raise InputError("sampler.autoguidance: the model has no early state to be guided by")
 
         def denoiser(x: Tensor, sigma: Tensor) -> Tensor:
             sigma = sigma.expand(len(x))
-            conditioned = self.denoise(x, sigma, condition, lesion_map)
-            if settings.guidance == 1:
-                return conditioned
-            free = self.denoise(x, sigma, unconditional, blank_map)
-            return free + settings.guidance * (conditioned - free)  # Ho & Salimans 2022, Eq. 6
+            guided = self.denoise(x, sigma, condition, lesion_map)
+            if settings.guidance != 1:
+                free = self.denoise(x, sigma, unconditional, blank_map)
+                guided = free + settings.guidance * (guided - free)  # Ho & Salimans 2022, Eq. 6
+            if settings.autoguidance != 1:
+                weak = guide.denoise(x, sigma, condition, lesion_map)
+                guided = weak + settings.autoguidance * (guided - weak)  # Karras et al. 2024b, Eq. 3
+            return guided
 
         sigmas = noise_schedule(settings.steps, self.settings.sigma_min, self.settings.sigma_max, settings.rho)
         latent = SOLVERS[settings.solver](denoiser, noise * sigmas[0], sigmas.to(noise.device))

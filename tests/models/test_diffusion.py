@@ -1,5 +1,6 @@
 """Known answers: the optimal denoiser of Gaussian data has a closed form, and its ODE an exact solution."""
 
+import copy
 import math
 
 import pandas as pd
@@ -122,6 +123,20 @@ def test_guidance_of_one_is_the_conditional_model_and_more_moves_away_from_the_u
         for c, g in [(condition, 1.0), (condition, 2.0), (spec().conditions.nothing(1), 1.0)]
     )
     assert (one - none).abs().max() > 1e-3 and (two - one).abs().max() > 1e-3
+
+
+def test_autoguidance_moves_away_from_the_guide():
+    torch.manual_seed(0)
+    model = build(small(), spec()).eval()
+    condition = spec().conditions.nothing(2)
+    plain, guided = config.DiffusionSampler(steps=3), config.DiffusionSampler(steps=3, autoguidance=1.5)
+    with pytest.raises(InputError, match="no early state"):
+        model.sample(condition, [0, 1], guided)
+    torch.nn.init.normal_(model.net.unet.leave[-1].weight, std=0.02)
+    model.guide = copy.deepcopy(model)
+    torch.testing.assert_close(model.sample(condition, [0, 1], guided), model.sample(condition, [0, 1], plain))
+    torch.nn.init.zeros_(model.guide.net.unet.leave[-1].weight)
+    assert (model.sample(condition, [0, 1], guided) - model.sample(condition, [0, 1], plain)).abs().max() > 1e-3
 
 
 def test_gradient_checkpointing_changes_no_gradient():
