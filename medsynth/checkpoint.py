@@ -43,7 +43,10 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], info: dict[str, Any]) 
     """Write tensors and a JSON record as one safetensors file, whole or not at all."""
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with files.written_whole(path) as part:
-        safetensors.torch.save_file(contiguous, part, {"medsynth": json.dumps(info)})
+        try:
+            safetensors.torch.save_file(contiguous, part, {"medsynth": json.dumps(info)})
+        except SafetensorError as error:  # it wraps a full disk, too
+            raise InputError(f"{path}: cannot be written ({error})") from None
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor, distributed
+from torch import Tensor
 from tqdm import tqdm
 
 from medsynth import checkpoint, files
@@ -29,12 +29,14 @@ from medsynth.devices import autocast_dtype, choose_device, fitting_batch_size, 
 from medsynth.errors import InputError
 from medsynth.modalities import MODALITIES
 from medsynth.models import GenerativeModel, build
-from medsynth.store import Store
+from medsynth.processes import Processes, joined
+from medsynth.store import Store, StoreInfo
 
 log = logging.getLogger(__name__)
 
 LOG_EVERY = 25  # steps between two rows of history.csv
 VALIDATION_IMAGES = 512
+ALONE = Processes()
 COUNTERS = ("step", "images_seen", "seconds", "best_loss", "stale", "history", "batch_size")
 
 
@@ -46,13 +48,13 @@ class Trainer:
         history: one record every LOG_EVERY steps and at every validation.
     """
 
-    def __init__(self, settings: TrainSettings, store: Store, device: torch.device) -> None:
+    def __init__(
+        self, settings: TrainSettings, store: Store, device: torch.device, processes: Processes = ALONE
+    ) -> None:
         self.settings = settings
         self.options = options = settings.model.training
         self.device = device
-        self.rank, self.world = (
-            (distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else (0, 1)
-        )
+        self.processes = processes
         self.spec = spec_of(store.info)
         self.flip_axes = MODALITIES[store.info.modality].flip_axes
         self.examples = Examples(store.split("train"), device)
@@ -87,16 +89,16 @@ class Trainer:
 
     def _fitting_batch_size(self) -> int:
         """Images that go through the network at once."""
-        options = self.options
-        if options.batch_size != "auto":
-            return min(options.batch_size, options.effective_batch_size)
+        largest = math.ceil(self.options.effective_batch_size / self.processes.count)
+        if self.options.batch_size != "auto":
+            return min(self.options.batch_size, largest)
         player = self.model.players[0]
 
         def attempt(count: int) -> None:
             self._losses(*self.examples.gather([0] * count), player)["total"].mean().backward()
             self.model.zero_grad(set_to_none=True)
 
-        return fitting_batch_size(attempt, options.effective_batch_size, self.device)
+        return fitting_batch_size(attempt, largest, self.device)
 
     @property
     def progress(self) -> float:
@@ -129,7 +131,7 @@ class Trainer:
         means: dict[str, Tensor] = {}
         learning_rate = self.learning_rate()
         for turn, (name, player) in enumerate(self.players.items()):
-            for micro in range(self.rank, math.ceil(batch / self.batch_size), self.world):
+            for micro in range(self.processes.rank, math.ceil(batch / self.batch_size), self.processes.count):
                 count = min(self.batch_size, batch - micro * self.batch_size)
                 torch.manual_seed(derive_seed(self.settings.seed, self.step, micro, turn))
                 first = self.step * batch + micro * self.batch_size
@@ -142,16 +144,12 @@ class Trainer:
         self.step += 1
         self.images_seen += batch
         self._average()
-        self.seconds += time.monotonic() - started
+        self.seconds = self.processes.agree(self.seconds + time.monotonic() - started, self.device)
         return means
 
     def _update(self, player: torch.nn.Module, optimiser: torch.optim.Optimizer, learning_rate: float) -> None:
         parameters = [p for p in player.parameters() if p.grad is not None]
-        if self.world > 1:
-            flat = torch.cat([p.grad.flatten() for p in parameters])
-            distributed.all_reduce(flat)
-            for parameter, part in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
-                parameter.grad.copy_(part.view_as(parameter))
+        self.processes.add_up([p.grad for p in parameters if p.grad is not None])
         norm = torch.nn.utils.clip_grad_norm_(parameters, self.options.clip_norm)
         # The fused optimiser itself leaves out a step whose gradient is not finite: no wait for the device here.
         broken = (~torch.isfinite(norm)).float()
@@ -184,13 +182,13 @@ class Trainer:
             batch = self.held_out.gather(rows[start : start + self.batch_size])
             totals.append(self._losses(*batch, self.model.players[0])["total"])
         self.model.load_state_dict(trained)
-        loss = float(torch.cat(totals).mean())
+        loss = self.processes.agree(float(torch.cat(totals).mean()), self.device)
         if loss < self.best_loss:
             self.best_loss, self.stale = loss, 0
             self.best = {name: tensor.clone() for name, tensor in self.ema.items()}
         else:
             self.stale += 1
-        self.seconds += time.monotonic() - started
+        self.seconds = self.processes.agree(self.seconds + time.monotonic() - started, self.device)
         return loss
 
     def record(self, means: dict[str, Tensor], val_loss: float | None) -> None:
@@ -206,6 +204,7 @@ class Trainer:
                 "lower training.learning_rate or set training.precision to float32"
             )
         self.skipped.zero_()
+        self.processes.add_up(list(means.values()))
         row = {"step": self.step, "images_seen": self.images_seen, "seconds": round(self.seconds, 3)}
         row |= {term: float(value) for term, value in means.items()}
         row |= {"val_loss": math.nan if val_loss is None else val_loss, "learning_rate": self.learning_rate()}
@@ -266,35 +265,39 @@ def train(settings: TrainSettings, store: Store, out: Path) -> None:
     Writes model.safetensors, model.json and history.csv into `out`, and removes the checkpoints when all are there.
     """
     device = choose_device()
-    trainer = Trainer(settings, store, device)
+    with joined(device) as processes:
+        _train(Trainer(settings, store, device, processes), store.info, out)
+
+
+def _train(trainer: Trainer, info: StoreInfo, out: Path) -> None:
+    options, leads = trainer.options, trainer.processes.rank == 0
     last = out / "checkpoints" / "last.safetensors"
     if last.exists():
-        trainer.restore(last, store.info.digest)
+        trainer.restore(last, info.digest)
         log.info("resumed at step %d from %s", trainer.step, last)
     stop = StopSignal()
-    next_save = time.monotonic() + settings.model.training.checkpoint_seconds
-    patience = settings.model.training.patience
-    with tqdm(total=100, unit="%", desc="train", mininterval=5, disable=trainer.rank > 0) as bar:
-        while trainer.progress < 1 and (patience is None or trainer.stale < patience):
+    next_save = time.monotonic() + options.checkpoint_seconds
+    with tqdm(total=100, unit="%", desc="train", mininterval=5, disable=not leads) as bar:
+        while trainer.progress < 1 and (options.patience is None or trainer.stale < options.patience):
             before = trainer.images_seen
             means = trainer.advance()
-            interval = settings.model.training.validate_every
+            interval = options.validate_every
             due = trainer.images_seen // interval > before // interval or trainer.progress >= 1
             if due or trainer.step % LOG_EVERY == 0:
                 trainer.record(means, trainer.validate() if due else None)
                 bar.set_postfix(loss=trainer.history[-1]["total"], images_per_s=trainer.history[-1]["images_per_s"])
             bar.update(min(100, 100 * trainer.progress) - bar.n)
-            if trainer.rank == 0 and (stop.received or time.monotonic() > next_save):
-                trainer.save(last, store.info.digest)
-                next_save = time.monotonic() + settings.model.training.checkpoint_seconds
+            if leads and (stop.received or time.monotonic() > next_save):
+                trainer.save(last, info.digest)
+                next_save = time.monotonic() + options.checkpoint_seconds
             stop.raise_if_received(last)
-    if trainer.rank == 0:
+    if leads:
         history = pd.DataFrame(trainer.history).rename(columns={"total": "loss"})
         with files.written_whole(out / "history.csv") as part:
             history.to_csv(part, index=False, float_format="%.6g")
         weights = trainer.best | {f"guide.{name}": tensor for name, tensor in trainer.early.items()}
         checkpoint.save_model(
-            out, weights, store.info, settings, trainer.images_seen, trainer.seconds, trainer.best_loss
+            out, weights, info, trainer.settings, trainer.images_seen, trainer.seconds, trainer.best_loss
         )
         last.unlink(missing_ok=True)
 

@@ -15,7 +15,7 @@ ROWS = (
     {"sources", "store", "codecs", "networks", "augmentation", "shards"},
     {"preparation", "models", "figures", "release", "tracking"},
     {"checkpoint", "evaluation"},
-    {"batches", "devices"},
+    {"batches", "devices", "processes"},
     {"training", "sampling"},
     {"cli"},
     {"__main__"},

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -179,8 +180,10 @@ def store_folder(store, tmp_path) -> Path:
     return folder
 
 
-def start(store_folder: Path, out: Path, chosen: config.TrainSettings) -> subprocess.Popen:
-    command = [sys.executable, "-m", "medsynth", "train", "--settings", chosen.model_dump_json()]
+def start(
+    store_folder: Path, out: Path, chosen: config.TrainSettings, launch: Sequence[str] = (sys.executable, "-m")
+) -> subprocess.Popen:
+    command = [*launch, "medsynth", "train", "--settings", chosen.model_dump_json()]
     command += ["--store", str(store_folder), "--out", str(out)]
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
 
@@ -206,6 +209,17 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_weights(store_folder, 
         torch.testing.assert_close(broken[name], tensor, msg=name)
     seen = [json.loads((tmp_path / name / "model.json").read_text())["images_seen"] for name in ("broken", "whole")]
     assert seen == [1600, 1600]
+
+
+def test_two_processes_train_as_one_does(store_folder, tmp_path):
+    chosen = settings(images=160, batch_size=4, validate_every=80)
+    start(store_folder, tmp_path / "one", chosen).communicate()
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
+    two = start(store_folder, tmp_path / "two", chosen, launch)
+    assert two.communicate()[1] is not None and two.returncode == 0
+    one, two = (pd.read_csv(tmp_path / name / "history.csv") for name in ("one", "two"))
+    columns = ["step", "images_seen", "loss", "val_loss", "learning_rate"]
+    pd.testing.assert_frame_equal(one[columns], two[columns], rtol=1e-3)
 
 
 def test_the_loop_names_no_family():

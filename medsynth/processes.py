@@ -1,0 +1,53 @@
+"""The processes of one training, as torchrun starts them; alone, every operation is a no-op."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, distributed
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process's place among those that train together.
+
+    Attributes:
+        rank: 0 writes and reports.
+        count: how many share each batch.
+    """
+
+    rank: int = 0
+    count: int = 1
+
+    def add_up(self, tensors: Sequence[Tensor]) -> None:
+        """Replace each tensor by its sum over all processes, in one message."""
+        if self.count > 1:
+            flat = torch.cat([tensor.flatten() for tensor in tensors])
+            distributed.all_reduce(flat)
+            for tensor, part in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
+                tensor.copy_(part.view_as(tensor))
+
+    def agree(self, value: float, device: torch.device) -> float:
+        """Rank 0's value, in every process: a clock or a rounding must not part their ways."""
+        if self.count > 1:
+            shared = torch.tensor(value, dtype=torch.float64, device=device)
+            distributed.broadcast(shared, 0)
+            return float(shared)
+        return value
+
+
+@contextmanager
+def joined(device: torch.device) -> Iterator[Processes]:
+    """Join the other processes if torchrun started this one, and leave them at the end."""
+    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+        yield Processes()
+        return
+    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield Processes(distributed.get_rank(), distributed.get_world_size())
+    finally:
+        distributed.destroy_process_group()
