@@ -1,8 +1,8 @@
 """DDIM for networks that predict the noise of a discrete variance-preserving schedule.
 
-It stands here because a peer's own DDIM step (MONAI 1.6.1) places its timesteps by linspace and steps by a fixed stride.
-In the variables of Karras et al. 2022, x / sqrt(abar) with sigma = sqrt((1 - abar) / abar), a DDIM step is an Euler step,
-so that the solvers of `medsynth.models.diffusion` serve as well.
+It stands here because MONAI 1.6.1 places its timesteps by linspace and steps by a fixed stride. In the variables of
+Karras et al. 2022, x / sqrt(abar) and sigma = sqrt((1 - abar) / abar), a DDIM step is an Euler step, so that the
+solvers of `medsynth.models.diffusion` serve as well.
 """
 
 from __future__ import annotations

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 from PIL import Image, ImageDraw, ImageFont
 
 from medsynth import files
 
 TILE = 96
 GAP = 4
-NAME_WIDTH = 250
 COLOURS = ("#c8553d", "#31688e", "#5b8c5a", "#8a6bbe", "#b8860b", "#4a4a4a")
 
 
@@ -24,15 +24,16 @@ def contact_sheet(path: Path, rows: Mapping[str, np.ndarray], columns: int = 12)
     Args:
         rows: uint8 (n, H, W) or (n, H, W, 3).
     """
-    sheet = Image.new("RGB", (NAME_WIDTH + columns * (TILE + GAP), len(rows) * (TILE + GAP) + GAP), "white")
-    draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(16)
+    left = 4 * GAP + round(max(font.getbbox(name)[2] for name in rows))
+    sheet = Image.new("RGB", (left + columns * (TILE + GAP), len(rows) * (TILE + GAP) + GAP), "white")
+    draw = ImageDraw.Draw(sheet)
     for line, (name, images) in enumerate(rows.items()):
         top = GAP + line * (TILE + GAP)
         draw.text((GAP, top + TILE // 2 - 9), name, "black", font)
         for place, image in enumerate(images[:columns]):
             tile = Image.fromarray(image).convert("RGB").resize((TILE, TILE), Image.Resampling.LANCZOS)
-            sheet.paste(tile, (NAME_WIDTH + place * (TILE + GAP), top))
+            sheet.paste(tile, (left + place * (TILE + GAP), top))
     with files.written_whole(path) as part:
         sheet.save(part)
 
@@ -52,9 +53,11 @@ def lines(
             part = part.dropna(subset=[column])
             axes.plot(part[x], part[column], color=colour, marker="o", markersize=4, label=str(name))
         axes.set(xlabel=_spoken(x), ylabel=_spoken(column))
-        for key, setter in ((x, axes.set_xscale), (column, axes.set_yscale)):
+        for key, axis, rescale in ((x, axes.xaxis, axes.set_xscale), (column, axes.yaxis, axes.set_yscale)):
             if key in log and (table[key].dropna() > 0).all():
-                setter("log")
+                rescale("log")
+                axis.set_major_formatter(LogFormatter())
+                axis.set_minor_formatter(LogFormatter(labelOnlyBase=False))
         axes.grid(alpha=0.25, which="both")
         axes.spines[["top", "right"]].set_visible(False)
     panels[0].legend(frameon=False, fontsize=8)
@@ -72,8 +75,12 @@ def bars(path: Path, table: pd.DataFrame, value: str, group: str, by: str, panel
         width = 0.8 / max(1, len(part.columns))
         for place, (column, colour) in enumerate(zip(part.columns, COLOURS, strict=False)):
             at = np.arange(len(part)) + (place - (len(part.columns) - 1) / 2) * width
-            axes.bar_label(axes.bar(at, part[column], width, color=colour, label=str(column)), fmt="%.3g", fontsize=7)
+            axes.bar_label(
+                axes.bar(at, part[column], width, color=colour, label=str(column)), fmt="{:,.0f}", fontsize=7
+            )
         axes.set_xticks(range(len(part)), [str(key) for key in part.index])
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:,.0f}")
         axes.set(title=f"{_spoken(panel)} {name}", xlabel=_spoken(group), ylabel=_spoken(value))
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False, fontsize=7)
@@ -81,7 +88,7 @@ def bars(path: Path, table: pd.DataFrame, value: str, group: str, by: str, panel
 
 
 def _spoken(column: str) -> str:
-    return column.replace("_per_s", " per second").replace("_", " ")
+    return "KID" if column == "kid" else column.replace("_per_s", " per second").replace("_", " ")
 
 
 def _save(figure: Figure, path: Path) -> None:

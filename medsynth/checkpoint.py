@@ -14,6 +14,7 @@ from torch import Tensor
 import medsynth
 from medsynth import config, files
 from medsynth.conditions import ConditionSchema
+from medsynth.devices import memory_format
 from medsynth.errors import InputError
 from medsynth.models import GenerativeModel, ImageSpec, build
 from medsynth.store import StoreInfo
@@ -101,7 +102,10 @@ def read_info(weights: Path) -> CheckpointInfo:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise InputError(f"{path}: no such file, expected beside {weights.name}") from None
-    return config.parse_json(CheckpointInfo, text, str(path))
+    info = config.parse_json(CheckpointInfo, text, str(path))
+    if info.version != VERSION:
+        raise InputError(f"{path}: version {info.version}, expected {VERSION}: train the model again")
+    return info
 
 
 def load_model(weights: Path, device: torch.device) -> tuple[GenerativeModel, CheckpointInfo]:
@@ -119,7 +123,8 @@ def load_model(weights: Path, device: torch.device) -> tuple[GenerativeModel, Ch
     if any(name.startswith("guide.") for name in tensors):
         model.guide = build(info.settings.model, spec_of(info.store))
     load_weights(model, tensors, weights)
-    return model.to(device).eval().requires_grad_(False), info
+    model.to(device=device, memory_format=memory_format(len(info.store.size)))
+    return model.eval().requires_grad_(False), info
 
 
 def load_weights(model: GenerativeModel, tensors: dict[str, Tensor], path: Path) -> None:

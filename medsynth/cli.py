@@ -7,12 +7,22 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from medsynth import __version__, config, files
 from medsynth.errors import InputError
 
 DESCRIPTION = "Synthetic medical images for research and teaching, never for diagnosis."
+SAMPLE_SUMMARY = "generate one shard of the plan, or one sample again by its id"
+HELP = {
+    "store": "folder that prepare wrote",
+    "train": "folder that train wrote",
+    "checkpoint": "model.safetensors of a trained model",
+    "samples": "folder that sample wrote",
+    "evaluation": "folder that evaluate wrote",
+    "release": "folder that release wrote",
+}
 
 
 def prepare(args: argparse.Namespace) -> None:
@@ -25,13 +35,15 @@ def train(args: argparse.Namespace) -> None:
     from medsynth.store import Store
     from medsynth.training import train
 
-    train(config.parse_json(config.TrainSettings, args.settings, "--settings"), Store.open(args.store), args.out)
+    settings = config.parse_json(config.TrainSettings, args.settings, "--settings")
+    train(settings, Store.open(args.store, verify=True), args.out)
 
 
 def sample(args: argparse.Namespace) -> None:
     if args.sample_id:
         _sample_again(args)
         return
+    _need(args, "settings", "store", "checkpoint", "out")
     from medsynth.sampling import sample_shard
     from medsynth.store import Store
 
@@ -43,7 +55,8 @@ def _sample_again(args: argparse.Namespace) -> None:
     from medsynth.release import release_one
     from medsynth.sampling import regenerate
 
-    release_one(args.sample_id, regenerate(args.sample_id, args.results), args.results, args.out)
+    out = args.out or Path(f"{args.sample_id}.png")
+    release_one(args.sample_id, regenerate(args.sample_id, args.results), args.results, out)
 
 
 def evaluate(args: argparse.Namespace) -> None:
@@ -78,6 +91,7 @@ def release(args: argparse.Namespace) -> None:
 def log(args: argparse.Namespace) -> None:
     from medsynth import tracking
 
+    _need(args, "settings", "out", *(() if args.initialise else ("train", "evaluation", "release")))
     settings = config.parse_json(config.Tracking, args.settings, "--settings")
     if args.initialise:
         tracking.initialise(settings, args.out)
@@ -89,30 +103,43 @@ def schema(args: argparse.Namespace) -> None:
     files.write_text(args.out, json.dumps(config.Config.model_json_schema(), indent=2) + "\n")
 
 
+def _need(args: argparse.Namespace, *names: str) -> None:
+    if missing := [name for name in names if getattr(args, name) is None]:
+        raise InputError(f"--{missing[0]} is missing")
+
+
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("medsynth", description=DESCRIPTION)
     parser.add_argument("--version", action="version", version=__version__)
     steps = parser.add_subparsers(dest="step", required=True)
 
-    def step(function, summary: str, *folders: str, settings: bool = True) -> argparse.ArgumentParser:
+    def step(
+        function: Callable[[argparse.Namespace], None],
+        summary: str,
+        *paths: str,
+        settings: bool = True,
+        required: bool = True,
+    ) -> argparse.ArgumentParser:
         subparser = steps.add_parser(function.__name__, help=summary, description=summary)
         subparser.set_defaults(run=function)
-        subparser.add_argument("--out", type=Path, required=True)
+        subparser.add_argument("--out", type=Path, required=required)
         if settings:
-            subparser.add_argument("--settings", help="the step's slice of the configuration, as JSON")
-        for folder in folders:
-            subparser.add_argument(f"--{folder}", type=Path, help=f"folder that {folder} names under results/")
+            subparser.add_argument(
+                "--settings", required=required, help="the step's part of the configuration, as JSON"
+            )
+        for name in paths:
+            subparser.add_argument(f"--{name}", type=Path, required=required, help=HELP[name])
         return subparser
 
     step(prepare, "check, split and store a collection").add_argument("--threads", type=int, default=1)
     step(train, "train one model on one prepared store", "store")
-    sampling = step(sample, "generate one shard of the plan, or one sample again by its id", "store", "checkpoint")
-    sampling.add_argument("--shard", type=int, default=0)
+    sampling = step(sample, SAMPLE_SUMMARY, "store", "checkpoint", required=False)
+    sampling.add_argument("--shard", type=int, default=0, help="number of the shard, from 0")
     sampling.add_argument("--sample-id", help="make this sample again alone, as a PNG")
     sampling.add_argument("--results", type=Path, default=Path("results"), help="where --sample-id looks (results)")
     step(evaluate, "measure the samples and give each a verdict", "store", "train", "samples")
     step(release, "write the dataset that is handed over", "store", "train", "samples", "evaluation", settings=False)
-    logging_step = step(log, "log one run to MLflow", "train", "evaluation", "release")
+    logging_step = step(log, "log one run to MLflow", "train", "evaluation", "release", required=False)
     logging_step.add_argument("--initialise", action="store_true", help="create the database and the experiment only")
     step(schema, "write the JSON schema of config.yaml", settings=False)
     return parser

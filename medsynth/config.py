@@ -1,7 +1,7 @@
 """The schema of config.yaml: one class a section, one settings class a step. Imports neither torch nor pandas.
 
-`load` reads and checks a whole configuration; `Config.prepare`, `.train`, `.sample`, `.evaluate`, `.release` and
-`.log` cut the slice that one step needs, so that a change of a sampler never retrains a model.
+`load` reads and checks a whole configuration; `Config.prepare`, `.train`, `.sample` and `.evaluate` cut the slice that
+one step needs, so that a change of a sampler never retrains a model.
 """
 
 from __future__ import annotations
@@ -204,7 +204,7 @@ class Codec(Strict):
     """A fixed, lossless change of layout before the network: each level halves the resolution."""
 
     kind: Literal["identity", "pixel_unshuffle", "haar"] = "haar"
-    levels: Annotated[int, Field(ge=0, le=4)] = 2
+    levels: Annotated[int, Field(ge=0, le=4)] = 1
 
 
 class Augmentation(Strict):
@@ -225,7 +225,7 @@ class Training(Strict):
 
     images: Count = 100_000
     minutes: Positive | None = None
-    effective_batch_size: Count = 32
+    effective_batch_size: Count = 16
     batch_size: Count | Literal["auto"] = "auto"
     learning_rate: Positive = 2e-3
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
@@ -246,8 +246,8 @@ class Training(Strict):
 class DiffusionSampler(Strict):
     """How noise becomes an image: the solver and its steps on the EDM noise schedule, and guidance."""
 
-    solver: Literal["heun", "dpm_solver"] = "heun"
-    steps: Annotated[int, Field(ge=2)] = 12
+    solver: Literal["heun", "dpm_solver"] = "dpm_solver"
+    steps: Annotated[int, Field(ge=2)] = 16
     batch_size: Count = 64
     guidance: Annotated[float, Field(ge=0)] = 1.0
     autoguidance: Annotated[float, Field(ge=1)] = 1.0
@@ -255,12 +255,12 @@ class DiffusionSampler(Strict):
 
 
 class Diffusion(Strict):
-    """Diffusion in the EDM formulation (Karras et al. 2022) on a U-Net."""
+    """What a diffusion model is trained by: the EDM formulation (Karras et al. 2022) on a U-Net."""
 
     family: Literal["diffusion"]
     codec: Codec = Codec()
-    channels: Annotated[tuple[Count, ...], Field(min_length=1)] = (64, 128, 192)
-    blocks: Count = 2
+    channels: Annotated[tuple[Count, ...], Field(min_length=1)] = (48, 96, 128)
+    blocks: Count = 1
     condition_dropout: Fraction = 0.1
     sigma_min: Positive = 0.01
     sigma_max: Positive = 80.0
@@ -268,10 +268,24 @@ class Diffusion(Strict):
     p_std: Positive = 1.2
     whitening: Fraction = 1.0
     training: Training = Training()
+
+    @model_validator(mode="after")
+    def _noise_falls(self) -> Self:
+        if self.sigma_min >= self.sigma_max:
+            raise ValueError(f"sigma_min {self.sigma_min:g} is not below sigma_max {self.sigma_max:g}")
+        return self
+
+
+class SampledDiffusion(Diffusion):
+    """A diffusion model and how it is sampled; a change of the sampler retrains nothing."""
+
     sampler: DiffusionSampler = DiffusionSampler()
 
 
-Model = Diffusion  # a second family makes this a union discriminated by `family`
+# A second family makes each of these a union, the first two discriminated by `family`.
+Trained = Diffusion
+Model = SampledDiffusion
+Sampler = DiffusionSampler
 
 
 # --- judging, tracking ------------------------------------------------------------------------------------------
@@ -322,9 +336,8 @@ class Config(Strict):
         return PrepareSettings(seed=self.seed, dataset=dataset, data_root=self.data_root, **shared)
 
     def train(self, model: str) -> TrainSettings:
-        return TrainSettings(
-            seed=self.seed, model=self.models[model].model_copy(update={"sampler": DiffusionSampler()})
-        )
+        trained = self.models[model].model_dump(exclude={"sampler"})
+        return TrainSettings.model_validate({"seed": self.seed, "model": trained})
 
     def sample(self, dataset: str, model: str) -> SampleSettings:
         return SampleSettings(
@@ -358,7 +371,7 @@ class PrepareSettings(Strict):
 
 class TrainSettings(Strict):
     seed: int
-    model: Model
+    model: Trained
 
 
 class SampleSettings(Strict):
@@ -367,7 +380,7 @@ class SampleSettings(Strict):
     model: Name
     data_root: str = "."
     plan: Plan
-    sampler: DiffusionSampler
+    sampler: Sampler
 
 
 class EvaluateSettings(Strict):

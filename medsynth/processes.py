@@ -39,6 +39,14 @@ class Processes:
             return float(shared)
         return value
 
+    def least(self, value: int, device: torch.device) -> int:
+        """The smallest value of any process, in every process."""
+        if self.count > 1:
+            shared = torch.tensor(value, device=device)
+            distributed.all_reduce(shared, distributed.ReduceOp.MIN)
+            return int(shared)
+        return value
+
 
 @contextmanager
 def joined(device: torch.device) -> Iterator[Processes]:

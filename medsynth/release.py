@@ -81,7 +81,7 @@ def release(
     checkpoint_info: Mapping[str, Any],
     out: Path,
 ) -> None:
-    """Write the folder of one dataset and model: images/, metadata.csv, rejected.csv, README.md, SHA256SUMS.
+    """Write the folder of one dataset and model: images, tables, generator.json, card and checksums.
 
     Args:
         images: uint16 (N, C, H, W), one for each of `rows`, on the store's scale.
@@ -92,7 +92,8 @@ def release(
     Raises:
         InputError: the images, rows, verdicts, model and store do not belong together.
     """
-    made_by = _provenance(checkpoint_info)
+    configuration = _configuration(checkpoint_info, rows)
+    made_by = _provenance(checkpoint_info, configuration)
     if made_by.training_data != store.info.digest:
         trained_on, given = made_by.training_data[:12], store.info.digest[:12]
         raise InputError(f"release: the model was trained on data {trained_on}…, the store holds {given}…")
@@ -113,10 +114,13 @@ def release(
         (folder / "images").mkdir()
         names = [f"images/{sample_id}.png" for sample_id in kept["sample_id"]]
         for position, name in zip(kept.index, names, strict=True):
-            _write_png(folder / name, grey.values(images[position]), str(kept.at[position, "sample_id"]), made_by)
+            _write_png(
+                folder / name, grey.values(images[position]), str(kept.at[position, "sample_id"]), made_by.generator
+            )
         rescaled = kept.assign(rescale_slope=grey.slope, rescale_intercept=grey.intercept)
         _write_table(rescaled.drop(columns="sampler"), folder / "metadata.csv", names)
         _write_table(rejected.drop(columns="sampler"), folder / "rejected.csv")
+        (folder / "generator.json").write_text(configuration, encoding="utf-8")
         (folder / "README.md").write_text(card(store, table, metrics, made_by, grey), encoding="utf-8")
         files = sorted(path for path in folder.rglob("*") if path.is_file())
         sums = "".join(f"{sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in files)
@@ -135,7 +139,7 @@ def release_one(sample_id: str, image: np.ndarray, results: Path, out: Path) -> 
     info = json.loads((results / "train" / dataset / model / "model.json").read_text(encoding="utf-8"))
     grey = grey_scale(Store.open(results / "prepare" / dataset))
     with written_whole(out) as part:
-        _write_png(part, grey.values(image), sample_id, _provenance(info))
+        _write_png(part, grey.values(image), sample_id, info["weights_sha256"])
 
 
 def _join(images: np.ndarray, rows: pd.DataFrame, verdicts: pd.DataFrame) -> pd.DataFrame:
@@ -159,25 +163,33 @@ def _join(images: np.ndarray, rows: pd.DataFrame, verdicts: pd.DataFrame) -> pd.
     return rows.reset_index(drop=True).merge(verdicts[["sample_id", *judged]], on="sample_id", how="left")
 
 
-def _provenance(checkpoint_info: Mapping[str, Any]) -> Provenance:
+def _configuration(checkpoint_info: Mapping[str, Any], rows: pd.DataFrame) -> str:
+    """The text of generator.json: how the generator was trained and sampled."""
+    samplers = sorted(set(rows["sampler"]))
+    if len(samplers) != 1:
+        raise InputError(f"release: the samples are by {len(samplers)} samplers, expected one for all")
+    configuration = {"train": checkpoint_info.get("settings"), "sampler": json.loads(samplers[0])}
+    return json.dumps(configuration, indent=2, sort_keys=True) + "\n"
+
+
+def _provenance(checkpoint_info: Mapping[str, Any], configuration: str) -> Provenance:
     try:
-        settings = checkpoint_info["settings"]
         return Provenance(
-            family=settings["model"]["family"],
+            family=checkpoint_info["settings"]["model"]["family"],
             generator=checkpoint_info["weights_sha256"],
-            config=hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest(),
+            config=hashlib.sha256(configuration.encode()).hexdigest(),
             training_data=checkpoint_info["store"]["digest"],
         )
     except KeyError as error:
         raise InputError(f"release: model.json has no key {error}") from None
 
 
-def _write_png(path: Path, values: np.ndarray, sample_id: str, made_by: Provenance) -> None:
+def _write_png(path: Path, values: np.ndarray, sample_id: str, generator: str) -> None:
     about = PngInfo()
     about.add_text("Title", sample_id)
     about.add_text("Disclaimer", DISCLAIMER)
     about.add_text("Software", f"medsynth {__version__}")
-    about.add_text("Source", f"generator sha256 {made_by.generator}")
+    about.add_text("Source", f"generator sha256 {generator}")
     PngImage.fromarray(np.ascontiguousarray(values)).save(path, pnginfo=about)
 
 
@@ -234,7 +246,7 @@ Rejected samples have no image; `rejected.csv` lists them with the reason.
 
 {_metric_table(metrics)}
 
-CI is the 95 % bootstrap interval. The floor is what held-out real images reach in place of the synthetic ones: a value
+CI is the 95 % interval: bootstrap over subjects, for FID, density and coverage jackknife. The floor is what held-out real images reach in place of the synthetic ones: a value
 that good cannot be told from real images by this measure.
 
 ## How they were made
@@ -244,7 +256,7 @@ that good cannot be told from real images by this measure.
 | software | medsynth {__version__} |
 | model family | {made_by.family} |
 | generator, SHA-256 | {made_by.generator} |
-| model configuration, SHA-256 | {made_by.config} |
+| `generator.json`: how it was trained and sampled, SHA-256 | {made_by.config} |
 | training data, SHA-256 | {made_by.training_data} |
 | training images | {len(store.split("train"))} |
 | sampler | {_listed(table["sampler"])} |

@@ -67,7 +67,7 @@ def read_samples(path: Path, fields: Mapping[str, ConditionField], spatial_dims:
     Raises:
         InputError: the table cannot be read, is empty, or lacks a column.
     """
-    header, rows = _read_rows(path)
+    header, rows = read_rows(path)
     conditions = condition_columns(fields, spatial_dims)
     for column in ("image", "subject_id", *conditions):
         if column not in header:
@@ -87,14 +87,19 @@ def read_samples(path: Path, fields: Mapping[str, ConditionField], spatial_dims:
         else:
             shown = {column: cells[column] for column in conditions}
             optional = {column: cells[column] for column in ("mask", "split") if column in cells}
-            samples.append(Sample(source_row, cells["image"], cells["subject_id"], shown, **optional))
+            samples.append(Sample(source_row, cells["image"], cells["subject_id"].strip(), shown, **optional))
     samples, torn = _reject_torn_subjects(samples)
     rejected = sorted([*rejected, *torn], key=lambda rejection: rejection.source_row)
     assert len(samples) + len(rejected) == len(rows)
     return SampleTable(len(rows), samples, rejected, "mask" in header)
 
 
-def _read_rows(path: Path) -> tuple[list[str], list[list[str]]]:
+def read_rows(path: Path) -> tuple[list[str], list[list[str]]]:
+    """The header and the rows of a CSV or TSV, every cell as text.
+
+    Raises:
+        InputError: not a UTF-8 table, no row, or a column named twice.
+    """
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:

@@ -13,23 +13,25 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 from tqdm import tqdm
 
 from medsynth.checkpoint import load_model
-from medsynth.conditions import ConditionSchema, check_cell
+from medsynth.conditions import NOT_APPLICABLE_TEXT, ConditionSchema, check_cell, owner
 from medsynth.config import (
     Balance,
     Categorical,
-    DiffusionSampler,
     Oversample,
     PerClass,
     PlanTable,
+    Sampler,
     SampleSettings,
     parse_json,
 )
 from medsynth.devices import choose_device
 from medsynth.errors import InputError
 from medsynth.models import GenerativeModel
+from medsynth.samples import read_rows
 from medsynth.shards import remove_other_shards, shard_rows, write_shard
 from medsynth.store import Store, to_stored
 
@@ -54,6 +56,7 @@ def plan(settings: SampleSettings, store: Store) -> pd.DataFrame:
     training = store.split("train").samples
     schema = ConditionSchema(store.info.conditions, len(store.info.size))
     requested = REQUESTS[settings.plan.request.kind](settings, schema, training)
+    _refuse_unknown_values(requested, schema, training)
     rng = np.random.default_rng(np.random.SeedSequence((settings.seed, 1)))
     columns = list(schema.columns)
     rows = _fill(requested.reindex(columns=columns, fill_value=""), training, schema, rng)
@@ -72,7 +75,7 @@ def _per_class(settings: SampleSettings, schema: ConditionSchema, training: pd.D
 def _balance(settings: SampleSettings, schema: ConditionSchema, training: pd.DataFrame) -> pd.DataFrame:
     request = settings.plan.request
     assert isinstance(request, Balance)
-    return _fill_up(request.column, schema, training, int(training[request.column].value_counts().max()))
+    return _fill_up(request.column, schema, training, None)
 
 
 def _oversample(settings: SampleSettings, schema: ConditionSchema, training: pd.DataFrame) -> pd.DataFrame:
@@ -81,12 +84,13 @@ def _oversample(settings: SampleSettings, schema: ConditionSchema, training: pd.
     return _fill_up(request.column, schema, training, request.minimum)
 
 
-def _fill_up(column: str, schema: ConditionSchema, training: pd.DataFrame, target: int) -> pd.DataFrame:
-    present = training[column].value_counts()
+def _fill_up(column: str, schema: ConditionSchema, training: pd.DataFrame, target: int | None) -> pd.DataFrame:
+    """What each class lacks to have `target` images; None fills up to the largest class."""
     field = schema.fields[column]
     assert isinstance(field, Categorical)  # the config admits no other
-    values = field.values
-    return _repeat(column, {value: max(0, target - int(present.get(value, 0))) for value in values})
+    present = {value: int((training[column] == value).sum()) for value in field.values}
+    wanted = max(present.values()) if target is None else target
+    return _repeat(column, {value: max(0, wanted - count) for value, count in present.items()})
 
 
 def _repeat(column: str, counts: dict[str, int]) -> pd.DataFrame:
@@ -97,10 +101,11 @@ def _from_table(settings: SampleSettings, schema: ConditionSchema, training: pd.
     request = settings.plan.request
     assert isinstance(request, PlanTable)
     path = Path(settings.data_root) / request.table
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise InputError(f"{path}: cannot be read as CSV ({error})") from None
+    header, rows = read_rows(path)
+    for number, cells in enumerate(rows, start=1):
+        if len(cells) != len(header):
+            raise InputError(f"{path}: row {number}: {len(cells)} cells, the header has {len(header)}")
+    table = pd.DataFrame(rows, columns=header, dtype=str)
     if unknown := [column for column in table if column not in schema.columns]:
         raise InputError(f"{path}: unknown columns {unknown}, expected some of {list(schema.columns)}")
     for column in table:
@@ -118,31 +123,61 @@ REQUESTS: dict[str, Callable[[SampleSettings, ConditionSchema, pd.DataFrame], pd
 }
 
 
+def _refuse_unknown_values(requested: pd.DataFrame, schema: ConditionSchema, training: pd.DataFrame) -> None:
+    if not len(requested):
+        raise InputError("plan: asks for no image: no class lacks any, or its counts are all 0")
+    for name, field in schema.fields.items():
+        if isinstance(field, Categorical) and name in requested:
+            seen = {"", NOT_APPLICABLE_TEXT, *training[name]}
+            if unknown := [value for value in requested[name] if value not in seen]:
+                raise InputError(f"plan: {name} {unknown[0]!r} has no training image, a model cannot draw it")
+
+
 def _fill(
     requested: pd.DataFrame, training: pd.DataFrame, schema: ConditionSchema, rng: np.random.Generator
 ) -> pd.DataFrame:
-    """Fill empty cells from training rows that agree with the given categorical cells."""
-    columns = list(schema.columns)
-    categorical = [name for name, field in schema.fields.items() if isinstance(field, Categorical)]
-    source = training[columns].to_numpy()
+    """Fill each row's empty cells from one training row that agrees with the others.
+
+    Agreeing means: the same category, a number where a number is asked, `n/a` where that is asked; and, of those
+    rows, to be among the tenth that is nearest in the numbers asked.
+    """
+    source = training[list(schema.columns)].to_numpy(dtype=object)
     filled = requested.to_numpy(dtype=object, copy=True)
     agreeing: dict[tuple[str, ...], np.ndarray] = {}
     for row, cells in enumerate(filled):
-        given = tuple(str(requested.at[row, column]) for column in categorical)
-        if given not in agreeing:
-            match = np.ones(len(training), bool)
-            for column, value in zip(categorical, given, strict=True):
-                match &= (training[column] == value) if value else True
-            agreeing[given] = np.flatnonzero(match)
-        if len(agreeing[given]):
-            drawn = source[rng.choice(agreeing[given])]
-            filled[row] = np.where(cells == "", drawn, cells)
-    return pd.DataFrame(filled, columns=columns, dtype=str)
+        asked = tuple(str(cell) for cell in cells)
+        if asked not in agreeing:
+            agreeing[asked] = _agreeing(asked, source, schema)
+        if len(agreeing[asked]):
+            filled[row] = np.where(cells == "", source[rng.choice(agreeing[asked])], cells)
+    return pd.DataFrame(filled, columns=list(schema.columns), dtype=str)
 
 
-def generate(
-    model: GenerativeModel, schema: ConditionSchema, rows: pd.DataFrame, sampler: DiffusionSampler
-) -> np.ndarray:
+def _agreeing(asked: Sequence[str], source: np.ndarray, schema: ConditionSchema) -> np.ndarray:
+    """Positions of the training rows that agree with what is asked."""
+    match = np.ones(len(source), bool)
+    numbers: list[int] = []
+    for position, (column, text) in enumerate(zip(schema.columns, asked, strict=True)):
+        field = schema.fields[owner(schema.fields, column)]
+        cells = source[:, position]
+        if text == "":
+            continue
+        if text == NOT_APPLICABLE_TEXT or isinstance(field, Categorical):
+            match &= cells == text
+        else:
+            match &= (cells != "") & (cells != NOT_APPLICABLE_TEXT)
+            numbers.append(position)
+    found = np.flatnonzero(match)
+    if not numbers or not len(found):
+        return found
+    wanted = np.array([float(asked[position]) for position in numbers])
+    given = source[np.ix_(found, np.array(numbers))].astype(float)
+    spread = np.ptp(given, axis=0)
+    distance = (np.abs(given - wanted) / np.where(spread > 0, spread, 1)).sum(1)
+    return found[np.argsort(distance, kind="stable")[: -(-len(found) // 10)]]
+
+
+def generate(model: GenerativeModel, schema: ConditionSchema, rows: pd.DataFrame, sampler: Sampler) -> np.ndarray:
     """Images for the rows of a plan: uint16 (n, C, *spatial) as the store keeps them."""
     if not len(rows):
         return np.zeros((0, model.spec.channels, *model.spec.size), np.uint16)
@@ -152,6 +187,10 @@ def generate(
     for start in tqdm(range(0, len(rows), sampler.batch_size), desc="sample", unit="batch", mininterval=5):
         part = slice(start, start + sampler.batch_size)
         images = model.sample(condition[part], seeds[part], sampler)
+        if not torch.isfinite(images).all():
+            raise InputError(
+                f"{rows['sample_id'].iloc[start]} and its batch: samples are not finite, train the model anew"
+            )
         batches.append(to_stored(images.float().cpu().numpy()))
     return np.concatenate(batches)
 
@@ -200,6 +239,6 @@ def regenerate(sample_id: str, results: Path) -> np.ndarray:
     model, info = load_model(weights, choose_device())
     if info.weights_sha256 != row.at[0, "model_sha256"]:
         raise InputError(f"{weights}: sha256 is {info.weights_sha256[:12]}, {sample_id} was made by another generator")
-    sampler = parse_json(DiffusionSampler, str(row.at[0, "sampler"]), str(path))
+    sampler = parse_json(Sampler, str(row.at[0, "sampler"]), str(path))
     schema = ConditionSchema(info.store.conditions, len(info.store.size))
     return generate(model, schema, row, sampler)[0]

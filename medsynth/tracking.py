@@ -58,12 +58,16 @@ def log_run(settings: Tracking, train: Path, evaluation: Path, release: Path, ou
         evaluation / "metrics.csv",
         evaluation / "contact_sheet.png",
         evaluation / "curves.png",
+        evaluation / "adherence.png",
+        evaluation / "nearest.png",
+        release / "generator.json",
         release / "README.md",
         release / "SHA256SUMS",
     )
     history = train / "history.csv"
     key = _digest(f"{dataset}/{model}", *artifacts, history)
     params = flatten(json.loads((train / "model.json").read_text(encoding="utf-8")))
+    params |= flatten({"sampler": json.loads((release / "generator.json").read_text(encoding="utf-8"))["sampler"]})
     end_ms = int(history.stat().st_mtime * 1000)
     start_ms, curves = _curves(history, end_ms)
     metrics = [*curves, *((name, value, end_ms, 0) for name, value in _scores(evaluation / "metrics.csv"))]

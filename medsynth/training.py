@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 LOG_EVERY = 25  # steps between two rows of history.csv
 VALIDATION_IMAGES = 512
 ALONE = Processes()
-COUNTERS = ("step", "images_seen", "seconds", "best_loss", "stale", "history", "batch_size")
+COUNTERS = ("step", "images_seen", "seconds", "best_loss", "stale", "history")
 
 
 class Trainer:
@@ -89,7 +89,12 @@ class Trainer:
 
     def _fitting_batch_size(self) -> int:
         """Images that go through the network at once."""
-        largest = math.ceil(self.options.effective_batch_size / self.processes.count)
+        largest = self.options.effective_batch_size // self.processes.count
+        if not largest:
+            raise InputError(
+                f"training.effective_batch_size is {self.options.effective_batch_size}, expected at least "
+                f"the {self.processes.count} processes"
+            )
         if self.options.batch_size != "auto":
             return min(self.options.batch_size, largest)
         player = self.model.players[0]
@@ -98,7 +103,7 @@ class Trainer:
             self._losses(*self.examples.gather([0] * count), player)["total"].mean().backward()
             self.model.zero_grad(set_to_none=True)
 
-        return fitting_batch_size(attempt, largest, self.device)
+        return self.processes.least(fitting_batch_size(attempt, largest, self.device), self.device)
 
     @property
     def progress(self) -> float:
@@ -176,7 +181,7 @@ class Trainer:
         trained = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
         self.model.load_state_dict(self.ema)
         totals = []
-        rows = range(min(len(self.held_out), VALIDATION_IMAGES))
+        rows = range(0, len(self.held_out), -(-len(self.held_out) // VALIDATION_IMAGES))
         for start in range(0, len(rows), self.batch_size):
             torch.manual_seed(derive_seed(self.settings.seed, start))
             batch = self.held_out.gather(rows[start : start + self.batch_size])
@@ -192,14 +197,14 @@ class Trainer:
         return loss
 
     def record(self, means: dict[str, Tensor], val_loss: float | None) -> None:
-        """Add a row to the history; the one place where the loop waits for the device.
+        """Add a row to the history, which waits for the device.
 
         Raises:
-            FloatingPointError: most steps since the last row had a gradient that was not finite.
+            InputError: most steps since the last row had a gradient that was not finite.
         """
         since = self.step - (int(self.history[-1]["step"]) if self.history else 0)
         if int(self.skipped) > max(1, since // 2):
-            raise FloatingPointError(
+            raise InputError(
                 f"step {self.step}: {int(self.skipped)} of the last {since} gradients were not finite; "
                 "lower training.learning_rate or set training.precision to float32"
             )
@@ -221,7 +226,7 @@ class Trainer:
             for index, state in optimiser.state_dict()["state"].items():
                 tensors |= {f"optimiser.{player}.{index}.{key}": value for key, value in state.items()}
         info: dict[str, Any] = {"settings": self.settings.model_dump(mode="json"), "store": store_digest}
-        info |= {key: getattr(self, key) for key in COUNTERS}
+        info |= {key: getattr(self, key) for key in (*COUNTERS, "batch_size")}
         checkpoint.write_tensors(path, tensors, info)
 
     def restore(self, path: Path, store_digest: str) -> None:
@@ -257,6 +262,7 @@ class Trainer:
             optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
         for key in COUNTERS:
             setattr(self, key, info[key])
+        self.batch_size = min(self.batch_size, info["batch_size"])
 
 
 def train(settings: TrainSettings, store: Store, out: Path) -> None:
@@ -287,10 +293,12 @@ def _train(trainer: Trainer, info: StoreInfo, out: Path) -> None:
                 trainer.record(means, trainer.validate() if due else None)
                 bar.set_postfix(loss=trainer.history[-1]["total"], images_per_s=trainer.history[-1]["images_per_s"])
             bar.update(min(100, 100 * trainer.progress) - bar.n)
-            if leads and (stop.received or time.monotonic() > next_save):
+            stopping = bool(trainer.processes.agree(float(stop.received), trainer.device))
+            if leads and (stopping or time.monotonic() > next_save):
                 trainer.save(last, info.digest)
                 next_save = time.monotonic() + options.checkpoint_seconds
-            stop.raise_if_received(last)
+            if stopping:
+                raise SystemExit(f"stopped by SIGTERM; {last} holds the state, start again to go on")
     if leads:
         history = pd.DataFrame(trainer.history).rename(columns={"total": "loss"})
         with files.written_whole(out / "history.csv") as part:
@@ -311,10 +319,6 @@ class StopSignal:
 
     def _note(self, number: int, frame: Any) -> None:
         self.received = True
-
-    def raise_if_received(self, saved: Path) -> None:
-        if self.received:
-            raise SystemExit(f"stopped by SIGTERM; {saved} holds the state, start again to go on")
 
 
 def power_of(width: float) -> float:

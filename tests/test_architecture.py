@@ -9,13 +9,13 @@ PACKAGE = Path(__file__).parents[1] / "medsynth"
 
 # A module may import from its own row and from rows above it.
 ROWS = (
-    {"errors", "files", "modalities", "fingerprint"},
+    {"errors", "files", "modalities", "fingerprint", "devices", "processes"},
     {"config", "image"},
     {"conditions", "formats", "phantoms", "preprocessing", "samples"},
     {"sources", "store", "codecs", "networks", "augmentation", "shards"},
     {"preparation", "models", "figures", "release", "tracking"},
     {"checkpoint", "evaluation"},
-    {"batches", "devices", "processes"},
+    {"batches"},
     {"training", "sampling"},
     {"cli"},
     {"__main__"},

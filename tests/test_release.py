@@ -1,5 +1,6 @@
 """The handed-over folder: what stands in it can be read back, adds up and is refused when it does not fit together."""
 
+import hashlib
 import json
 import subprocess
 from dataclasses import dataclass
@@ -107,6 +108,20 @@ def test_every_row_has_its_image_and_the_counts_add_up(tmp_path: Path) -> None:
     assert list(rejected["reason"]) == ["too close to a training image"]
     assert list(kept["predicted_pathology"]) == list(kept["pathology"])
     assert set(kept["synthetic"]) == {"true"} and set(kept["training_data_sha256"]) == {DATA}
+
+
+def test_the_configuration_goes_along_and_has_the_digest_of_the_table(tmp_path: Path) -> None:
+    release(make_store(), **make_samples(), out=tmp_path / "out")
+    text = (tmp_path / "out/generator.json").read_bytes()
+    assert json.loads(text) == {"sampler": {}, "train": CHECKPOINT["settings"]}
+    assert set(read(tmp_path / "out/metadata.csv")["config_sha256"]) == {hashlib.sha256(text).hexdigest()}
+
+
+def test_samples_of_two_samplers_are_refused(tmp_path: Path) -> None:
+    samples = make_samples()
+    samples["rows"].loc[0, "sampler"] = '{"steps": 3}'
+    with pytest.raises(InputError, match="by 2 samplers, expected one"):
+        release(make_store(), **samples, out=tmp_path / "out")
 
 
 def test_eight_bit_values_are_the_display_values(tmp_path: Path) -> None:

@@ -35,6 +35,23 @@ def test_counts_per_class_and_rows_of_the_training_subjects(store):
     assert plan(settings(PER_CLASS), store).equals(rows)
 
 
+def test_what_is_asked_decides_which_training_rows_fill_the_rest(store, tmp_path):
+    store.samples.loc[::2, "age_years"] = "n/a"  # every `low` row
+    (tmp_path / "plan.csv").write_text("pathology,age_years\n,n/a\n,3\n,25\n")
+    rows = plan(settings({"kind": "table", "table": "plan.csv"}, data_root=str(tmp_path)), store)
+    assert rows["pathology"].tolist() == ["low", "high", "high"]
+    assert rows["age_years"].tolist() == ["n/a", "3", "25"]
+
+
+def test_a_class_without_training_images_and_an_empty_plan_are_refused(store):
+    store.samples["pathology"] = "low"
+    with pytest.raises(InputError, match="plan: pathology 'high' has no training image"):
+        plan(settings(PER_CLASS), store)
+    counts = {"kind": "per_class", "column": "pathology", "counts": {"low": 0}}
+    with pytest.raises(InputError, match="plan: asks for no image"):
+        plan(settings(counts), store)
+
+
 def test_balance_and_oversample_count_training_rows_alone(store):
     store.samples.loc[:9, "pathology"] = "low"  # 21 low and 11 high among the 32 training rows
     balanced = plan(settings({"kind": "balance", "column": "pathology"}), store)
@@ -48,7 +65,8 @@ def test_a_table_of_conditions_is_followed_and_its_gaps_are_filled(store, tmp_pa
     rows = plan(settings({"kind": "table", "table": "plan.csv"}, data_root=str(tmp_path)), store)
     assert rows.loc[0, ["pathology", "age_years"]].tolist() == ["low", "77"]
     assert rows.loc[1, "pathology"] == "high" and rows.loc[1, "age_years"] != ""
-    assert rows.loc[3, "age_years"] == "n/a" and (rows["pathology"] != "").all()
+    assert rows.loc[2, "pathology"] != ""
+    assert rows.loc[3, ["pathology", "age_years"]].tolist() == ["", "n/a"]  # no training row agrees
 
 
 @pytest.mark.parametrize(
@@ -57,7 +75,8 @@ def test_a_table_of_conditions_is_followed_and_its_gaps_are_filled(store, tmp_pa
         ("pathology\ncyst\n", r"plan\.csv: row 1: pathology 'cyst': not one of low, high"),
         ("age_years\n5\nnan\n", r"plan\.csv: row 2: age_years 'nan': not within"),
         ("patology\nlow\n", r"unknown columns \['patology'\]"),
-        ("", "cannot be read as CSV"),
+        ("", "empty, expected a header"),
+        ("pathology,age_years\nlow,5,6\n", r"row 1: 3 cells, the header has 2"),
     ],
 )
 def test_a_bad_table_of_conditions_is_one_line(store, tmp_path, text, message):

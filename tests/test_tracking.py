@@ -16,6 +16,7 @@ from medsynth.errors import InputError
 from medsynth.tracking import flatten, initialise, log_run
 
 HISTORY = "step,images_seen,seconds,loss,val_loss\n10,320,1.5,0.9,\n20,640,3.0,0.7,0.8\n"
+FIGURES = ("contact_sheet.png", "curves.png", "adherence.png", "nearest.png")
 METRICS = "metric,value,ci_low,ci_high,floor,group\nkid,2.5,2.25,2.75,-0.5,\nrecall (k=5),0.5,,,,normal\n"
 
 
@@ -26,8 +27,9 @@ def make_results(folder: Path, model: str = "diffusion") -> dict[str, Path]:
     (train / "model.json").write_text(json.dumps({"settings": {"seed": 1, "model": {"channels": [8, 16]}}}))
     (train / "history.csv").write_text(HISTORY)
     (evaluation / "metrics.csv").write_text(METRICS)
-    for name in ("contact_sheet.png", "curves.png"):
+    for name in FIGURES:
         (evaluation / name).write_bytes(b"\x89PNG")
+    (release / "generator.json").write_text(json.dumps({"sampler": {"steps": 7}}))
     (release / "README.md").write_text("# card\n")
     (release / "SHA256SUMS").write_text("")
     return {"train": train, "evaluation": evaluation, "release": release}
@@ -67,7 +69,7 @@ def test_relative_database_and_artifacts_lie_in_the_working_directory(workdir: P
     [run] = runs(workdir / "mlflow.db", "here")
     stored = [path.name for path in (workdir / "mlartifacts").rglob("*") if path.is_file()]
     assert sorted(stored) == sorted(
-        ["model.json", "metrics.csv", "contact_sheet.png", "curves.png", "README.md", "SHA256SUMS"]
+        ["model.json", "generator.json", "metrics.csv", "README.md", "SHA256SUMS", *FIGURES]
     )
     record = json.loads((workdir / "log.json").read_text())
     assert record["run_id"] == run.info.run_id
@@ -81,7 +83,8 @@ def test_params_metrics_and_curves_read_back(workdir: Path) -> None:
 
     log_run(Tracking(experiment="values"), **make_results(workdir), out=workdir / "log.json")
     [run] = runs(workdir / "mlflow.db", "values")
-    assert run.data.params == {"settings.seed": "1", "settings.model.channels": "[8, 16]"}
+    params = {"settings.seed": "1", "settings.model.channels": "[8, 16]", "sampler.steps": "7"}
+    assert run.data.params == params
     assert run.data.metrics["kid"] == 2.5 and run.data.metrics["kid.floor"] == -0.5
     assert run.data.metrics["recall _k_5_/normal"] == 0.5
     assert "recall _k_5_/normal.ci_low" not in run.data.metrics

@@ -303,7 +303,7 @@ def gather(settings: EvaluateSettings, store: Store, images: np.ndarray, rows: p
         asked = table[info.label].to_numpy(dtype=str)
         probability = requested_probability(asked, reading.probabilities[info.label], label.values)
         read = reading.values[info.label].to_numpy(dtype=str)
-        verdicts = gates.judge(asked, read, probability, similarity, names[nearest])
+        verdicts = gates.judge(asked, read, probability, similarity)
         return Side(table, extract(pictures), reading, similarity, nearest, names[nearest], verdicts)
 
     chosen = np.random.default_rng(settings.seed).permutation(len(train))[:MOST]

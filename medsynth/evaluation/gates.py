@@ -78,17 +78,18 @@ class Gates:
         read: np.ndarray,
         probability: np.ndarray,
         similarity: np.ndarray,
-        nearest_image: np.ndarray,
     ) -> pd.DataFrame:
-        """One verdict a row: requested_probability, conformity, verdict (kept or rejected), reason (empty if kept)."""
+        """One verdict a row: requested_probability, conformity, verdict (kept or rejected), reason (empty if kept).
+
+        A reason goes out with the dataset, so that it does not name the training image.
+        """
         conformity = self.conformity(asked, probability)
         misread = (read != asked) & (conformity <= MISREAD_LEVEL) & self.reject_misread
         reasons = []
         for row in range(len(asked)):
             found = []
             if similarity[row] > self.similarity_limit:
-                image = f"({nearest_image[row]})"
-                found.append(f"nearest training image {similarity[row]:.3f} > {self.similarity_limit:.3f} {image}")
+                found.append(f"likeness to a training image {similarity[row]:.3f} > {self.similarity_limit:.3f}")
             if misread[row]:
                 found.append(
                     f"read as {read[row]}, asked {asked[row]} "

@@ -65,11 +65,11 @@ class GenerativeModel(nn.Module, ABC):
         """
 
     @abstractmethod
-    def sample(self, condition: Condition, seeds: Sequence[int], settings: config.DiffusionSampler) -> Tensor:
+    def sample(self, condition: Condition, seeds: Sequence[int], settings: config.Sampler) -> Tensor:
         """Images (N, C, *spatial) in [-1, 1], one for each condition, its noise drawn from its own seed."""
 
 
-def build(settings: config.Model, spec: ImageSpec) -> GenerativeModel:
+def build(settings: config.Trained, spec: ImageSpec) -> GenerativeModel:
     """An untrained model of the family that the settings name."""
     from medsynth.models.diffusion import DiffusionModel
 

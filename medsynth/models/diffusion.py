@@ -121,7 +121,8 @@ class DiffusionModel(GenerativeModel):
         return c_skip * x + c_out * self.net(c_in * x, c_noise, condition, lesion_map, augmentation).float()
 
     def loss(self, image: Tensor, condition: Condition, augmentation: Tensor, player: str) -> dict[str, Tensor]:
-        latent = self.to_latent(image)
+        with torch.autocast(image.device.type, enabled=False):  # bfloat16 would round what is to be learnt
+            latent = self.to_latent(image)
         count = len(latent)
         # ln(sigma) ~ N(P_mean, P_std^2), Table 1; stratified over the batch for a steadier gradient.
         quantile = (torch.rand(1, device=latent.device) + torch.arange(count, device=latent.device) / count) % 1

@@ -56,7 +56,7 @@ class Attention(nn.Module):
 
     def __init__(self, channels: int, head_channels: int = 64) -> None:
         super().__init__()
-        self.heads = max(1, channels // head_channels)
+        self.heads = next(heads for heads in range(max(1, channels // head_channels), 0, -1) if channels % heads == 0)
         self.norm = normalisation(channels)
         self.qkv = nn.Linear(channels, 3 * channels, bias=False)
         self.out = zero_initialised(nn.Linear(channels, channels))

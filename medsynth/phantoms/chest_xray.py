@@ -53,12 +53,13 @@ def draw_conditions(rng: np.random.Generator, overrides: Mapping[str, str | floa
     return conditions
 
 
-def draw_acquisition(rng: np.random.Generator, torso: Torso) -> Acquisition:
+def draw_acquisition(rng: np.random.Generator, torso: Torso, size: tuple[int, int]) -> Acquisition:
     fill, across, down, dose, dark, bright = rng.uniform(-1, 1, 6)
     side = torso.width / (0.76 + 0.08 * fill)
+    tall = side * size[0] / size[1]
     middle = 0.50 * torso.height + 0.03 * side * down
     return Acquisition(
-        field=(-side / 2 + 0.02 * side * across, middle - side / 2, side, side),
+        field=(-side / 2 + 0.02 * side * across, middle - tall / 2, side, tall),
         photons_per_cm2=10 ** (7.2 + 0.3 * dose),
         greys=(0.22 + 0.05 * dark, 0.82 + 0.05 * bright),
     )
@@ -168,7 +169,7 @@ def measure_lesion(labels: np.ndarray) -> Conditions:
     return {
         "lesion_x": float((cols.mean() + 0.5) / width),
         "lesion_y": float((rows.mean() + 0.5) / height),
-        "lesion_size": float(2 * np.sqrt(len(rows) / (height * width) / np.pi)),
+        "lesion_size": float(2 * np.sqrt(len(rows) / np.pi) / width),
     }
 
 
@@ -179,7 +180,7 @@ def draw(seed: int, size: tuple[int, ...], overrides: Mapping[str, str | float])
     )
     conditions = draw_conditions(traits, overrides)
     torso = draw_torso(anatomy, float(conditions["age_years"]), str(conditions["sex"]))
-    acquisition = draw_acquisition(acquired, torso)
+    acquisition = draw_acquisition(acquired, torso, (size[0], size[1]))
     fine = 2 if max(size) <= 128 else 1
     view = View(torso, acquisition.field, (fine * size[0], fine * size[1]))
 

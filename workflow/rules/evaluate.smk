@@ -23,6 +23,18 @@ rule evaluate:
             category="{dataset}",
             labels={"model": "{model}", "what": "training curves"},
         ),
+        adherence=report(
+            f"{EVALUATE}/adherence.png",
+            caption="../report/adherence.rst",
+            category="{dataset}",
+            labels={"model": "{model}", "what": "asked and read"},
+        ),
+        nearest=report(
+            f"{EVALUATE}/nearest.png",
+            caption="../report/nearest.rst",
+            category="{dataset}",
+            labels={"model": "{model}", "what": "nearest training images"},
+        ),
     log:
         f"{DIAGNOSTICS}/evaluate/{{dataset}}/{{model}}.log",
     benchmark:

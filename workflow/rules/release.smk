@@ -8,6 +8,7 @@ rule release:
         sums=f"{RELEASE}/SHA256SUMS",
         table=f"{RELEASE}/metadata.csv",
         rejected=f"{RELEASE}/rejected.csv",
+        generator=f"{RELEASE}/generator.json",
         card=f"{RELEASE}/README.md",
         images=directory(f"{RELEASE}/images"),
     log:

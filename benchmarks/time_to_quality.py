@@ -1,0 +1,233 @@
+#!/usr/bin/env python3
+"""How good are the images after some minutes of training, beside what a user would pick instead?
+
+    python benchmarks/time_to_quality.py --table samples.csv --size 64 --minutes 4 \\
+        --contenders medsynth,monai,denoising_diffusion_pytorch --out DIR
+
+The clock runs while a contender trains, and stands while it is built, sampled and judged. KID is measured against
+subjects that no contender has seen; its floor is the KID of as many real training images.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import contenders
+import numpy as np
+import pandas as pd
+import pictures
+import torch
+import yaml
+from ceiling import synchronise
+from command import positive, positives, run_or_exit, write_table
+from contract import Contender, NotInstalledError, Task
+
+from medsynth import files
+from medsynth.config import PrepareSettings, Split, TableSource
+from medsynth.devices import choose_device
+from medsynth.errors import InputError
+from medsynth.evaluation.features import features, to_uint8
+from medsynth.evaluation.fidelity import kid
+from medsynth.modalities import MODALITIES
+from medsynth.preparation import prepare
+from medsynth.store import Store
+
+COLUMNS = ("contender", "seconds", "images_seen", "images_per_s", "kid", "floor", "n_synthetic")
+SHARES = Split(train=0.7, val=0.05, test=0.25)
+MOST_SAMPLES = 500
+NOT_LABELS = {"image", "subject_id", "mask", "split"}
+MOST_VALUES = 20
+
+
+def read_labels(table: Path, label: str | None) -> tuple[str, tuple[str, ...]]:
+    """The label column and its values: the one asked for, else the first that looks categorical.
+
+    Raises:
+        InputError: the table cannot be read, or has no such column.
+    """
+    try:
+        with table.open(encoding="utf-8-sig") as file:
+            delimiter = max(",;\t", key=file.readline().count)
+        rows = pd.read_csv(table, dtype=str, keep_default_na=False, sep=delimiter, encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{table}: cannot be read ({' '.join(str(error).split())})") from None
+    counts = {column: rows.loc[rows[column] != "", column].nunique() for column in rows if column not in NOT_LABELS}
+    likely = [column for column, count in counts.items() if 2 <= count <= min(MOST_VALUES, len(rows) // 3)]
+    chosen = label or next(iter(likely), None)
+    if chosen is None:
+        raise InputError(f"{table}: no column with 2 to {MOST_VALUES} repeated values, name one with --label")
+    if chosen not in counts:
+        raise InputError(f"{table}: no column {chosen!r} for --label, expected one of {', '.join(counts) or 'none'}")
+    return chosen, tuple(sorted(set(rows[chosen]) - {""}))
+
+
+def prepare_store(args: argparse.Namespace, folder: Path) -> Store:
+    """The store that all contenders train on, split by subject."""
+    if args.modality not in MODALITIES or MODALITIES[args.modality].spatial_dims != 2:
+        known = ", ".join(name for name, modality in MODALITIES.items() if modality.spatial_dims == 2)
+        raise InputError(f"--modality: got {args.modality!r}, expected one of {known}")
+    label, values = read_labels(args.table, args.label)
+    settings = PrepareSettings(
+        seed=args.seed,
+        dataset="benchmark",
+        data_root=str(args.table.parent),
+        source=TableSource(kind="table", table=args.table.name),
+        modality=args.modality,
+        size=(args.size, args.size),
+        fit="pad",
+        conditions={label: {"kind": "categorical", "values": values}},
+        label=label,
+        split=SHARES,
+    )
+    prepare(settings, folder, args.threads)
+    return Store.open(folder)
+
+
+class Judge:
+    """KID against the held-out subjects, and its floor."""
+
+    def __init__(self, store: Store, samples: int | None, seed: int) -> None:
+        test, train = store.split("test"), store.split("train")
+        self.real = to_uint8(test.images)
+        self.count = samples or min(len(test), MOST_SAMPLES)
+        if min(self.count, len(test)) < 2:
+            raise InputError(f"{self.count} samples and {len(test)} held-out images, KID needs at least 2 of each")
+        self.features = features(self.real)
+        rows = np.random.default_rng(seed).choice(len(train), min(self.count, len(train)), replace=False)
+        self.floor = self.kid(to_uint8(train.images[rows]))
+
+    def kid(self, images: np.ndarray) -> float:
+        return kid(self.features, features(images))
+
+
+def timed_step(contender: Contender, device: torch.device) -> float:
+    started = time.monotonic()
+    contender.step()
+    synchronise(device)
+    return time.monotonic() - started
+
+
+def refuse_small_budget(names: list[str], task: Task) -> list[str]:
+    """Those of the contenders that are installed, each tried for one step before any clock runs.
+
+    Raises:
+        InputError: one step takes longer than the whole budget, or none is installed.
+    """
+    ready = []
+    for name in names:
+        try:
+            contender = contenders.build(name, task)
+        except NotInstalledError as missing:
+            print(f"{name} is left out: {missing}", file=sys.stderr)
+            continue
+        seconds = timed_step(contender, task.device)
+        if seconds > 60 * task.minutes:
+            raise InputError(f"--minutes {task.minutes:g}: one step of {name} takes {seconds / 60:.2g} minutes")
+        ready.append(name)
+        del contender
+        gc.collect()
+    if not ready:
+        raise InputError("none of the contenders is installed")
+    return ready
+
+
+def compete(name: str, task: Task, judge: Judge, points: list[float]) -> tuple[list[dict[str, Any]], np.ndarray]:
+    """Train one contender for the budget; a row at each point, and the last images."""
+    contender = contenders.build(name, task)
+    seconds, rows = 0.0, []
+    images = np.empty(0)
+    for share in points:
+        before = contender.images_seen
+        while seconds < share * task.minutes * 60:
+            seconds += timed_step(contender, task.device)
+        if contender.images_seen == before:  # one step went past two points
+            continue
+        images = contender.sample(judge.count, task.seed)
+        row = {
+            "contender": name,
+            "seconds": seconds,
+            "images_seen": contender.images_seen,
+            "images_per_s": contender.images_seen / seconds,
+            "kid": judge.kid(images),
+            "floor": judge.floor,
+            "n_synthetic": len(images),
+        }
+        print("{contender}: {seconds:.0f} s, {images_per_s:.1f} images/s, KID {kid:.3f}".format(**row), file=sys.stderr)
+        rows.append(row)
+    return rows, images
+
+
+def read_overrides(path: Path | None) -> dict[str, Any]:
+    """Keys of `config.Diffusion` from a YAML or JSON file."""
+    if path is None:
+        return {}
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"{path}: cannot be read as YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: got {type(values).__name__}, expected a mapping of a diffusion model's keys")
+    return values
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--table", type=Path, required=True, help="CSV with image, subject_id and a label column")
+    parser.add_argument("--label", help="the label column; the first that looks categorical if left out")
+    parser.add_argument("--modality", default="chest_xray")
+    parser.add_argument("--size", default="64", help="pixels a side")
+    parser.add_argument("--minutes", default="4", help="training time of each contender")
+    parser.add_argument("--contenders", default=",".join(contenders.SETTINGS), help="name or name:setting, by commas")
+    parser.add_argument("--points", default="0.25,0.5,1", help="shares of the time at which images are judged")
+    parser.add_argument("--samples", help=f"images judged; as many as are held out, at most {MOST_SAMPLES}")
+    parser.add_argument("--medsynth-config", type=Path, help="YAML or JSON of a diffusion model's keys to change")
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args(argv)
+    args.size = int(positive(args.size, "size", int))
+    args.minutes = positive(args.minutes, "minutes")
+    args.samples = args.samples and int(positive(args.samples, "samples", int))
+    args.points = sorted(positives(args.points, "points"))
+    if args.points[-1] != 1:
+        raise InputError(f"--points: the last is {args.points[-1]:g}, expected 1, the whole time")
+    args.contenders = args.contenders.split(",")
+    for name in args.contenders:
+        contenders.parse_name(name)
+    return args
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parse(argv)
+    overrides = read_overrides(args.medsynth_config)
+    torch.set_num_threads(args.threads)
+    torch.set_flush_denormal(True)
+    device = choose_device()
+    store = prepare_store(args, args.out / "store")
+    task = Task(store, device, args.seed, args.minutes, overrides, compile=device.type == "cuda")
+    ready = refuse_small_budget(args.contenders, task)
+    judge = Judge(store, args.samples, args.seed)
+    train = store.split("train").images
+    sheet = {"real, held out": judge.real, "real, training": to_uint8(train[:: max(1, len(train) // 12)])}
+    rows: list[dict[str, Any]] = []
+    for name in ready:
+        new, images = compete(name, task, judge, args.points)
+        rows += new
+        table = write_table(args.out / "quality.csv", COLUMNS, rows)  # what is there survives what comes after
+        with files.written_whole(args.out / f"{name.replace(':', '_')}.npy") as part:
+            np.save(part, images)
+        sheet[name] = images
+        pictures.contact_sheet(args.out / "contact_sheet.png", sheet)
+        note = f"{args.table.parent.name}, {args.size} pixels, floor {judge.floor:.3f}"
+        pictures.lines(args.out / "quality.png", table, "seconds", ("kid",), "contender", ("seconds", "kid"), note)
+        gc.collect()
+
+
+if __name__ == "__main__":
+    run_or_exit(main)

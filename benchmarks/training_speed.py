@@ -1,0 +1,207 @@
+#!/usr/bin/env python3
+"""Images per second of training, and the share of the machine's matrix-multiply ceiling that is reached.
+
+    python benchmarks/training_speed.py --out DIR
+
+medsynth's default model beside the networks of MONAI's 2D DDPM tutorial and of denoising-diffusion-pytorch's README.
+Each contender and size runs in a process of its own, with a limit on its memory; a batch that does not fit is halved.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import resource
+import statistics
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any
+
+import contenders
+import numpy as np
+import pandas as pd
+import pictures
+import psutil
+import torch
+from ceiling import matmul_gflops, synchronise
+from command import positives, run_or_exit, write_table
+from contract import Contender, NotInstalledError, Task
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from medsynth.devices import autocast_dtype, choose_device
+from medsynth.errors import InputError
+from medsynth.store import Store, StoreInfo
+
+COLUMNS = (
+    "contender",
+    "size",
+    "device",
+    "batch_size",
+    "parameters",
+    "gflop_per_image",
+    "images_per_s",
+    "gflop_per_s",
+    "ceiling_gflop_per_s",
+    "share_of_ceiling",
+    "peak_memory_gib",
+    "note",
+)
+CONTENDERS = "medsynth,monai:tutorial,denoising_diffusion_pytorch:readme"
+IMAGES = 64  # in the store of noise that is trained on
+MEMORY_SHARE = 0.9
+
+
+def noise_store(size: int) -> Store:
+    """Noise with two classes: what the images show does not change how long they take."""
+    rng = np.random.default_rng(0)
+    splits = ["train"] * (IMAGES - 2) + ["val", "test"]
+    samples = pd.DataFrame({"split": splits, "pathology": ["a", "b"] * (IMAGES // 2)}, dtype=str)
+    info = StoreInfo(
+        version=1,
+        dataset="noise",
+        modality="chest_xray",
+        size=(size, size),
+        channels=1,
+        conditions={"pathology": {"kind": "categorical", "values": ("a", "b")}},
+        label="pathology",
+        structures={},
+        rows_in=IMAGES,
+        rows_out=IMAGES,
+        rows_quarantined=0,
+        digest="",
+    )
+    return Store(info, rng.integers(0, 65536, (IMAGES, 1, size, size), np.uint16), None, samples)
+
+
+def limit_memory() -> None:
+    """Let an allocation fail rather than the system: all that is private counts, files that are mapped do not."""
+    info = psutil.Process().memory_info()
+    used = getattr(info, "data", info.rss)  # Linux limits what is mapped, touched or not
+    limit = int(used + MEMORY_SHARE * psutil.virtual_memory().available)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+
+
+def is_memory(error: Exception) -> bool:
+    """Whether an allocation failed: on a GPU, in the CPU allocator, in C++, in oneDNN, which does not say why, or so
+    that the system ended the process."""
+    said = any(words in str(error) for words in ("allocate memory", "bad_alloc", "could not create a primitive"))
+    return said or isinstance(error, (MemoryError, torch.OutOfMemoryError, BrokenProcessPool))
+
+
+def attempt(name: str, size: int, batch_size: int, repeats: int, threads: int) -> dict[str, Any]:
+    """The numbers of one row, in a process of its own: what a failed step has taken is given back with it."""
+    torch.set_num_threads(threads)
+    torch.set_flush_denormal(True)
+    device = choose_device()
+    if device.type == "cpu":
+        limit_memory()
+    return measure(name, size, batch_size, repeats, device)
+
+
+def measure(name: str, size: int, batch_size: int, repeats: int, device: torch.device) -> dict[str, Any]:
+    ours = name.partition(":")[0] == "medsynth"
+    changes = {} if ours else {"batch_size": batch_size}
+    training = {"effective_batch_size": batch_size, "batch_size": batch_size}
+    store = noise_store(size)
+
+    def build(compiled: bool) -> Contender:
+        return contenders.build(
+            name, Task(store, device, 0, 1e6, {"training": training} if ours else {}, compiled), **changes
+        )
+
+    contender = build(compiled=False)
+    # Attention as plain multiplications while counting: the counter knows no fused kernel of the CPU.
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        contender.step()
+    gflop = counter.get_total_flops() / 1e9
+    if device.type == "cuda":
+        contender = build(compiled=True)
+        torch.cuda.reset_peak_memory_stats(device)
+    contender.step()
+    synchronise(device)
+
+    dtype = autocast_dtype(device, "auto") if ours or device.type == "cuda" else torch.float32
+    seconds, ceilings = [], [matmul_gflops(device, dtype)]
+    for _ in range(repeats):
+        started = time.perf_counter()
+        contender.step()
+        synchronise(device)
+        seconds.append(time.perf_counter() - started)
+        ceilings.append(matmul_gflops(device, dtype))
+    middle, ceiling = statistics.median(seconds), max(ceilings)
+    peak = (
+        torch.cuda.max_memory_allocated(device)
+        if device.type == "cuda"
+        else 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    )
+    return {
+        "batch_size": batch_size,
+        "parameters": contender.parameters,
+        "gflop_per_image": gflop / batch_size,
+        "images_per_s": batch_size / middle,
+        "gflop_per_s": gflop / middle,
+        "ceiling_gflop_per_s": ceiling,
+        "share_of_ceiling": gflop / middle / ceiling,
+        "peak_memory_gib": peak / 2**30,
+    }
+
+
+def fitting_attempt(name: str, size: int, args: argparse.Namespace) -> dict[str, Any]:
+    """The row of the largest batch that fits, or one with a note in place of numbers."""
+    row: dict[str, Any] = {"contender": name, "size": size, "device": args.device}
+    batch_size = args.batch_size
+    while batch_size:
+        pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
+        try:
+            return row | pool.submit(attempt, name, size, batch_size, args.repeats, args.threads).result()
+        except NotInstalledError as missing:
+            return row | {"note": str(missing)}
+        except (RuntimeError, MemoryError) as error:
+            if not is_memory(error):
+                raise
+        finally:
+            pool.shutdown()
+        batch_size //= 2
+    return row | {"note": "one image does not fit into memory"}
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--contenders", default=CONTENDERS, help="name or name:setting, by commas")
+    parser.add_argument("--sizes", default="64,128,256", help="pixels a side, by commas")
+    parser.add_argument("--batch-size", type=int, default=32, help="halved until it fits into memory")
+    parser.add_argument("--repeats", type=int, default=5, help="steps, of which the median counts")
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args(argv)
+    sizes = positives(args.sizes, "sizes", int)
+    if min(args.batch_size, args.repeats, args.threads) < 1:
+        raise InputError("--batch-size, --repeats and --threads: expected whole numbers above 0")
+    names = args.contenders.split(",")
+    for name in names:
+        contenders.parse_name(name)
+    device = choose_device()
+    args.device = torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu, {args.threads} threads"
+    rows: list[dict[str, Any]] = []
+    for size in sizes:
+        for name in names:
+            row = fitting_attempt(name, size, args)
+            outcome = (
+                row.get("note") or f"{row['images_per_s']:.3g} images/s, {row['share_of_ceiling']:.0%} of the ceiling"
+            )
+            print(f"{name} at {size}: {outcome}", file=sys.stderr)
+            rows.append(row)
+            table = write_table(args.out / "training_speed.csv", COLUMNS, rows)
+    y = ("images_per_s", "share_of_ceiling", "peak_memory_gib")
+    pictures.lines(
+        args.out / "training_speed.png", table, "size", y, "contender", ("size", "images_per_s"), args.device
+    )
+
+
+if __name__ == "__main__":
+    run_or_exit(main)

@@ -1,0 +1,45 @@
+import contenders
+import numpy as np
+import pytest
+import torch
+from contract import Task
+from training_speed import noise_store
+
+CPU = torch.device("cpu")
+TINY = {"channels": [8], "blocks": 1, "training": {"effective_batch_size": 4}, "sampler": {"steps": 2}}
+
+
+def build(name: str) -> contenders.Contender:
+    changes = {} if name == "medsynth" else {"batch_size": 4, "steps": 3}
+    if name == "monai":
+        changes["network"] = contenders.SETTINGS["monai"]["small"]["network"] | {"channels": (16, 32, 32)}
+    if name == "denoising_diffusion_pytorch":
+        pytest.importorskip("ema_pytorch", reason="the extra `bench` is not installed")
+        changes["network"] = {"dim": 8, "dim_mults": (1, 2)}
+    return contenders.build(name, Task(noise_store(16), CPU, 0, 1.0, TINY), **changes)
+
+
+@pytest.mark.parametrize("name", contenders.SETTINGS)
+def test_a_contender_counts_its_images_and_samples_the_averaged_weights(name):
+    contender = build(name)
+    before = contender.sample(3, 0)
+    for _ in range(3):
+        contender.step()
+    assert contender.images_seen == 12 and contender.parameters > 1000
+    images = contender.sample(3, 0)
+    assert images.dtype == np.uint8 and images.shape == (3, 16, 16)
+    assert not np.array_equal(images, before)
+    assert np.array_equal(images, contender.sample(3, 0))  # sampling neither trains nor draws from the training's noise
+
+
+@pytest.mark.parametrize("name", contenders.SETTINGS)
+def test_sampling_leaves_training_as_it_was(name):
+    def trained(sampling: bool) -> np.ndarray:
+        contender = build(name)
+        contender.step()
+        if sampling:
+            contender.sample(2, 5)
+        contender.step()
+        return contender.sample(2, 1)
+
+    assert np.array_equal(trained(True), trained(False))

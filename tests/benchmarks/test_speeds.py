@@ -1,0 +1,109 @@
+import argparse
+from concurrent.futures import ThreadPoolExecutor
+
+import ceiling
+import dag_scale
+import pandas as pd
+import prepare_speed
+import pytest
+import sampling_speed
+import torch
+import training_speed
+
+from medsynth import config
+from medsynth.checkpoint import save_model
+from medsynth.errors import InputError
+from medsynth.preparation import prepare
+from medsynth.store import Store
+from medsynth.training import Trainer
+
+CPU = torch.device("cpu")
+
+
+def test_the_ceiling_is_the_best_of_its_sizes(monkeypatch):
+    monkeypatch.setitem(ceiling.SIDES, "cpu", (64, 256))
+    assert 0.01 < ceiling.matmul_gflops(CPU, torch.float32) < 1e5
+
+
+def test_training_speed_counts_the_operations_of_a_step(monkeypatch):
+    monkeypatch.setitem(ceiling.SIDES, "cpu", (256,))
+    row = training_speed.measure("medsynth", 32, 2, 1, CPU)
+    twice = training_speed.measure("medsynth", 64, 2, 1, CPU)
+    # Four times the pixels: the convolutions grow with them, the embedding does not, attention grows faster.
+    assert 3.9 < twice["gflop_per_image"] / row["gflop_per_image"] < 4.1
+    assert row["gflop_per_s"] == pytest.approx(row["gflop_per_image"] * row["images_per_s"])
+    assert row["share_of_ceiling"] == pytest.approx(row["gflop_per_s"] / row["ceiling_gflop_per_s"])
+
+
+def too_large(name, size, batch_size, repeats, threads):
+    if batch_size > threads:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")
+    return {"batch_size": batch_size}
+
+
+@pytest.mark.parametrize(
+    ("fitting", "expected"),
+    [(4, {"batch_size": 4}), (0, {"note": "one image does not fit into memory"})],
+)
+def test_a_batch_is_halved_until_it_fits(monkeypatch, fitting, expected):
+    monkeypatch.setattr(training_speed, "attempt", too_large)
+    monkeypatch.setattr(training_speed, "ProcessPoolExecutor", lambda workers, mp_context: ThreadPoolExecutor(workers))
+    args = argparse.Namespace(batch_size=32, repeats=1, threads=fitting, device="cpu")
+    row = training_speed.fitting_attempt("medsynth", 64, args)
+    assert row == {"contender": "medsynth", "size": 64, "device": "cpu"} | expected
+
+
+def test_sampling_speed_has_a_row_for_each_solver_and_number_of_steps(table, tmp_path):
+    settings = config.PrepareSettings(
+        seed=0,
+        dataset="d",
+        data_root=str(table.parent),
+        source={"kind": "table", "table": table.name},
+        modality="chest_xray",
+        size=(32, 32),
+        fit="pad",
+        conditions={"finding": {"kind": "categorical", "values": ("normal", "nodule")}},
+        label="finding",
+        split=config.Split(),
+    )
+    prepare(settings, tmp_path / "store")
+    store = Store.open(tmp_path / "store")
+    chosen = config.TrainSettings(seed=0, model=config.Diffusion(family="diffusion", channels=(8,), blocks=1))
+    trainer = Trainer(chosen, store, CPU)
+    save_model(tmp_path, trainer.ema, store.info, chosen, 0, 0.0, 1.0)
+    arguments = ["--checkpoint", tmp_path / "model.safetensors", "--store", tmp_path / "store", "--out", tmp_path]
+    arguments = [*map(str, arguments), "--samples", "4", "--threads", "1"]
+    sampling_speed.main([*arguments, "--steps", "2,3"])
+    rows = pd.read_csv(tmp_path / "sampling_speed.csv")
+    assert tuple(rows) == sampling_speed.COLUMNS
+    assert list(zip(rows["solver"], rows["evaluations"], strict=True)) == [
+        ("heun", 3),
+        ("heun", 5),
+        ("dpm_solver", 2),
+        ("dpm_solver", 3),
+    ]
+    assert (rows["images_per_s"] > 0).all() and (tmp_path / "sampling_speed.png").exists()
+    with pytest.raises(InputError, match="--solvers: unknown 'euler', expected some of heun, dpm_solver"):
+        sampling_speed.main([*arguments, "--solvers", "euler"])
+
+
+def test_prepare_speed_reads_every_format_with_every_contender(tmp_path):
+    prepare_speed.main(
+        ["--sizes", "32", "--images", "12", "--repeats", "1", "--processes", "1", "--out", str(tmp_path)]
+    )
+    rows = pd.read_csv(tmp_path / "prepare_speed.csv")
+    assert tuple(rows) == prepare_speed.COLUMNS
+    assert len(rows) == 9 and set(rows["format"]) == {"jpeg", "png", "dicom"} and (rows["images_per_s"] > 0).all()
+
+
+def test_dag_scale_counts_the_jobs_of_the_workflow(tmp_path):
+    arguments = ["--datasets", "2", "--models", "1", "--shards", "3", "--repeats", "1"]
+    dag_scale.main([*arguments, "--out", str(tmp_path)])
+    row = pd.read_csv(tmp_path / "dag_scale.csv").iloc[0]
+    assert row["jobs"] == 2 + 2 * (3 + 4) + 2  # prepare; train, 3 shards, evaluate, release, log; initialise and all
+    assert row["seconds"] > 0 and row["peak_memory_mib"] > 10
+
+
+def test_a_bad_number_is_one_line(tmp_path):
+    with pytest.raises(InputError, match=r"--sizes: got 'x', expected a whole number above 0"):
+        training_speed.main(["--sizes", "64,x", "--out", str(tmp_path)])
