@@ -246,8 +246,9 @@ Rejected samples have no image; `rejected.csv` lists them with the reason.
 
 {_metric_table(metrics)}
 
-CI is the 95 % interval: bootstrap over subjects, for FID, density and coverage jackknife. The floor is what held-out real images reach in place of the synthetic ones: a value
-that good cannot be told from real images by this measure.
+CI is the 95 % interval: a bootstrap over subjects; for FID, density and coverage a jackknife. The floor is what
+held-out real images reach in place of the synthetic ones: a value that good cannot be told from real images by this
+measure.
 
 ## How they were made
 

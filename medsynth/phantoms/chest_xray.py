@@ -103,7 +103,7 @@ def nodule(rng: np.random.Generator, view: View, severity: float) -> tuple[np.nd
     x, y = draw_place(rng, view.torso, view.field, 0.8 * radius)
     ball = view.ellipsoid((x, y, 0.0), (radius, radius, radius)).length()
     path = np.minimum(ball, view.lungs[0] + view.lungs[1])
-    density = 0.8 + 1.0 * severity  # from not quite solid to calcified in part
+    density = 0.4 + 2.2 * severity  # from ground glass to calcified
     return density * (pj.MU_SOFT - pj.MU_LUNG) * path, (path > 0).astype(np.float32)
 
 
@@ -121,7 +121,7 @@ def pneumonia(rng: np.random.Generator, view: View, severity: float) -> tuple[np
     distance = np.hypot((view.x - x) / radius, (view.y - y) / (radius * tall))
     lung = view.lungs[int(x > 0)]
     fill = smoothstep((1 - distance + 0.5 * cloud) / 0.45) * (0.8 + 0.35 * np.clip(cloud, -1, 1))
-    density = 0.3 + 0.7 * severity
+    density = 0.15 + 0.85 * severity
     fill = np.clip(fill, 0, 1)
     return density * (pj.MU_SOFT - pj.MU_LUNG) * 0.75 * fill * lung, fill * (lung > SHOWS * view.torso.depth)
 
