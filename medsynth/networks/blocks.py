@@ -87,13 +87,13 @@ class ConditionEmbedding(nn.Module):
 
     def __init__(self, schema: ConditionSchema, features: int) -> None:
         super().__init__()
-        self.fourier = FourierFeatures(32)
+        self.fourier = FourierFeatures(8, octaves=1)  # slow waves: neighbouring values must mean nearly the same
         self.tokens = nn.Parameter(0.5 * torch.randn(len(schema.columns), 2, features))
         self.values = nn.ModuleList()
         for column in schema.columns:
             field = schema.fields[owner(schema.fields, column)]
             self.values.append(
-                nn.Embedding(len(field.values), features) if isinstance(field, Categorical) else nn.Linear(32, features)
+                nn.Embedding(len(field.values), features) if isinstance(field, Categorical) else nn.Linear(8, features)
             )
 
     def forward(self, condition: Condition) -> Tensor:
