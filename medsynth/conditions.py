@@ -167,7 +167,8 @@ class ConditionSchema:
         """Draw lesions into a map: a disc with a soft edge, one channel for its place, one for its severity.
 
         Returns:
-            (N, map_channels, *shape) in [0, 1]; zero where a field is missing or not applicable.
+            (N, map_channels, *shape); zero where a field is missing or not applicable. The place is in [0, 1], the
+            severity from -1 (the lowest of its range) to 1.
         """
         import torch
 
@@ -189,8 +190,8 @@ class ConditionSchema:
             if field.severity is not None:
                 position = self.groups[field.severity].start
                 known = condition.states[:, position] == GIVEN
-                share = (condition.values[:, position] + 1) / 2 * known
-                channels.append(inside * share.view(-1, *[1] * len(shape)))
+                severity = condition.values[:, position] * known
+                channels.append(inside * severity.view(-1, *[1] * len(shape)))
         if not channels:
             return torch.zeros(len(condition), 0, *shape, device=device)
         return torch.stack(channels, 1)

@@ -72,7 +72,7 @@ def test_bad_cells_have_a_reason(column, text, reason):
 
 
 def test_the_map_has_the_lesions_place_size_and_severity():
-    table = row(severity="0.5", lesion_x="0.25", lesion_y="0.75", lesion_size="0.25")
+    table = row(severity="0.75", lesion_x="0.25", lesion_y="0.75", lesion_size="0.25")
     drawn = SCHEMA.draw(SCHEMA.encode(table), (64, 96))[0]
     rows, columns = torch.meshgrid(torch.arange(64) + 0.5, torch.arange(96) + 0.5, indexing="ij")
     total = drawn[0].sum()

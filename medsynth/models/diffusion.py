@@ -22,6 +22,8 @@ from medsynth.networks.unet import UNet
 
 Denoiser = Callable[[Tensor, Tensor], Tensor]
 
+MAP_SCALE = 3.0  # lesions cover little of the map: at scale 1 a short training hears their severity late
+
 
 def append_dims(x: Tensor, ndim: int) -> Tensor:
     """(N,) → (N, 1, ..., 1) with `ndim` axes."""
@@ -100,7 +102,7 @@ class DiffusionModel(GenerativeModel):
         drawn = self.spec.conditions.draw(condition, self.spec.size)
         for axis in range(2, drawn.ndim):
             drawn = drawn.unflatten(axis, (-1, self.codec.factor)).mean(axis + 1)
-        return drawn
+        return MAP_SCALE * drawn
 
     def denoise(
         self, x: Tensor, sigma: Tensor, condition: Condition, lesion_map: Tensor, augmentation: Tensor | None = None
