@@ -58,8 +58,9 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """
     try:
         with path.open("rb") as file:
-            start = file.read(2)
-        if start[:1] == b"\x80" or start == b"PK":
+            start = file.read(9)
+        # safetensors: 8 bytes of length, which may begin as a pickle does, then the JSON header
+        if start[8:] != b"{" and start.startswith((b"\x80", b"PK")):
             raise InputError(f"{path}: is a pickle, expected safetensors; pickles can run code and are never read")
         with safe_open(path, "pt") as opened:
             info = json.loads((opened.metadata() or {})["medsynth"])

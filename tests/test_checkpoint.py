@@ -31,6 +31,15 @@ def test_pickles_are_refused_unread(tmp_path):
             read_tensors(tmp_path / f"{name}.safetensors")
 
 
+def test_weights_whose_first_byte_is_that_of_a_pickle_are_read(tmp_path):
+    first_bytes = set()
+    for padding in range(0, 300, 4):  # the header's length, the file's first number, is a multiple of 8
+        write_tensors(tmp_path / "a.safetensors", {"x": torch.ones(1)}, {"padding": "-" * padding})
+        first_bytes.add((tmp_path / "a.safetensors").read_bytes()[0])
+        assert read_tensors(tmp_path / "a.safetensors")[1]["padding"] == "-" * padding
+    assert 0x80 in first_bytes
+
+
 def test_damaged_and_missing_files_are_one_line(tmp_path):
     write_tensors(tmp_path / "a.safetensors", {"x": torch.ones(100)}, {})
     whole = (tmp_path / "a.safetensors").read_bytes()

@@ -16,6 +16,7 @@ from medsynth import config, training
 from medsynth.batches import training_order
 from medsynth.checkpoint import load_model, read_tensors
 from medsynth.errors import InputError
+from medsynth.store import digest
 from medsynth.training import Trainer, difference, power_of, train
 
 CPU = torch.device("cpu")
@@ -176,7 +177,8 @@ def store_folder(store, tmp_path) -> Path:
     store.samples.to_csv(folder / "samples.csv", index=False)
     store.samples[["subject_id", "split"]].to_csv(folder / "split.csv", index=False)
     (folder / "quarantine.csv").write_text("source_row,image,column,value,reason\n")
-    (folder / "store.json").write_text(store.info.model_dump_json())
+    info = store.info.model_copy(update={"digest": digest(folder)})
+    (folder / "store.json").write_text(info.model_dump_json())
     return folder
 
 
