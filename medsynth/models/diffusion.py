@@ -22,7 +22,7 @@ from medsynth.networks.unet import UNet
 
 Denoiser = Callable[[Tensor, Tensor], Tensor]
 
-MAP_SCALE = 3.0  # lesions cover little of the map: at scale 1 a short training hears their severity late
+MAP_SCALE = 3.0  # lesions cover little of the map; set on one pair of short runs, whose intervals overlap
 
 
 def append_dims(x: Tensor, ndim: int) -> Tensor:
