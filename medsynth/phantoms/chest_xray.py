@@ -27,6 +27,7 @@ STRUCTURES = {"lungs": 1, "heart": 2, "spine": 3, "lesion": 4}
 LEAST_SEVERITY = 0.15  # of a patient drawn with a disease
 SCATTER, SCATTER_BREADTH = 0.12, 0.11  # see projection.scattered
 SHOWS = 0.35  # a lung shows where a ray passes more of it than this share of the chest's half-depth
+NODULE_DEPTH = 0.14  # of soft tissue in the middle of a nodule of middling density, as a share of the field's width
 PLACES = (48, 48)  # rays on which a lesion's place is chosen, the same for every size of image
 
 
@@ -103,8 +104,9 @@ def nodule(rng: np.random.Generator, view: View, severity: float) -> tuple[np.nd
     x, y = draw_place(rng, view.torso, view.field, 0.8 * radius)
     ball = view.ellipsoid((x, y, 0.0), (radius, radius, radius)).length()
     path = np.minimum(ball, view.lungs[0] + view.lungs[1])
-    density = 0.4 + 2.2 * severity  # from ground glass to calcified
-    return density * (pj.MU_SOFT - pj.MU_LUNG) * path, (path > 0).astype(np.float32)
+    # From ground glass to calcified: severity sets the shadow's depth whatever the ball's size, as a reader grades it.
+    shadow = (0.4 + 2.2 * severity) * NODULE_DEPTH * view.field[2]
+    return shadow * (pj.MU_SOFT - pj.MU_LUNG) * path / max(path.max(), 1e-6), (path > 0).astype(np.float32)
 
 
 def pneumonia(rng: np.random.Generator, view: View, severity: float) -> tuple[np.ndarray, np.ndarray]:
