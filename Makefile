@@ -15,7 +15,7 @@ help:
 	@echo "make demo   train on simulated chest X-rays, sample, judge, release, report (minutes)"
 	@echo "make test   linters, type checks and all tests"
 	@echo "make lint   linters and type checks alone"
-	@echo "make schema write workflow/schemas/ anew, after a change of medsynth/config.py"
+	@echo "make schema write workflow/schemas/ anew, after a change of medsynth/config"
 	@echo "make lock   resolve requirements.lock anew"
 	@echo "make clean  remove the results of the demo"
 

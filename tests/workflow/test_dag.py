@@ -142,7 +142,7 @@ def test_second_run_has_nothing_to_do(checkout: Path, tiny) -> None:
         ("tracking.py", {"log_initialise", "log"}),
         ("models/diffusion.py", {"train", "sample", "evaluate", "release", "log_initialise", "log"}),
         ("preparation.py", {"prepare", "train", "sample", "evaluate", "release", "log_initialise", "log"}),
-        ("config.py", set()),
+        ("config/models.py", set()),
     ],
 )
 def test_edited_module_reruns_the_steps_that_use_it_and_what_follows(checkout: Path, tiny, module, steps) -> None:

@@ -1,0 +1,184 @@
+"""The schema of config.yaml: one class a section, one settings class a step. Imports neither torch nor pandas.
+
+`load` reads and checks a whole configuration; `Config.prepare`, `.train`, `.sample` and `.evaluate` cut the slice that
+one step needs, so that a change of a sampler never retrains a model.
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+import yaml
+from pydantic import Field, model_validator
+
+from medsynth.config.conditions import Categorical, ConditionField, Number, Spatial
+from medsynth.config.datasets import (
+    SPLITS,
+    Balance,
+    Dataset,
+    Oversample,
+    PerClass,
+    PhantomSource,
+    Plan,
+    PlanTable,
+    Request,
+    Split,
+    TableSource,
+)
+from medsynth.config.models import (
+    Augmentation,
+    Codec,
+    Diffusion,
+    DiffusionSampler,
+    Model,
+    SampledDiffusion,
+    Sampler,
+    Trained,
+    Training,
+)
+from medsynth.config.section import Count, Name, Settings, Strict, parse, parse_json
+from medsynth.errors import InputError
+
+__all__ = [
+    "SPLITS",
+    "Augmentation",
+    "Balance",
+    "Categorical",
+    "Codec",
+    "ConditionField",
+    "Config",
+    "Dataset",
+    "Diffusion",
+    "DiffusionSampler",
+    "EvaluateSettings",
+    "Evaluation",
+    "Model",
+    "Number",
+    "Oversample",
+    "PerClass",
+    "PhantomSource",
+    "Plan",
+    "PlanTable",
+    "PrepareSettings",
+    "Request",
+    "SampleSettings",
+    "SampledDiffusion",
+    "Sampler",
+    "Settings",
+    "Spatial",
+    "Split",
+    "Strict",
+    "TableSource",
+    "Tracking",
+    "TrainSettings",
+    "Trained",
+    "Training",
+    "load",
+    "parse",
+    "parse_json",
+]
+
+
+class Evaluation(Strict):
+    """How the synthetic images are judged and which of them are kept."""
+
+    bootstrap: Annotated[int, Field(ge=20)] = 200
+    neighbours: Count = 5
+    max_similarity_quantile: Annotated[float, Field(gt=0, le=1)] = 0.99
+    reject_misread: bool = True
+    predictor_epochs: Count = 30
+
+
+class Tracking(Strict):
+    uri: str = "sqlite:///mlflow.db"
+    experiment: str = "medsynth"
+
+
+class Config(Strict):
+    """The whole of config.yaml."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    results: str = "results"
+    data_root: str = "."
+    datasets: Annotated[dict[Name, Dataset], Field(min_length=1)]
+    models: Annotated[dict[Name, Model], Field(min_length=1)]
+    evaluation: Evaluation = Evaluation()
+    tracking: Tracking = Tracking()
+
+    @model_validator(mode="after")
+    def _models_exist(self) -> Self:
+        for name, dataset in self.datasets.items():
+            for model in dataset.models or ():
+                if model not in self.models:
+                    near = difflib.get_close_matches(model, self.models, n=1, cutoff=0.0)
+                    raise ValueError(f"datasets.{name}.models: unknown model {model!r}, did you mean {near[0]!r}?")
+        return self
+
+    def runs(self) -> list[tuple[str, str]]:
+        """Every (dataset, model) pair to train."""
+        return [(d, m) for d, dataset in self.datasets.items() for m in dataset.models or self.models]
+
+    def prepare(self, dataset: str) -> PrepareSettings:
+        chosen = self.datasets[dataset]
+        shared = {key: getattr(chosen, key) for key in PrepareSettings.model_fields if key in Dataset.model_fields}
+        return PrepareSettings(seed=self.seed, dataset=dataset, data_root=self.data_root, **shared)
+
+    def train(self, model: str) -> TrainSettings:
+        trained = self.models[model].model_dump(exclude={"sampler"})
+        return TrainSettings.model_validate({"seed": self.seed, "model": trained})
+
+    def sample(self, dataset: str, model: str) -> SampleSettings:
+        return SampleSettings(
+            seed=self.seed,
+            dataset=dataset,
+            model=model,
+            data_root=self.data_root,
+            plan=self.datasets[dataset].plan,
+            sampler=self.models[model].sampler,
+        )
+
+    def evaluate(self) -> EvaluateSettings:
+        return EvaluateSettings(seed=self.seed, evaluation=self.evaluation)
+
+
+class PrepareSettings(Strict):
+    seed: int
+    dataset: Name
+    data_root: str = "."
+    source: Annotated[PhantomSource | TableSource, Field(discriminator="kind")]
+    modality: str
+    size: tuple[int, ...]
+    fit: Literal["crop", "pad"]
+    conditions: dict[Name, ConditionField]
+    label: str
+    split: Split
+
+
+class TrainSettings(Strict):
+    seed: int
+    model: Trained
+
+
+class SampleSettings(Strict):
+    seed: int
+    dataset: Name
+    model: Name
+    data_root: str = "."
+    plan: Plan
+    sampler: Sampler
+
+
+class EvaluateSettings(Strict):
+    seed: int
+    evaluation: Evaluation
+
+
+def load(path: Path) -> Config:
+    """Read and check a config.yaml."""
+    try:
+        values = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"{path}: cannot be read as YAML ({' '.join(str(error).split())})") from None
+    return parse(Config, values, str(path))

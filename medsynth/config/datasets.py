@@ -1,0 +1,123 @@
+"""A dataset: where its images come from, what is known of them, and what shall be sampled."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from medsynth.config.conditions import Categorical, ConditionField, Number, Spatial
+from medsynth.config.section import Count, Fraction, Name, Strict
+from medsynth.modalities import MODALITIES
+
+
+class PhantomSource(Strict):
+    """Simulated images whose true conditions are known."""
+
+    kind: Literal["phantom"]
+    phantom: Name
+    count: Annotated[int, Field(ge=1, le=10_000_000)]
+
+
+class TableSource(Strict):
+    """A CSV or TSV with one image a row; its paths are relative to the table's folder."""
+
+    kind: Literal["table"]
+    table: str
+    allow_outside_root: bool = False
+    max_bad_fraction: Fraction = 0.05
+
+
+class Split(Strict):
+    """Shares of the subjects; a `split` column in the table wins over them."""
+
+    train: Fraction = 0.7
+    val: Fraction = 0.15
+    test: Fraction = 0.15
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Self:
+        total = self.train + self.val + self.test
+        if abs(total - 1) > 1e-6 or min(self.train, self.val, self.test) <= 0:
+            raise ValueError(f"train, val and test must each be above 0 and add up to 1, got {total:g}")
+        return self
+
+
+SPLITS = tuple(Split.model_fields)  # in the order that a store keeps them
+
+
+class PerClass(Strict):
+    """So many images for each value of a categorical column."""
+
+    kind: Literal["per_class"]
+    column: str
+    counts: dict[str, Annotated[int, Field(ge=0)]]
+
+
+class Balance(Strict):
+    """Fill every class up to the largest class of the training rows."""
+
+    kind: Literal["balance"]
+    column: str
+
+
+class Oversample(Strict):
+    """Fill every class that has fewer than `minimum` training rows up to it."""
+
+    kind: Literal["oversample"]
+    column: str
+    minimum: Count
+
+
+class PlanTable(Strict):
+    """One synthetic image for each row of a CSV of conditions; empty cells are drawn from the training rows."""
+
+    kind: Literal["table"]
+    table: str
+
+
+Request = Annotated[PerClass | Balance | Oversample | PlanTable, Field(discriminator="kind")]
+
+
+class Plan(Strict):
+    """What to sample, and into how many shards."""
+
+    request: Request
+    shards: Count = 1
+
+
+class Dataset(Strict):
+    source: Annotated[PhantomSource | TableSource, Field(discriminator="kind")]
+    modality: str
+    size: Annotated[tuple[Annotated[int, Field(ge=8)], ...], Field(min_length=2, max_length=3)]
+    fit: Literal["crop", "pad"] = "pad"
+    conditions: Annotated[dict[Name, ConditionField], Field(min_length=1)]
+    label: str
+    split: Split = Split()
+    plan: Plan
+    models: tuple[Name, ...] | None = None
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Self:
+        if self.modality not in MODALITIES:
+            near = difflib.get_close_matches(self.modality, MODALITIES, n=1, cutoff=0.0)
+            raise ValueError(f"unknown modality {self.modality!r}, did you mean {near[0]!r}?")
+        dims = MODALITIES[self.modality].spatial_dims
+        if len(self.size) != dims:
+            raise ValueError(f"size has {len(self.size)} axes, modality {self.modality} has {dims}")
+        if not isinstance(self.conditions.get(self.label), Categorical):
+            raise ValueError(f"label {self.label!r} is not a categorical condition")
+        for name, field in self.conditions.items():
+            severity = field.severity if isinstance(field, Spatial) else None
+            if severity is not None and not isinstance(self.conditions.get(severity), Number):
+                raise ValueError(f"conditions.{name}: severity {severity!r} is not a number condition")
+        request = self.plan.request
+        if not isinstance(request, PlanTable):
+            column = self.conditions.get(request.column)
+            if not isinstance(column, Categorical):
+                raise ValueError(f"plan.request.column {request.column!r} is not a categorical condition")
+            for value in request.counts if isinstance(request, PerClass) else ():
+                if value not in column.values:
+                    raise ValueError(f"plan.request.counts: {value!r} is not one of {list(column.values)}")
+        return self

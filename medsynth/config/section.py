@@ -1,0 +1,63 @@
+"""What every section of the configuration shares: strictness, common types, and one clear line for what is wrong."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from medsynth.errors import InputError
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0)]
+
+
+class Strict(BaseModel):
+    """A section of the configuration: immutable, and an unknown key is refused with the nearest valid one."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_nearest_key(cls, section: Any) -> Any:
+        if isinstance(section, dict):
+            for key in section:
+                if key not in cls.model_fields:
+                    near = difflib.get_close_matches(str(key), cls.model_fields, n=1, cutoff=0.0)
+                    raise ValueError(f"unknown key {key!r}, did you mean {near[0]!r}?")
+        return section
+
+
+Settings = TypeVar("Settings", bound=Strict)
+
+
+def parse(schema: type[Settings], values: Any, where: str) -> Settings:
+    """Check values against a section's schema.
+
+    Raises:
+        InputError: one line that names the key, what was got and what was expected.
+    """
+    try:
+        return schema.model_validate(values)
+    except ValidationError as error:
+        raise InputError("; ".join(f"{where}: {_describe(problem)}" for problem in error.errors())) from None
+
+
+def _describe(problem: Any) -> str:
+    key = ".".join(str(part) for part in problem["loc"]) or "top level"
+    message = problem["msg"].removeprefix("Value error, ")
+    got = "" if isinstance(problem["input"], dict) else f", got {problem['input']!r}"
+    return f"{key}: {message}{got}"
+
+
+def parse_json(schema: type[Settings], text: str, where: str) -> Settings:
+    """Check a JSON text, as a rule hands it to a step."""
+    try:
+        values = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{where}: not JSON ({error})") from None
+    return parse(schema, values, where)
