@@ -5,6 +5,7 @@ Every contender gets the same images from memory and the whole machine. A settin
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -53,17 +54,21 @@ class Medsynth(Contender):
             self.trainer.record(means, self.trainer.validate() if due else None)
 
     def sample(self, count: int, seed: int) -> np.ndarray:
-        trainer = self.trainer
-        trained = {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}
-        trainer.model.load_state_dict(trainer.ema)
+        trainer, sampler = self.trainer, self.settings.sampler
+        model = copy.deepcopy(trainer.model)
+        model.load_state_dict(trainer.ema)
+        if trainer.early:
+            model.guide = copy.deepcopy(model)
+            model.guide.load_state_dict(trainer.early)
+        else:  # judged before there is a weaker model to be guided by
+            sampler = sampler.model_copy(update={"autoguidance": 1.0})
         rows = np.random.default_rng(seed).choice(len(self.training_samples), count)
         condition = trainer.spec.conditions.encode(self.training_samples.iloc[rows])
         seeds = [sample_seed(seed, str(number)) for number in range(count)]
         images = [
-            trainer.model.sample(condition[part], seeds[part], self.settings.sampler).float().cpu()
-            for part in slices(count, self.settings.sampler.batch_size)
+            model.sample(condition[part], seeds[part], sampler).float().cpu()
+            for part in slices(count, sampler.batch_size)
         ]
-        trainer.model.load_state_dict(trained)
         return to_uint8(to_stored(torch.cat(images).numpy()))
 
 

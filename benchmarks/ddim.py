@@ -13,12 +13,12 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from medsynth.models.diffusion import Denoiser, dpm_solver
+from medsynth.models.solvers import Denoise, dpm_solver
 
 PredictNoise = Callable[[Tensor, Tensor], Tensor]
 
 
-def ddim(denoiser: Denoiser, x: Tensor, sigmas: Tensor) -> Tensor:
+def ddim(denoiser: Denoise, x: Tensor, sigmas: Tensor) -> Tensor:
     """Song et al. 2021, Eq. 12 with no added noise: x0 + (sigma' / sigma) (x - x0).
 
     Args: as `medsynth.models.diffusion.heun`.

@@ -74,3 +74,39 @@ class Codec(nn.Module):
     def decode(self, bands: Tensor) -> Tensor:
         """The exact inverse of `encode`, up to rounding."""
         return CONV_TRANSPOSE[self.spatial_dims](bands, self.kernel, stride=self.factor, groups=self.image_channels)
+
+
+class Pyramid(nn.Module):
+    """An image as averages of ever lower resolution and the details between them (Mallat 1989), coarse to fine.
+
+    The coarsest average goes through the codec; each later level holds the Haar details that double the resolution.
+
+    Attributes:
+        factors: how many times smaller each spatial axis of a level is than the image's.
+        bands: channels of each level.
+    """
+
+    def __init__(self, settings: config.Codec, levels: int, image_channels: int, spatial_dims: int) -> None:
+        super().__init__()
+        self.codec = Codec(settings, image_channels, spatial_dims)
+        self.haar = Codec(config.Codec(kind="haar", levels=1), image_channels, spatial_dims)
+        self.mean = 2.0 ** (spatial_dims / 2)  # the orthonormal average of a patch over its mean
+        details = self.haar.channels - image_channels
+        self.factors = (self.codec.factor * 2 ** (levels - 1), *(2**level for level in reversed(range(1, levels))))
+        self.bands = (self.codec.channels, *[details] * (levels - 1))
+
+    def encode(self, image: Tensor) -> list[tuple[Tensor, Tensor | None]]:
+        """(N, C, *spatial) → the bands of each level, coarse to fine, and the coarser image that they refine."""
+        found: list[tuple[Tensor, Tensor | None]] = []
+        for _ in self.bands[1:]:
+            split = self.haar.encode(image).unflatten(1, (self.haar.image_channels, -1))
+            image = split[:, :, 0] / self.mean
+            found.append((split[:, :, 1:].flatten(1, 2), image))
+        return [(self.codec.encode(image), None), *reversed(found)]
+
+    def decode(self, bands: Tensor, coarse: Tensor | None) -> Tensor:
+        """The image at a level's resolution from its bands and the coarser image: one item of `encode` undone."""
+        if coarse is None:
+            return self.codec.decode(bands)
+        details = bands.unflatten(1, (self.haar.image_channels, -1))
+        return self.haar.decode(torch.cat([self.mean * coarse[:, :, None], details], 2).flatten(1, 2))

@@ -84,8 +84,8 @@ class Trainer:
         self.skipped = torch.zeros((), device=device)
         self.batch_size = self._fitting_batch_size()
         if options.compile is True or (options.compile == "auto" and device.type == "cuda"):
-            for player in self.players.values():
-                player.compile(dynamic=False)
+            for network in self.model.networks():
+                network.compile(dynamic=False)
 
     def _fitting_batch_size(self) -> int:
         """Images that go through the network at once."""
@@ -299,6 +299,9 @@ def _train(trainer: Trainer, info: StoreInfo, out: Path) -> None:
                 next_save = time.monotonic() + options.checkpoint_seconds
             if stopping:
                 raise SystemExit(f"stopped by SIGTERM; {last} holds the state, start again to go on")
+    if not trainer.early:
+        log.warning("training ended before guide_at: the guide is the model itself, and autoguidance changes nothing")
+        trainer.early = {name: tensor.clone() for name, tensor in trainer.best.items()}
     if leads:
         history = pd.DataFrame(trainer.history).rename(columns={"total": "loss"})
         with files.written_whole(out / "history.csv") as part:

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from medsynth import config
-from medsynth.codecs import Codec, haar_patch
+from medsynth.codecs import Codec, Pyramid, haar_patch
 
 
 def codec(kind: str, levels: int, channels: int, dims: int) -> Codec:
@@ -47,3 +47,21 @@ def test_channels_do_not_mix():
     image[:, 1] = torch.randn(8, 8)
     bands = codec("haar", 1, 3, 2).encode(image)
     assert bands[:, :4].abs().max() == 0 and bands[:, 8:].abs().max() == 0 and bands[:, 4:8].abs().max() > 0
+
+
+@pytest.mark.parametrize(("dims", "channels"), [(2, 1), (2, 3), (3, 2)])
+@pytest.mark.parametrize("levels", [1, 2, 3])
+def test_a_pyramid_is_put_together_again_and_its_averages_are_those_of_the_pixels(dims, channels, levels):
+    image = torch.randn(2, channels, *[16] * dims)
+    pyramid = Pyramid(config.Codec(kind="haar", levels=1), levels, channels, dims)
+    coarse = None
+    for (bands, given), factor, count in zip(pyramid.encode(image), pyramid.factors, pyramid.bands, strict=True):
+        assert bands.shape == (2, count, *[16 // factor] * dims)
+        assert (given is None) == (coarse is None)
+        if given is not None:
+            torch.testing.assert_close(given, coarse, atol=1e-5, rtol=0)
+        coarse = pyramid.decode(bands, coarse)
+    torch.testing.assert_close(coarse, image, atol=1e-5, rtol=0)
+    if levels > 1:
+        pool = {2: torch.nn.functional.avg_pool2d, 3: torch.nn.functional.avg_pool3d}[dims]
+        torch.testing.assert_close(pyramid.encode(image)[-1][1], pool(image, 2), atol=1e-5, rtol=0)

@@ -47,7 +47,7 @@ def changed(path: str, value) -> dict:
         ("datasets.d.plan.request", {"kind": "per_class", "column": "pathology", "counts": {"cyst": 1}}, "'cyst'"),
         ("datasets.d.conditions.severity.range", [1, 0], "does not rise"),
         ("datasets.d.conditions.lesion.severity", "pathology", "not a number condition"),
-        ("models.m.sigma_min", -1, "models.m.sigma_min: Input should be greater than 0, got -1"),
+        ("models.m.coarse_noise", -1, "models.m.coarse_noise: Input should be greater than or equal to 0, got -1"),
         ("seed", "zero", "seed: Input should be a valid integer"),
     ],
 )
@@ -59,8 +59,8 @@ def test_a_wrong_key_or_value_is_named_in_one_line(path, value, message):
 
 def test_a_sampler_does_not_reach_training_and_a_learning_rate_does():
     plain = config.parse(config.Config, CONFIG, "").train("m")
-    sampler = config.parse(config.Config, changed("models.m.sampler", {"steps": 3}), "")
-    assert sampler.train("m") == plain and sampler.sample("d", "m").sampler.steps == 3
+    sampler = config.parse(config.Config, changed("models.m.sampler", {"guidance": 3}), "")
+    assert sampler.train("m") == plain and sampler.sample("d", "m").sampler.guidance == 3
     assert config.parse(config.Config, changed("models.m.training", {"learning_rate": 1e-4}), "").train("m") != plain
 
 

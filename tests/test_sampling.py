@@ -12,7 +12,8 @@ from tests.test_training import settings as train_settings
 
 def settings(request: dict, shards: int = 1, **more) -> config.SampleSettings:
     wanted = {"request": request, "shards": shards}
-    return config.SampleSettings(seed=0, dataset="d", model="m", plan=wanted, sampler={"steps": 3}, **more)
+    sampler = {"steps": [3, 2]}
+    return config.SampleSettings(seed=0, dataset="d", model="m", plan=wanted, sampler=sampler, **more)
 
 
 PER_CLASS = {"kind": "per_class", "column": "pathology", "counts": {"low": 5, "high": 2}}

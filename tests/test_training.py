@@ -24,8 +24,7 @@ CPU = torch.device("cpu")
 
 def settings(**options) -> config.TrainSettings:
     options = {"images": 64, "effective_batch_size": 8, "validate_every": 32, "patience": None} | options
-    codec = {"kind": "haar", "levels": 1}
-    model = {"family": "diffusion", "codec": codec, "channels": [8, 8], "blocks": 1, "training": options}
+    model = {"family": "diffusion", "stages": [{"channels": [8, 8]}, {"channels": [8]}], "training": options}
     return config.TrainSettings(seed=3, model=model)
 
 
@@ -66,10 +65,12 @@ def test_training_lowers_the_held_out_loss_and_uses_the_condition(store):
     trainer = Trainer(settings(images=2400, learning_rate=3e-3), store, CPU)
     before = trainer.validate()
     advance(trainer, 300)
-    assert trainer.validate() < 0.8 * before
+    assert trainer.validate() < 0.95 * before  # of two stages, the details being noise
     trainer.model.load_state_dict(trainer.ema)
     table = pd.DataFrame({"pathology": ["low"] * 4 + ["high"] * 4})
-    images = trainer.model.sample(trainer.spec.conditions.encode(table), range(8), config.DiffusionSampler(steps=6))
+    images = trainer.model.sample(
+        trainer.spec.conditions.encode(table), range(8), config.DiffusionSampler(autoguidance=1)
+    )
     assert images[4:].mean() - images[:4].mean() > 0.4  # 0.76 in the data
 
 
@@ -147,7 +148,7 @@ def test_training_leaves_a_model_that_loads_and_no_checkpoint(store, tmp_path):
     train(settings(), store, tmp_path)
     model, info = load_model(tmp_path / "model.safetensors", CPU)
     assert info.images_seen == 64 and info.store == store.info and not model.training
-    assert not torch.equal(model.guide.net.mix[1].weight, model.net.mix[1].weight)
+    assert not torch.equal(model.guide.stages[0].mix[1].weight, model.stages[0].mix[1].weight)
     assert not list(tmp_path.glob("checkpoints/*"))
     assert pd.read_csv(tmp_path / "history.csv").columns.tolist()[:3] == ["step", "images_seen", "seconds"]
 

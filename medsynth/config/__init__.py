@@ -35,6 +35,7 @@ from medsynth.config.models import (
     Model,
     SampledDiffusion,
     Sampler,
+    Stage,
     Trained,
     Training,
 )
@@ -69,6 +70,7 @@ __all__ = [
     "Settings",
     "Spatial",
     "Split",
+    "Stage",
     "Strict",
     "TableSource",
     "Tracking",

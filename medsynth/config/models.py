@@ -52,37 +52,71 @@ class Training(Strict):
     patience: Count | None = 5
 
 
-class DiffusionSampler(Strict):
-    """How noise becomes an image: the solver and its steps on the EDM noise schedule, and guidance."""
+class Stage(Strict):
+    """One denoiser of the cascade: its U-Net's channels, one entry for each resolution, and residual blocks.
 
-    solver: Literal["heun", "dpm_solver"] = "dpm_solver"
-    steps: Annotated[int, Field(ge=2)] = 16
-    batch_size: Count = 64
-    guidance: Annotated[float, Field(ge=0)] = 1.0
-    autoguidance: Annotated[float, Field(ge=1)] = 1.0
-    rho: Positive = 7.0
+    It learns from `share` of every batch: details are many in one image, so that a fine stage needs fewer of them.
+    """
+
+    channels: Annotated[tuple[Count, ...], Field(min_length=1)]
+    blocks: Count = 1
+    share: Annotated[float, Field(gt=0, le=1)] = 1.0
 
 
 class Diffusion(Strict):
-    """What a diffusion model is trained by: the EDM formulation (Karras et al. 2022) on a U-Net."""
+    """What a diffusion model is trained by: the EDM formulation (Karras et al. 2022) in a cascade of U-Nets.
+
+    `stages` go from coarse to fine; each after the first doubles the resolution.
+    """
 
     family: Literal["diffusion"]
     codec: Codec = Codec()
-    channels: Annotated[tuple[Count, ...], Field(min_length=1)] = (48, 96, 128)
-    blocks: Count = 1
+    stages: Annotated[tuple[Stage, ...], Field(min_length=1)] = (
+        Stage(channels=(128, 192)),
+        Stage(channels=(64, 128), share=0.75),
+        Stage(channels=(48, 48), share=0.5),
+    )
     condition_dropout: Fraction = 0.1
-    sigma_min: Positive = 0.01
-    sigma_max: Positive = 80.0
-    p_mean: float = -0.8
-    p_std: Positive = 1.2
+    coarse_noise: Fraction = 0.05
+    p_mean: float = -0.6
+    p_std: Positive = 1.3
     whitening: Fraction = 1.0
     training: Training = Training()
 
+
+Steps = Annotated[int, Field(ge=2)]
+Levels = Annotated[tuple[Positive, ...], Field(min_length=1)]
+
+
+class DiffusionSampler(Strict):
+    """How noise becomes an image: the solver, the noise levels of Karras et al. 2022, Eq. 5, and guidance.
+
+    `steps`, `sigma_max` and `sigma_min` have one entry for each stage, from coarse to fine; the last entry serves all
+    stages after it. Guidance of either kind acts between two noise levels alone, `guided` (Kynkäänniemi et al. 2024).
+    """
+
+    solver: Literal["heun", "dpm_solver"] = "dpm_solver"
+    steps: Annotated[tuple[Steps, ...], Field(min_length=1)] = (8, 5, 3)
+    sigma_max: Levels = (80.0, 20.0)
+    sigma_min: Levels = (0.01, 0.03, 0.05)
+    rho: Positive = 7.0
+    batch_size: Count = 64
+    guidance: Annotated[float, Field(ge=0)] = 1.0
+    autoguidance: Annotated[float, Field(ge=1)] = 2.0
+    guided: tuple[Annotated[float, Field(ge=0)], Positive] = (0.1, 8.0)
+
     @model_validator(mode="after")
     def _noise_falls(self) -> Self:
-        if self.sigma_min >= self.sigma_max:
-            raise ValueError(f"sigma_min {self.sigma_min:g} is not below sigma_max {self.sigma_max:g}")
+        for index in range(max(len(self.sigma_max), len(self.sigma_min))):
+            _, high, low = self.schedule(index)
+            if low >= high:
+                raise ValueError(f"sigma_min {low:g} is not below sigma_max {high:g}")
         return self
+
+    def schedule(self, stage: int) -> tuple[int, float, float]:
+        """Steps, highest and lowest noise level of a stage, counted from the coarsest."""
+        high, low = (values[min(stage, len(values) - 1)] for values in (self.sigma_max, self.sigma_min))
+        return self.steps[min(stage, len(self.steps) - 1)], high, low
 
 
 class SampledDiffusion(Diffusion):

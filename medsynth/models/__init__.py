@@ -48,6 +48,10 @@ class GenerativeModel(nn.Module, ABC):
         super().__init__()
         self.guide: Self | None = None
 
+    def networks(self) -> list[nn.Module]:
+        """The modules whose forward is worth compiling."""
+        return [getattr(self, name) for name in self.players]
+
     def fit_statistics(self, images: Tensor) -> None:
         """Take fixed statistics from training images (N, C, *spatial) in [-1, 1], once, before the first step."""
 

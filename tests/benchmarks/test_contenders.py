@@ -6,7 +6,7 @@ from contract import Task
 from training_speed import noise_store
 
 CPU = torch.device("cpu")
-TINY = {"channels": [8], "blocks": 1, "training": {"effective_batch_size": 4}, "sampler": {"steps": 2}}
+TINY = {"stages": [{"channels": [8]}] * 2, "training": {"effective_batch_size": 4}, "sampler": {"autoguidance": 1}}
 
 
 def build(name: str) -> contenders.Contender:

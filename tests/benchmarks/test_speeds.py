@@ -53,7 +53,7 @@ def test_a_batch_is_halved_until_it_fits(monkeypatch, fitting, expected):
     assert row == {"contender": "medsynth", "size": 64, "device": "cpu"} | expected
 
 
-def test_sampling_speed_has_a_row_for_each_solver_and_number_of_steps(table, tmp_path):
+def test_sampling_speed_has_a_row_for_each_sampler_and_counts_its_evaluations(table, tmp_path):
     settings = config.PrepareSettings(
         seed=0,
         dataset="d",
@@ -68,20 +68,22 @@ def test_sampling_speed_has_a_row_for_each_solver_and_number_of_steps(table, tmp
     )
     prepare(settings, tmp_path / "store")
     store = Store.open(tmp_path / "store")
-    chosen = config.TrainSettings(seed=0, model=config.Diffusion(family="diffusion", channels=(8,), blocks=1))
+    chosen = config.TrainSettings(
+        seed=0, model=config.Diffusion(family="diffusion", stages=({"channels": [8]}, {"channels": [8]}))
+    )
     trainer = Trainer(chosen, store, CPU)
-    save_model(tmp_path, trainer.ema, store.info, chosen, 0, 0.0, 1.0)
+    weights = trainer.ema | {f"guide.{name}": tensor.clone() for name, tensor in trainer.ema.items()}
+    save_model(tmp_path, weights, store.info, chosen, 0, 0.0, 1.0)
     arguments = ["--checkpoint", tmp_path / "model.safetensors", "--store", tmp_path / "store", "--out", tmp_path]
     arguments = [*map(str, arguments), "--samples", "4", "--threads", "1"]
-    sampling_speed.main([*arguments, "--steps", "2,3"])
+    sampling_speed.main([*arguments, "--steps", "2,6:3"])
     rows = pd.read_csv(tmp_path / "sampling_speed.csv")
     assert tuple(rows) == sampling_speed.COLUMNS
-    assert list(zip(rows["solver"], rows["evaluations"], strict=True)) == [
-        ("heun", 3),
-        ("heun", 5),
-        ("dpm_solver", 2),
-        ("dpm_solver", 3),
-    ]
+    counts = rows.set_index(["solver", "autoguidance", "steps"])[["evaluations", "finest_evaluations"]]
+    expected = {("heun", 1, "2"): [3 + 3, 3], ("heun", 1, "6:3"): [11 + 5, 5], ("dpm_solver", 1, "6:3"): [6 + 3, 3]}
+    # Guided where the noise is between 0.1 and 8: 7.3, 1.5 and 0.2 of the first stage's, 1.6 of the later one's.
+    expected |= {("dpm_solver", 2, "6:3"): [6 + 3 + 3 + 1, 3 + 1]}
+    assert len(counts) == 8 and {key: counts.loc[key].tolist() for key in expected} == expected
     assert (rows["images_per_s"] > 0).all() and (tmp_path / "sampling_speed.png").exists()
     with pytest.raises(InputError, match="--solvers: unknown 'euler', expected some of heun, dpm_solver"):
         sampling_speed.main([*arguments, "--solvers", "euler"])

@@ -10,11 +10,9 @@ import time_to_quality
 from medsynth.errors import InputError
 
 TINY = {
-    "codec": {"levels": 1},
-    "channels": [8],
-    "blocks": 1,
+    "stages": [{"channels": [8]}, {"channels": [8]}],
     "training": {"effective_batch_size": 4},
-    "sampler": {"steps": 2},
+    "sampler": {"steps": [2], "autoguidance": 1},
 }
 
 

@@ -158,7 +158,7 @@ def test_edited_module_reruns_the_steps_that_use_it_and_what_follows(checkout: P
 @pytest.mark.parametrize(
     ("section", "key", "value", "first"),
     [
-        (("models", "haar", "sampler"), "steps", 6, "sample"),
+        (("models", "haar", "sampler"), "guidance", 1.5, "sample"),
         (("models", "haar", "training"), "images", 2500, "train"),
         (("evaluation",), "bootstrap", 30, "evaluate"),
         (("tracking",), "experiment", "other", "log_initialise"),

@@ -1,0 +1,115 @@
+"""One stage of the cascade: a network that takes noise from sub-bands, as formulated by Karras et al. 2022 ("EDM").
+
+Equation numbers are of that paper. Each sub-band is scaled to unit variance to the power `whitening`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from medsynth import config
+from medsynth.augmentation import AUGMENTATION_FEATURES
+from medsynth.conditions import Condition
+from medsynth.models import ImageSpec
+from medsynth.networks.blocks import ConditionEmbedding, FourierFeatures
+from medsynth.networks.unet import UNet
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a stage is told beside the noisy sub-bands.
+
+    Attributes:
+        condition: N conditions.
+        planes: (N, P, *spatial) the drawn conditions and, after the first stage, the coarser image.
+        augmentation: (N, A) what was done to each image.
+    """
+
+    condition: Condition
+    planes: Tensor
+    augmentation: Tensor
+
+
+def append_dims(x: Tensor, ndim: int) -> Tensor:
+    """(N,) → (N, 1, ..., 1) with `ndim` axes."""
+    return x.view(-1, *[1] * (ndim - 1))
+
+
+class Denoiser(nn.Module):
+    """D(x; sigma) of Eq. 7 around a U-Net.
+
+    Args:
+        bands: sub-bands that it makes.
+        planes: planes that it is given.
+    """
+
+    def __init__(
+        self, settings: config.Diffusion, stage: config.Stage, spec: ImageSpec, bands: int, planes: int
+    ) -> None:
+        super().__init__()
+        self.settings = settings
+        self.band_mean: Tensor
+        self.band_scale: Tensor
+        self.sigma_data: Tensor
+        shape = (1, bands, *[1] * spec.spatial_dims)
+        self.register_buffer("band_mean", torch.zeros(shape))
+        self.register_buffer("band_scale", torch.ones(shape))
+        self.register_buffer("sigma_data", torch.ones(shape))
+        features = 4 * stage.channels[0]
+        self.noise = nn.Sequential(FourierFeatures(64), nn.Linear(64, features))
+        self.condition = ConditionEmbedding(spec.conditions, features)
+        self.augmentation = nn.Linear(AUGMENTATION_FEATURES[spec.spatial_dims], features, bias=False)
+        self.mix = nn.Sequential(nn.SiLU(), nn.Linear(features, features), nn.SiLU())
+        self.unet = UNet(
+            spec.spatial_dims,
+            bands + planes,
+            bands,
+            stage.channels,
+            stage.blocks,
+            features,
+            settings.training.gradient_checkpointing,
+        )
+
+    @torch.no_grad()
+    def fit_statistics(self, bands: Tensor) -> None:
+        """Measure each sub-band's mean and standard deviation over the training images."""
+        axes = [0, *range(2, bands.ndim)]
+        self.band_mean.copy_(bands.mean(axes, keepdim=True))
+        deviation = bands.std(axes, keepdim=True).clamp(min=1e-3)
+        self.band_scale.copy_(deviation**self.settings.whitening)
+        self.sigma_data.copy_(deviation / self.band_scale)
+
+    def to_latent(self, bands: Tensor) -> Tensor:
+        return (bands - self.band_mean) / self.band_scale
+
+    def to_bands(self, latent: Tensor) -> Tensor:
+        return latent * self.band_scale + self.band_mean
+
+    def forward(self, x: Tensor, sigma: Tensor, given: Given) -> Tensor:
+        """x: (N, C, *spatial) noisy sub-bands, sigma: (N,) → the expected clean ones; preconditioning of Table 1."""
+        wide = append_dims(sigma, x.ndim)
+        variance = wide**2 + self.sigma_data**2
+        c_skip = self.sigma_data**2 / variance
+        c_out = wide * self.sigma_data / variance.sqrt()
+        c_in = 1 / variance.sqrt()
+        c_noise = sigma.log() / 4
+        embedding = self.noise(c_noise) + self.condition(given.condition) + self.augmentation(given.augmentation)
+        raw = self.unet(torch.cat([c_in * x, given.planes], 1), self.mix(embedding))
+        return c_skip * x + c_out * raw.float()
+
+    def loss(self, bands: Tensor, given: Given) -> Tensor:
+        """Eq. 8 for clean sub-bands (N, C, *spatial): (N,), about 1 for a network that has learnt nothing."""
+        latent = self.to_latent(bands)
+        count = len(latent)
+        # ln(sigma) ~ N(P_mean, P_std^2), Table 1; stratified over the batch for a steadier gradient.
+        quantile = (torch.rand(1, device=latent.device) + torch.arange(count, device=latent.device) / count) % 1
+        normal = torch.special.ndtri(quantile.clamp(1e-4, 1 - 1e-4))
+        sigma = (self.settings.p_mean + self.settings.p_std * normal).exp()
+        wide = append_dims(sigma, latent.ndim)
+        denoised = self(latent + wide * torch.randn_like(latent), sigma, given)
+        # lambda(sigma) = (sigma^2 + sigma_data^2) / (sigma sigma_data)^2, Table 1.
+        weight = (wide**2 + self.sigma_data**2) / (wide * self.sigma_data) ** 2
+        return (weight * (denoised - latent) ** 2).flatten(1).mean(1)
