@@ -28,7 +28,7 @@ from medsynth.config import TrainSettings
 from medsynth.devices import autocast_dtype, choose_device, fitting_batch_size, memory_format
 from medsynth.errors import InputError
 from medsynth.modalities import MODALITIES
-from medsynth.models import GenerativeModel, build
+from medsynth.models import build
 from medsynth.processes import Processes, joined
 from medsynth.store import Store, StoreInfo
 
@@ -67,7 +67,7 @@ class Trainer:
         self.layout = memory_format(self.spec.spatial_dims)
         self.model.to(device=device, memory_format=self.layout)
         self.dtype = autocast_dtype(device, options.precision)
-        self.players: dict[str, GenerativeModel] = {name: getattr(self.model, name) for name in self.model.players}
+        self.players: dict[str, torch.nn.Module] = {name: self.model.get_submodule(name) for name in self.model.players}
         self.optimisers = {
             name: torch.optim.AdamW(
                 player.parameters(), options.learning_rate, (0.9, 0.99), weight_decay=options.weight_decay, fused=True
@@ -84,8 +84,8 @@ class Trainer:
         self.skipped = torch.zeros((), device=device)
         self.batch_size = self._fitting_batch_size()
         if options.compile is True or (options.compile == "auto" and device.type == "cuda"):
-            for network in self.model.networks():
-                network.compile(dynamic=False)
+            for player in self.players.values():
+                player.compile(dynamic=False)
 
     def _fitting_batch_size(self) -> int:
         """Images that go through the network at once."""
@@ -97,11 +97,11 @@ class Trainer:
             )
         if self.options.batch_size != "auto":
             return min(self.options.batch_size, largest)
-        player = self.model.players[0]
 
         def attempt(count: int) -> None:
-            self._losses(*self.examples.gather([0] * count), player)["total"].mean().backward()
-            self.model.zero_grad(set_to_none=True)
+            for player in self.players:
+                self._losses(*self.examples.gather([0] * count), player)["total"].mean().backward()
+                self.model.zero_grad(set_to_none=True)
 
         return self.processes.least(fitting_batch_size(attempt, largest, self.device), self.device)
 
@@ -185,7 +185,7 @@ class Trainer:
         for start in range(0, len(rows), self.batch_size):
             torch.manual_seed(derive_seed(self.settings.seed, start))
             batch = self.held_out.gather(rows[start : start + self.batch_size])
-            totals.append(self._losses(*batch, self.model.players[0])["total"])
+            totals.append(torch.stack([self._losses(*batch, player)["total"] for player in self.model.judged]).sum(0))
         self.model.load_state_dict(trained)
         loss = self.processes.agree(float(torch.cat(totals).mean()), self.device)
         if loss < self.best_loss:
@@ -254,7 +254,7 @@ class Trainer:
             parameters = optimiser.param_groups[0]["params"]
             state: dict[int, dict[str, Tensor]] = {}
             for name, tensor in parts["optimiser"].items():
-                owner, index, key = name.split(".")
+                owner, index, key = name.rsplit(".", 2)
                 if owner == player:
                     # The fused optimiser reads moments in the layout of their parameter, without a check.
                     like = parameters[int(index)] if tensor.ndim else tensor

@@ -108,7 +108,7 @@ def test_shards_hold_the_plan_and_any_sample_can_be_made_again_alone(store, resu
     assert images.shape == (7, 1, 16, 16) and images.dtype == np.uint16
     for index in (0, 6):
         again = regenerate(f"d-m-{index:06d}", results)
-        assert np.abs(again.astype(int) - images[index]).max() <= TOLERANCE / 2 * 65535
+        assert np.abs(again.astype(int) - images[index]).max() <= TOLERANCE["float32"] / 2 * 65535
 
 
 def test_the_number_of_shards_changes_no_sample(store, results, tmp_path):
@@ -116,7 +116,7 @@ def test_the_number_of_shards_changes_no_sample(store, results, tmp_path):
     sample_shard(settings(PER_CLASS), store, results / "train/d/m/model.safetensors", 0, whole)
     (images, rows), (parts, part_rows) = read_shards(whole.parent), read_shards(results / "sample/d/m")
     pd.testing.assert_frame_equal(rows, part_rows)
-    assert np.abs(images.astype(int) - parts).max() <= TOLERANCE / 2 * 65535
+    assert np.abs(images.astype(int) - parts).max() <= TOLERANCE["float32"] / 2 * 65535
 
 
 def test_a_plan_of_fewer_shards_leaves_none_of_the_old(store, results):

@@ -19,7 +19,7 @@ class Codec(Strict):
 class Augmentation(Strict):
     """Geometric augmentation, told to the network as a condition; flips only where the modality allows them."""
 
-    probability: Fraction = 0.3
+    probability: Fraction = 0.1
     shift: Fraction = 0.06
     rotation_degrees: Annotated[float, Field(ge=0, le=180)] = 6.0
     scale: Fraction = 0.08
@@ -73,8 +73,8 @@ class Diffusion(Strict):
     codec: Codec = Codec()
     stages: Annotated[tuple[Stage, ...], Field(min_length=1)] = (
         Stage(channels=(128, 192)),
-        Stage(channels=(64, 128), share=0.75),
-        Stage(channels=(48, 48), share=0.5),
+        Stage(channels=(64, 128)),
+        Stage(channels=(48, 48), share=0.4),
     )
     condition_dropout: Fraction = 0.1
     coarse_noise: Fraction = 0.05
@@ -104,6 +104,7 @@ class DiffusionSampler(Strict):
     guidance: Annotated[float, Field(ge=0)] = 1.0
     autoguidance: Annotated[float, Field(ge=1)] = 2.0
     guided: tuple[Annotated[float, Field(ge=0)], Positive] = (0.1, 8.0)
+    precision: Literal["float32", "bfloat16"] = "float32"
 
     @model_validator(mode="after")
     def _noise_falls(self) -> Self:

@@ -36,21 +36,19 @@ class GenerativeModel(nn.Module, ABC):
     """What training and sampling ask of a family; they know nothing else about it.
 
     Attributes:
-        players: names of the submodules that are optimised in turn.
+        players: paths of the submodules that are optimised in turn, each by its own loss.
+        judged: those of them whose held-out losses, added up, decide which weights are the best.
         spec: what it knows of the images that it makes.
         guide: the same model early in its training, once loaded: the weaker one that autoguidance moves away from.
     """
 
     players: tuple[str, ...]
+    judged: tuple[str, ...]
     spec: ImageSpec
 
     def __init__(self) -> None:
         super().__init__()
         self.guide: Self | None = None
-
-    def networks(self) -> list[nn.Module]:
-        """The modules whose forward is worth compiling."""
-        return [getattr(self, name) for name in self.players]
 
     def fit_statistics(self, images: Tensor) -> None:
         """Take fixed statistics from training images (N, C, *spatial) in [-1, 1], once, before the first step."""

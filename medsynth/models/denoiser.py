@@ -43,21 +43,25 @@ class Denoiser(nn.Module):
 
     Args:
         bands: sub-bands that it makes.
-        planes: planes that it is given.
+        coarse: channels of the coarser image that it is given, 0 for the first stage.
     """
 
     def __init__(
-        self, settings: config.Diffusion, stage: config.Stage, spec: ImageSpec, bands: int, planes: int
+        self, settings: config.Diffusion, stage: config.Stage, spec: ImageSpec, bands: int, coarse: int
     ) -> None:
         super().__init__()
         self.settings = settings
         self.band_mean: Tensor
         self.band_scale: Tensor
         self.sigma_data: Tensor
-        shape = (1, bands, *[1] * spec.spatial_dims)
-        self.register_buffer("band_mean", torch.zeros(shape))
-        self.register_buffer("band_scale", torch.ones(shape))
-        self.register_buffer("sigma_data", torch.ones(shape))
+        self.coarse_mean: Tensor
+        self.coarse_scale: Tensor
+        ones = [1] * spec.spatial_dims
+        self.register_buffer("band_mean", torch.zeros(1, bands, *ones))
+        self.register_buffer("band_scale", torch.ones(1, bands, *ones))
+        self.register_buffer("sigma_data", torch.ones(1, bands, *ones))
+        self.register_buffer("coarse_mean", torch.zeros(1, coarse, *ones))
+        self.register_buffer("coarse_scale", torch.ones(1, coarse, *ones))
         features = 4 * stage.channels[0]
         self.noise = nn.Sequential(FourierFeatures(64), nn.Linear(64, features))
         self.condition = ConditionEmbedding(spec.conditions, features)
@@ -65,7 +69,7 @@ class Denoiser(nn.Module):
         self.mix = nn.Sequential(nn.SiLU(), nn.Linear(features, features), nn.SiLU())
         self.unet = UNet(
             spec.spatial_dims,
-            bands + planes,
+            bands + coarse + spec.conditions.map_channels,
             bands,
             stage.channels,
             stage.blocks,
@@ -74,13 +78,16 @@ class Denoiser(nn.Module):
         )
 
     @torch.no_grad()
-    def fit_statistics(self, bands: Tensor) -> None:
-        """Measure each sub-band's mean and standard deviation over the training images."""
+    def fit_statistics(self, bands: Tensor, coarse: Tensor | None) -> None:
+        """Measure each sub-band's mean and standard deviation over the training images, and the coarser image's."""
         axes = [0, *range(2, bands.ndim)]
         self.band_mean.copy_(bands.mean(axes, keepdim=True))
         deviation = bands.std(axes, keepdim=True).clamp(min=1e-3)
         self.band_scale.copy_(deviation**self.settings.whitening)
         self.sigma_data.copy_(deviation / self.band_scale)
+        if coarse is not None:
+            self.coarse_mean.copy_(coarse.mean(axes, keepdim=True))
+            self.coarse_scale.copy_(coarse.std(axes, keepdim=True).clamp(min=1e-3))
 
     def to_latent(self, bands: Tensor) -> Tensor:
         return (bands - self.band_mean) / self.band_scale

@@ -26,9 +26,7 @@ MAP_SCALE = 3.0  # lesions cover little of the map; set on one pair of short run
 
 
 class DiffusionModel(GenerativeModel):
-    """One denoiser for each level of the pyramid, all trained on every batch."""
-
-    players = ("stages",)
+    """One denoiser for each level of the pyramid, each trained in its turn on every batch."""
 
     def __init__(self, settings: config.Diffusion, spec: ImageSpec) -> None:
         super().__init__()
@@ -42,45 +40,50 @@ class DiffusionModel(GenerativeModel):
                     f"size {list(spec.size)} is not divisible by {step}, which a stage of {len(stage.channels)} "
                     f"resolutions, the first 1/{factor} of the image's, needs: take fewer of them, or fewer stages"
                 )
-        drawn = spec.conditions.map_channels
         self.stages = nn.ModuleList(
-            Denoiser(settings, stage, spec, bands, drawn + (spec.channels if index else 0))
+            Denoiser(settings, stage, spec, bands, spec.channels if index else 0)
             for index, (stage, bands) in enumerate(zip(settings.stages, self.pyramid.bands, strict=True))
         )
-
-    def networks(self) -> list[nn.Module]:
-        return list(self.stages)
+        self.players = self.judged = tuple(f"stages.{index}" for index in range(len(self.stages)))
 
     @torch.no_grad()
     def fit_statistics(self, images: Tensor) -> None:
-        for stage, (bands, _) in zip(self.stages, self.pyramid.encode(images), strict=True):
-            stage.fit_statistics(bands)
+        for stage, level in zip(self.stages, self.pyramid.encode(images), strict=True):
+            stage.fit_statistics(*level)
 
-    def given(self, index: int, condition: Condition, augmentation: Tensor, coarse: Tensor | None) -> Given:
-        """What the stage is told; `coarse` is the (N, C, *spatial) image that the stages before it made."""
+    def given(
+        self, index: int, condition: Condition, augmentation: Tensor, coarse: Tensor | None, noise: Tensor | None = None
+    ) -> Given:
+        """What a stage is told.
+
+        Args:
+            coarse: (N, C, *spatial) the image that the stages before it made.
+            noise: what is added to the coarser image, in its standard deviations.
+        """
         planes = self.spec.conditions.draw(condition, self.spec.size)
         for axis in range(2, planes.ndim):
             planes = planes.unflatten(axis, (-1, self.pyramid.factors[index])).mean(axis + 1)
         planes = MAP_SCALE * planes
-        return Given(condition, planes if coarse is None else torch.cat([coarse, planes], 1), augmentation)
+        if coarse is not None:
+            stage = self.stages[index]
+            scaled = (coarse - stage.coarse_mean) / stage.coarse_scale
+            planes = torch.cat([scaled if noise is None else scaled + noise, planes], 1)
+        return Given(condition, planes, augmentation)
 
     def loss(self, image: Tensor, condition: Condition, augmentation: Tensor, player: str) -> dict[str, Tensor]:
+        index = self.players.index(player)
+        seen = max(1, round(self.settings.stages[index].share * len(image)))
         with torch.autocast(image.device.type, enabled=False):  # bfloat16 would round what is to be learnt
-            pyramid = self.pyramid.encode(image)
-        dropping = torch.rand(len(image), len(self.spec.conditions.groups) + 1, device=image.device)
-        condition = self.spec.conditions.drop(condition, self.settings.condition_dropout, dropping)
-        terms = {}
-        for index, (stage, (bands, coarse)) in enumerate(zip(self.stages, pyramid, strict=True)):
-            count = max(1, round(self.settings.stages[index].share * len(image)))
-            bands, told = bands[:count], (condition[:count], augmentation[:count])
-            if coarse is not None:  # noise against the errors of the stages before it (Ho et al. 2022, section 4)
-                level = self.settings.coarse_noise * torch.rand(count, device=image.device)
-                coarse = coarse[:count]
-                coarse = coarse + append_dims(level, coarse.ndim) * torch.randn_like(coarse)
-            losses = stage.loss(bands, self.given(index, *told, coarse))
-            # What the stage did not see counts as nothing, what it saw for as much as the whole batch.
-            terms[f"stage_{index + 1}"] = F.pad(losses * (len(image) / count), (0, len(image) - count))
-        return terms
+            bands, coarse = self.pyramid.encode(image[:seen])[index]
+        dropping = torch.rand(seen, len(self.spec.conditions.groups) + 1, device=image.device)
+        condition = self.spec.conditions.drop(condition[:seen], self.settings.condition_dropout, dropping)
+        noise = None
+        if coarse is not None:  # against the errors of the stages before it (Ho et al. 2022, section 4)
+            level = self.settings.coarse_noise * torch.rand(seen, device=image.device)
+            noise = append_dims(level, coarse.ndim) * torch.randn_like(coarse)
+        losses = self.stages[index].loss(bands, self.given(index, condition, augmentation[:seen], coarse, noise))
+        # What the stage did not see counts as nothing, what it saw for as much as the whole batch.
+        return {f"stage_{index + 1}": F.pad(losses * (len(image) / seen), (0, len(image) - seen))}
 
     @torch.no_grad()
     def sample(self, condition: Condition, seeds: Sequence[int], settings: config.DiffusionSampler) -> Tensor:
@@ -111,8 +114,13 @@ class DiffusionModel(GenerativeModel):
             unconditional = self.given(index, self.spec.conditions.nothing(count).to(device), none, coarse)
 
         low, high = settings.guided
+        dtype = getattr(torch, settings.precision)
 
         def denoise(x: Tensor, sigma: Tensor) -> Tensor:
+            with torch.autocast(device.type, dtype, enabled=dtype is not torch.float32):
+                return expected(x, sigma)
+
+        def expected(x: Tensor, sigma: Tensor) -> Tensor:
             within = low <= float(sigma) <= high
             sigma = sigma.expand(len(x))
             guided = stage(x, sigma, given)
