@@ -135,6 +135,7 @@ class Trainer:
         batch = self.options.effective_batch_size
         means: dict[str, Tensor] = {}
         learning_rate = self.learning_rate()
+        broken = torch.zeros((), device=self.device)
         for turn, (name, player) in enumerate(self.players.items()):
             for micro in range(self.processes.rank, math.ceil(batch / self.batch_size), self.processes.count):
                 count = min(self.batch_size, batch - micro * self.batch_size)
@@ -145,25 +146,27 @@ class Trainer:
                 (losses["total"].sum() / batch).backward()
                 for term, values in losses.items():
                     means[term] = means.get(term, 0) + values.detach().sum() / batch
-            self._update(player, self.optimisers[name], learning_rate)
+            broken = torch.maximum(broken, self._update(player, self.optimisers[name], learning_rate))
+        self.skipped += broken
         self.step += 1
         self.images_seen += batch
         self._average()
         self.seconds = self.processes.agree(self.seconds + time.monotonic() - started, self.device)
         return means
 
-    def _update(self, player: torch.nn.Module, optimiser: torch.optim.Optimizer, learning_rate: float) -> None:
+    def _update(self, player: torch.nn.Module, optimiser: torch.optim.Optimizer, learning_rate: float) -> Tensor:
+        """Move the player; returns 1 where its gradient was not finite and it stays, else 0."""
         parameters = [p for p in player.parameters() if p.grad is not None]
         self.processes.add_up([p.grad for p in parameters if p.grad is not None])
         norm = torch.nn.utils.clip_grad_norm_(parameters, self.options.clip_norm)
         # The fused optimiser itself leaves out a step whose gradient is not finite: no wait for the device here.
         broken = (~torch.isfinite(norm)).float()
         optimiser.found_inf = broken
-        self.skipped += broken
         for group in optimiser.param_groups:
             group["lr"] = learning_rate
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
+        return broken
 
     @torch.no_grad()
     def _average(self) -> None:
