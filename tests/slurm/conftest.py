@@ -1,4 +1,4 @@
-"""A copy of the sources, and Snakemake as a user of the cluster starts it, in a folder on a file system that nodes see."""
+"""A copy of the sources, and Snakemake as a user of the cluster starts it, in a folder that its nodes see."""
 
 import os
 import shutil

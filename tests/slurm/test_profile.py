@@ -89,7 +89,7 @@ def test_light_rules_are_not_sent(calls) -> None:
     [
         (
             ["--set-resources", "train:slurm_partiton=gpu"],
-            "unknown resource 'slurm_partiton', did you mean 'slurm_part",
+            "unknown resource 'slurm_partiton', did you mean 'slurm_",
         ),
         (["--set-resources", "trian:gpu=1"], "unknown rule 'trian', did you mean 'train'?"),
         (["--set-threads", "trian=1"], "unknown rule 'trian', did you mean 'train'?"),

@@ -8,6 +8,18 @@ RESOURCES_OF_SLURM = """
     mem mem_mb mem_mib mem_mb_per_cpu disk disk_mb disk_mib tmpdir gpu gpu_model gres
     mpi tasks tasks_per_node tasks_per_gpu cpus_per_task cpus_per_gpu
 """.split()
+SHOWN = (
+    "slurm_account",
+    "slurm_partition",
+    "qos",
+    "constraint",
+    "nodes",
+    "gpu",
+    "gpu_model",
+    "gres",
+    "mem_mb",
+    "runtime",
+)
 
 
 def refuse_misspelt_resources() -> None:
@@ -47,10 +59,8 @@ def refuse_impossible_jobs(jobs) -> None:
         done = subprocess.run(f"{command} --test-only --wrap true", shell=True, capture_output=True, text=True)
         if done.returncode:
             reason = (done.stderr.strip() or "sbatch said nothing").splitlines()[-1]
-            wanted = {"threads": job.threads, **job.resources}
-            shown = ", ".join(
-                f"{name}={value}" for name, value in wanted.items() if name in ("threads", *RESOURCES_OF_SLURM)
-            )
+            wanted = {"threads": job.threads} | {name: job.resources.get(name) for name in SHOWN}
+            shown = ", ".join(f"{name}={value}" for name, value in wanted.items() if value)
             raise WorkflowError(f"SLURM has no place for a job of rule {job.rule.name}: {reason}; it asks for {shown}")
 
 
