@@ -1,6 +1,6 @@
 """The workflow on a SLURM that runs here: the same release as on one machine, and every kind of lost job made good.
 
-Nodes need 2 CPUs, 4 GB and a GPU, which may be pretended; what else a test needs it names where it skips.
+What a test needs it names where it skips; a GPU may be a pretended one.
 """
 
 import re
@@ -36,6 +36,9 @@ def cluster() -> str:
     """The cluster's configuration."""
     if "idle" not in answer("sinfo", "--noheader", "--format=%T"):
         pytest.skip("no idle node answers sinfo; install slurm-wlm and munge, and start slurmctld and slurmd")
+    nodes = [row.split() for row in answer("sinfo", "--noheader", "--format=%m %G").splitlines()]
+    if not any(int(memory) >= 12_000 and "gpu" in gres for memory, gres in nodes):
+        pytest.skip("no node of this SLURM has 12 GB and a GPU: raise RealMemory, add Gres=gpu:1 in slurm.conf")
     return answer("scontrol", "show", "config")
 
 
@@ -104,11 +107,8 @@ def test_release_is_that_of_one_machine(local: Path, tmp_path: Path, snakemake) 
 # --- lost jobs --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("status_command", ["squeue", "sacct"])
-def test_cancelled_job_is_sent_again(cluster: str, untrained: Path, start, status_command: str) -> None:
-    if status_command == "sacct" and "accounting_storage/slurmdbd" not in cluster:
-        pytest.skip("this SLURM keeps no accounts: install slurmdbd and a MariaDB, and start slurmdbd")
-    process = start(untrained, MODEL, *SLURM, *QUICK, "--slurm-status-command", status_command)
+def test_cancelled_job_is_sent_again(untrained: Path, start) -> None:
+    process = start(untrained, MODEL, *SLURM, *QUICK)
     job, seen = first_job(process)
     wait_until(lambda: "RUNNING" in answer("squeue", "--noheader", "--format=%T", "--jobs", job), f"job {job} to run")
     subprocess.run(["scancel", job], check=True)
@@ -118,16 +118,22 @@ def test_cancelled_job_is_sent_again(cluster: str, untrained: Path, start, statu
     assert (untrained / MODEL).exists()
 
 
-def test_job_out_of_memory_is_sent_again_with_more(cluster: str, untrained: Path, snakemake) -> None:
+@pytest.mark.parametrize("status_command", ["squeue", "sacct"])
+def test_job_out_of_memory_is_sent_again_with_more(cluster, untrained: Path, snakemake, status_command) -> None:
+    """Its GPU is asked for by gres, as where GPUs are known by that alone."""
+    if status_command == "sacct" and "accounting_storage/slurmdbd" not in cluster:
+        pytest.skip("this SLURM keeps no accounts: install slurmdbd and a MariaDB, and start slurmdbd")
     if "OverMemoryKill" not in cluster and "task/cgroup" not in cluster:
         pytest.skip("this SLURM does not hold jobs to their memory: OverMemoryKill or task/cgroup is not set")
-    scarce = ["--set-resources", "train:mem_mb=250*attempt**2"]
-    status, output = snakemake(untrained, MODEL, *SLURM, *QUICK, *scarce)
+    scarce = ["--set-resources", "train:mem_mb=250*attempt**2", "train:gres=gpu:1"]
+    status, output = snakemake(untrained, MODEL, *SLURM, *QUICK, *scarce, "--slurm-status-command", status_command)
     assert status == 0, output
     jobs = submitted(output)
     assert len(jobs) >= 2 and f"SLURM-job '{jobs[0]}' failed" in output
-    memory = [re.search(r"mem=(\d+)M", answer("scontrol", "show", "job", job))[1] for job in jobs]
+    shown = [answer("scontrol", "show", "job", job) for job in jobs]
+    memory = [re.search(r"mem=(\d+)M", text)[1] for text in shown]
     assert memory == [str(250 * attempt**2) for attempt in range(1, len(jobs) + 1)]
+    assert all("gres/gpu=1" in text or "gres:gpu:1" in text for text in shown)
 
 
 def test_time_limit_leaves_a_checkpoint_to_go_on_from(untrained: Path, start) -> None:
@@ -162,6 +168,10 @@ def test_time_limit_leaves_a_checkpoint_to_go_on_from(untrained: Path, start) ->
 @pytest.mark.parametrize(
     ("asked", "line"),
     [
+        (
+            ["--set-resources", "train:mem_mb=10**9 if attempt > 2 else 1000"],
+            r"attempt 3 of rule train: .*=10{9}",
+        ),
         (["--default-resources", "slurm_partition=nowhere"], r"Invalid partition.*slurm_partition=nowhere"),
         (["--set-resources", "train:gpu=99"], r"rule train: .*not available.*gpu=99"),
         (["--set-resources", "train:gres=gpu:99"], r"rule train: .*not available.*gres=gpu:99"),

@@ -42,26 +42,31 @@ def refuse_unknown(what: str, names, known: list[str]) -> None:
 
 
 def refuse_impossible_jobs(jobs) -> None:
-    """Have sbatch test each kind of job without submitting it, by the very command that will submit it."""
-    from snakemake_executor_plugin_slurm.submit_string import get_submit_command
-    from snakemake_executor_plugin_slurm.utils import set_gres_string
-
+    """Have sbatch test each kind of job, in its first attempt and its last, by the very command that will submit it."""
     asked = {}
     for job in jobs:
-        if not job.is_local:
-            flags = {"account": "slurm_account", "partition": "slurm_partition"}
-            chosen = {flag: job.resources.get(name) for flag, name in flags.items()}
-            named = {flag: f"--{flag} {shlex.quote(str(value))}" if value else "" for flag, value in chosen.items()}
-            fixed = {"run_uuid": "test", "slurm_logfile": os.devnull, "comment_str": job.rule.name, "workdir": None}
-            command = get_submit_command(job, fixed | named, workflow.executor_settings) + set_gres_string(job)
-            asked.setdefault(command, job)
-    for command, job in asked.items():
+        for attempt in (1, workflow.execution_settings.retries + 1):
+            if not job.is_local:
+                job.attempt = attempt
+                shown = {name: job.resources.get(name) for name in SHOWN} | {"threads": job.threads}
+                asked[submit_command(job)] = f"attempt {attempt} of rule {job.rule.name}", shown
+                job.attempt = 1
+    for command, (what, shown) in asked.items():
         done = subprocess.run(f"{command} --test-only --wrap true", shell=True, capture_output=True, text=True)
         if done.returncode:
             reason = (done.stderr.strip() or "sbatch said nothing").splitlines()[-1]
-            wanted = {"threads": job.threads} | {name: job.resources.get(name) for name in SHOWN}
-            shown = ", ".join(f"{name}={value}" for name, value in wanted.items() if value)
-            raise WorkflowError(f"SLURM has no place for a job of rule {job.rule.name}: {reason}; it asks for {shown}")
+            wanted = ", ".join(f"{name}={value}" for name, value in shown.items() if value)
+            raise WorkflowError(f"SLURM has no place for {what}: {reason}; it asks for {wanted}")
+
+
+def submit_command(job) -> str:
+    from snakemake_executor_plugin_slurm.submit_string import get_submit_command
+    from snakemake_executor_plugin_slurm.utils import set_gres_string
+
+    chosen = {flag: job.resources.get(f"slurm_{flag}") for flag in ("account", "partition")}
+    named = {flag: f"--{flag} {shlex.quote(str(value))}" if value else "" for flag, value in chosen.items()}
+    fixed = {"run_uuid": "test", "slurm_logfile": os.devnull, "comment_str": job.rule.name, "workdir": None}
+    return get_submit_command(job, fixed | named, workflow.executor_settings) + set_gres_string(job)
 
 
 refuse_misspelt_resources()
