@@ -43,8 +43,8 @@ rule evaluate:
         CONDA_ENV
     threads: 4
     resources:
-        mem_mb=8000,
-        runtime=240,
+        mem_mb=growing(3000, per_mb=1),
+        runtime=growing(20, per_mb=0.1),
     params:
         settings=lambda wc: CONFIG.evaluate().model_dump_json(),
         code=fingerprint("evaluate"),

@@ -19,8 +19,8 @@ rule release:
         CONDA_ENV
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=growing(1000, per_mb=0.5),
+        runtime=growing(20, per_mb=0.1),
     params:
         code=fingerprint("release"),
         store=PREPARE,

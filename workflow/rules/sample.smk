@@ -15,9 +15,10 @@ rule sample:
         CONDA_ENV
     threads: 4
     resources:
-        mem_mb=8000,
-        runtime=240,
+        mem_mb=growing(3000, per_mb=1),
+        runtime=lambda wc, attempt: attempt * (20 + store_mb(wc.dataset) // CONFIG.datasets[wc.dataset].plan.shards),
         gpu=0,
+        nodes=1,
     params:
         settings=lambda wc: CONFIG.sample(wc.dataset, wc.model).model_dump_json(),
         code=fingerprint("sample"),

@@ -1,4 +1,5 @@
 # A declared output is deleted before a rerun, so training resumes from <out>/checkpoints/, which is not declared.
+# exec: a time limit signals every process, and a shell that died of it would end the job before training has saved.
 rule train:
     input:
         rules.prepare.output,
@@ -14,9 +15,10 @@ rule train:
         CONDA_ENV
     threads: 8
     resources:
-        mem_mb=8000,
-        runtime=1440,
+        mem_mb=growing(3000, per_mb=1),
+        runtime=training_minutes,
         gpu=0,
+        nodes=1,
     params:
         settings=lambda wc: CONFIG.train(wc.model).model_dump_json(),
         code=fingerprint("train"),
@@ -25,5 +27,5 @@ rule train:
     message:
         "train {wildcards.model} on {wildcards.dataset}"
     shell:
-        "python -m medsynth train --settings {params.settings:q} --store {params.store:q} --out {params.out:q}"
+        "exec python -m medsynth train --settings {params.settings:q} --store {params.store:q} --out {params.out:q}"
         " > {log:q} 2>&1"

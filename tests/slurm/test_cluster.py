@@ -1,0 +1,184 @@
+"""The workflow on a SLURM that runs here: the same release as on one machine, and every kind of lost job made good.
+
+What a test needs it names where it skips; a GPU may be a pretended one.
+"""
+
+import re
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+pytestmark = pytest.mark.xdist_group("slurm")
+
+MODEL = "results/train/tiny/haar/model.safetensors"
+LOG = "results/diagnostics/train/tiny/haar.log"
+# One thread on either side, since the number of threads changes sums; one model's training at the least of its time.
+SAME = ["--max-threads", "1"]
+SLURM = [*SAME, "--workflow-profile", "slurm", "--latency-wait", "20"]
+QUICK = ["--slurm-init-seconds-before-status-checks", "2", "--seconds-between-status-checks", "1"]
+
+
+def answer(*command: str) -> str:
+    """What a command of SLURM prints, "" where it fails or is absent."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    except FileNotFoundError:
+        return ""
+    return done.stdout if done.returncode == 0 else ""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster() -> str:
+    """The cluster's configuration."""
+    if "idle" not in answer("sinfo", "--noheader", "--format=%T"):
+        pytest.skip("no idle node answers sinfo; install slurm-wlm and munge, and start slurmctld and slurmd")
+    nodes = [row.split() for row in answer("sinfo", "--noheader", "--format=%m %G").splitlines()]
+    if not any(int(memory) >= 12_000 and "gpu" in gres for memory, gres in nodes):
+        pytest.skip("no node of this SLURM has 12 GB and a GPU: raise RealMemory, add Gres=gpu:1 in slurm.conf")
+    return answer("scontrol", "show", "config")
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory, snakemake) -> Path:
+    """A folder where the tiny configuration has been run without SLURM."""
+    folder = tmp_path_factory.mktemp("local")
+    status, output = snakemake(folder, "--cores", "2", *SAME)
+    assert status == 0, output
+    return folder
+
+
+@pytest.fixture
+def untrained(local: Path, tmp_path: Path) -> Path:
+    """A copy of that folder in which one model is not trained."""
+    folder = tmp_path / "work"
+    shutil.copytree(local, folder)
+    shutil.rmtree((folder / MODEL).parent)
+    return folder
+
+
+def submitted(output: str) -> list[str]:
+    return re.findall(r"submitted with SLURM jobid (\d+)", output)
+
+
+def wait_until(true, what: str, seconds: float = 120) -> None:
+    """Guards against a cluster that hangs; the wait itself is not what is tested."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, f"waited {seconds:g} s for {what}"
+        time.sleep(0.2)
+
+
+def first_job(process: subprocess.Popen) -> tuple[str, str]:
+    """The first job's number, and what was printed so far."""
+    seen = ""
+    for line in process.stdout:
+        seen += line
+        if found := submitted(line):
+            return found[0], seen
+    raise AssertionError(seen)
+
+
+def ended(process: subprocess.Popen) -> str:
+    """The rest of the output; a run that never ends is killed, and its return code says so."""
+    try:
+        return process.communicate(timeout=150)[0]
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.communicate()[0]
+
+
+# --- the same as on one machine ---------------------------------------------------------------------------------
+
+
+def test_release_is_that_of_one_machine(local: Path, tmp_path: Path, snakemake) -> None:
+    status, output = snakemake(tmp_path, *SLURM, *QUICK)
+    assert status == 0, output
+    assert len(submitted(output)) == 1 + 2 + 6 + 2 + 2  # prepare, train, sample, evaluate, release
+    for model in ("haar", "unshuffle"):
+        table = f"results/release/tiny/{model}/metadata.csv"
+        assert (tmp_path / table).read_text() == (local / table).read_text()
+        assert (tmp_path / f"results/log/tiny/{model}.json").exists()
+
+
+# --- lost jobs --------------------------------------------------------------------------------------------------
+
+
+def test_cancelled_job_is_sent_again(untrained: Path, start) -> None:
+    process = start(untrained, MODEL, *SLURM, *QUICK)
+    job, seen = first_job(process)
+    wait_until(lambda: "RUNNING" in answer("squeue", "--noheader", "--format=%T", "--jobs", job), f"job {job} to run")
+    subprocess.run(["scancel", job], check=True)
+    seen += ended(process)
+    assert process.returncode == 0, seen
+    assert len(submitted(seen)) == 2 and f"SLURM-job '{job}' failed" in seen and "CANCELLED" in seen
+    assert (untrained / MODEL).exists()
+
+
+@pytest.mark.parametrize("status_command", ["squeue", "sacct"])
+def test_job_out_of_memory_is_sent_again_with_more(cluster, untrained: Path, snakemake, status_command) -> None:
+    """Its GPU is asked for by gres, as where GPUs are known by that alone."""
+    if status_command == "sacct" and "accounting_storage/slurmdbd" not in cluster:
+        pytest.skip("this SLURM keeps no accounts: install slurmdbd and a MariaDB, and start slurmdbd")
+    if "OverMemoryKill" not in cluster and "task/cgroup" not in cluster:
+        pytest.skip("this SLURM does not hold jobs to their memory: OverMemoryKill or task/cgroup is not set")
+    scarce = ["--set-resources", "train:mem_mb=250*attempt**2", "train:gres=gpu:1"]
+    status, output = snakemake(untrained, MODEL, *SLURM, *QUICK, *scarce, "--slurm-status-command", status_command)
+    assert status == 0, output
+    jobs = submitted(output)
+    assert len(jobs) >= 2 and f"SLURM-job '{jobs[0]}' failed" in output
+    shown = [answer("scontrol", "show", "job", job) for job in jobs]
+    memory = [re.search(r"mem=(\d+)M", text)[1] for text in shown]
+    assert memory == [str(250 * attempt**2) for attempt in range(1, len(jobs) + 1)]
+    assert all("gres/gpu=1" in text or "gres:gpu:1" in text for text in shown)
+
+
+def test_time_limit_leaves_a_checkpoint_to_go_on_from(untrained: Path, start) -> None:
+    """The job's end is moved to now, which SLURM notices within half a minute; a minute is trained in all."""
+    config = yaml.safe_load((Path(__file__).parents[2] / "config/tiny.yaml").read_text())
+    config["models"]["haar"]["training"] = {
+        "images": 10**9,
+        "minutes": 1,
+        "patience": None,
+        "validate_every": 5000,
+        "checkpoint_seconds": 10**6,
+    }
+    path = untrained / "config.yaml"
+    path.write_text(yaml.safe_dump(config, sort_keys=False))
+    process = start(untrained, MODEL, *SLURM, *QUICK, config=path)
+    job, seen = first_job(process)
+    wait_until(lambda: "train:" in (untrained / LOG).read_text() if (untrained / LOG).exists() else False, "training")
+    checkpoint = untrained / "results/train/tiny/haar/checkpoints/last.safetensors"
+    assert not checkpoint.exists()
+    subprocess.run(["scontrol", "update", f"JobId={job}", "EndTime=now"], check=True)
+    wait_until(checkpoint.exists, "the checkpoint")
+    seen += ended(process)
+    assert process.returncode == 0, seen
+    assert len(submitted(seen)) == 2 and f"SLURM-job '{job}' failed, SLURM status is: 'TIMEOUT'" in seen
+    step = re.search(r"resumed at step (\d+)", (untrained / LOG).read_text())
+    assert step and int(step[1]) > 0
+
+
+# --- what cannot run --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("asked", "line"),
+    [
+        (
+            ["--set-resources", "train:mem_mb=10**9 if attempt > 2 else 1000"],
+            r"attempt 3 of rule train: .*=10{9}",
+        ),
+        (["--default-resources", "slurm_partition=nowhere"], r"Invalid partition.*slurm_partition=nowhere"),
+        (["--set-resources", "train:gpu=99"], r"rule train: .*not available.*gpu=99"),
+        (["--set-resources", "train:gres=gpu:99"], r"rule train: .*not available.*gres=gpu:99"),
+        (["--set-resources", "evaluate:mem_mb=10**9"], r"rule evaluate: .*mem_mb=1000000000"),
+    ],
+)
+def test_impossible_request_is_one_line_before_any_job(snakemake, tmp_path: Path, asked, line: str) -> None:
+    status, output = snakemake(tmp_path, *SLURM, *QUICK, *asked)
+    assert status == 1 and "Traceback" not in output and not submitted(output)
+    assert sum(bool(re.search(line, text)) for text in output.splitlines()) == 1, output
