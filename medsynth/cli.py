@@ -72,8 +72,7 @@ def evaluate(args: argparse.Namespace) -> None:
 
 
 def release(args: argparse.Namespace) -> None:
-    import pandas as pd
-
+    from medsynth import tables
     from medsynth.release import release
     from medsynth.shards import read_shards
     from medsynth.store import Store
@@ -81,8 +80,8 @@ def release(args: argparse.Namespace) -> None:
     release(
         Store.open(args.store),
         *read_shards(args.samples),
-        pd.read_csv(args.evaluation / "samples.csv", dtype=str, keep_default_na=False),
-        pd.read_csv(args.evaluation / "metrics.csv"),
+        tables.read(args.evaluation / "samples.csv"),
+        tables.read(args.evaluation / "metrics.csv", text=False),
         json.loads((args.train / "model.json").read_text(encoding="utf-8")),
         args.out,
     )
@@ -148,7 +147,10 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> None:
     """Run one step; bad input ends in one line on stderr and exit status 1."""
     args = build_parser().parse_args(argv)
-    logging.basicConfig(level=os.environ.get("MEDSYNTH_LOG", "INFO"), format="%(levelname)s %(name)s: %(message)s")
+    # Other libraries stay at warnings: at a finer level some write what they find in image headers.
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("medsynth").setLevel(os.environ.get("MEDSYNTH_LOG", "INFO"))
+    os.umask(os.umask(0o077) | 0o002)  # a umask that lets everyone write is too open for medical images
     try:
         args.run(args)
     except InputError as error:

@@ -11,6 +11,8 @@ import numpy as np
 from medsynth.errors import InputError
 
 MAX_VOXELS = 64 * 2**20  # larger than any radiograph; a decompression bomb is refused by its header
+MAX_SIDE = 2**16 - 1  # the most that DICOM can state
+MAX_BYTES = 8 * MAX_VOXELS  # of a file, and of what is inflated before its header can be read
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +48,9 @@ def refuse_oversized(shape: Sequence[int]) -> None:
     """Check a header's shape before its pixels are decoded.
 
     Raises:
-        InputError: the shape holds no voxel or more than MAX_VOXELS.
+        InputError: the shape holds no voxel or more than MAX_VOXELS, or a side is longer than MAX_SIDE.
     """
+    if max(shape) > MAX_SIDE:
+        raise InputError(f"a side of {max(shape):,} pixels, expected at most {MAX_SIDE:,}")
     if min(shape) < 1 or math.prod(shape) > MAX_VOXELS:
         raise InputError(f"{' x '.join(f'{n:,}' for n in shape)} pixels, expected 1 to {MAX_VOXELS:,}")

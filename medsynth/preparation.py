@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from medsynth import files, store
+from medsynth import files, store, tables
 from medsynth.conditions import condition_columns
 from medsynth.config import SPLITS, PhantomSource, PrepareSettings
 from medsynth.errors import InputError
@@ -104,9 +104,9 @@ def _write_store(settings: PrepareSettings, folder: Path, threads: int, rejected
     store.write_in_order(folder / "images.npy", raw_images, shape, np.uint16, order)
     if intake.has_masks:
         store.write_in_order(folder / "masks.npy", raw_masks, settings.size, np.uint8, order)
-    store.write_table(folder / "samples.csv", list(kept[0]), (kept[row] for row in order))
+    tables.write_rows(folder / "samples.csv", list(kept[0]), (kept[row] for row in order))
     split_rows = ({"subject_id": subject, "split": split} for subject, split in sorted(split_of.items()))
-    store.write_table(folder / "split.csv", ("subject_id", "split"), split_rows)
+    tables.write_rows(folder / "split.csv", ("subject_id", "split"), split_rows)
     _write_quarantine(folder / "quarantine.csv", rejected)
 
     structures = intake.structures
@@ -130,7 +130,7 @@ def _write_store(settings: PrepareSettings, folder: Path, threads: int, rejected
 
 def _write_quarantine(path: Path, rejected: Sequence[Rejection]) -> None:
     columns = [field.name for field in fields(Rejection)]
-    store.write_table(path, columns, (asdict(rejection) for rejection in rejected))
+    tables.write_rows(path, columns, (asdict(rejection) for rejection in rejected))
 
 
 def _in_order(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,6 +15,7 @@ from medsynth.errors import InputError
 from medsynth.image import Image
 from medsynth.modalities import Modality
 
+MAX_SPACING_RATIO = 100
 AXIS_NAMES = {2: ("height", "width"), 3: ("depth", "height", "width")}
 
 
@@ -68,7 +70,9 @@ def find_intensity(image: Image, modality: Modality) -> Intensity:
         InputError: the rule finds no range in this image.
     """
     low, high = INTENSITY_RULES[modality.intensity](image, modality.limits)
-    if not low < high:
+    with np.errstate(over="ignore"):
+        ends = np.array([low, high, (high - low) / 2], np.float32)  # what `Intensity` computes with
+    if not (np.isfinite(ends).all() and ends[0] < ends[1] and ends[2] > 0):
         raise InputError(f"intensities from {low:g} to {high:g}, expected a range")
     return Intensity(low, high)
 
@@ -193,8 +197,13 @@ def find_geometry(
 
     Args:
         spacing_mm: pixel size on each axis; square pixels if None.
+    Raises:
+        InputError: a spacing is not a length, or they are so unlike that the box would be all padding.
     """
     spacing = spacing_mm or (1.0,) * len(size)
+    if not (all(0 < mm < math.inf for mm in spacing) and max(spacing) <= MAX_SPACING_RATIO * min(spacing)):
+        shown = " x ".join(f"{mm:g}" for mm in spacing)
+        raise InputError(f"pixel spacing {shown} mm, expected lengths, at most {MAX_SPACING_RATIO} to 1")
     scales = [n * mm / m for n, mm, m in zip(source, spacing, size, strict=True)]
     scale = min(scales) if fit == "crop" else max(scales)
     extent = tuple(m * scale / mm for m, mm in zip(size, spacing, strict=True))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,14 +18,13 @@ import pandas as pd
 from PIL import Image as PngImage
 from PIL.PngImagePlugin import PngInfo
 
-from medsynth import __version__
+from medsynth import __version__, tables
 from medsynth.errors import InputError
 from medsynth.files import folder_written_whole, sha256, written_whole
 from medsynth.modalities import MODALITIES
 from medsynth.store import Store
 
 DISCLAIMER = "Synthetic image: shows no real patient. For research and teaching, not for diagnosis."
-PLAIN_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
 @dataclass(frozen=True)
@@ -194,17 +192,10 @@ def _write_png(path: Path, values: np.ndarray, sample_id: str, generator: str) -
 
 
 def _write_table(table: pd.DataFrame, path: Path, file_names: list[str] | None = None) -> None:
-    table = table.map(_harmless)
     if file_names is not None:
+        table = table.copy()
         table.insert(0, "file_name", file_names)
-    table.to_csv(path, index=False, lineterminator="\n")
-
-
-def _harmless(cell: Any) -> Any:
-    """Text that a spreadsheet would run as a formula, behind an apostrophe; numbers stay as they are."""
-    if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")) and not PLAIN_NUMBER.fullmatch(cell):
-        return f"'{cell}"
-    return cell
+    tables.write(path, table)
 
 
 # --- the card ---------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
+from medsynth import tables
 from medsynth.checkpoint import load_model
 from medsynth.conditions import NOT_APPLICABLE_TEXT, ConditionSchema, check_cell, owner
 from medsynth.config import (
@@ -229,13 +230,13 @@ def regenerate(sample_id: str, results: Path) -> np.ndarray:
         dataset, model_name, _ = sample_id.split("-")
     except ValueError:
         raise InputError(f"sample id {sample_id!r}: expected <dataset>-<model>-<number>") from None
-    tables = sorted((results / "sample" / dataset / model_name).glob("shard_*.csv"))
-    for path in tables:
-        rows = pd.read_csv(path, dtype=str, keep_default_na=False)
+    shards = sorted((results / "sample" / dataset / model_name).glob("shard_*.csv"))
+    for path in shards:
+        rows = tables.read(path)
         if len(row := rows[rows["sample_id"] == sample_id].reset_index(drop=True)):
             break
     else:
-        raise InputError(f"sample id {sample_id!r}: in none of {len(tables)} shards under {results / 'sample'}")
+        raise InputError(f"sample id {sample_id!r}: in none of {len(shards)} shards under {results / 'sample'}")
     weights = results / "train" / dataset / model_name / "model.safetensors"
     model, info = load_model(weights, choose_device())
     if info.weights_sha256 != row.at[0, "model_sha256"]:

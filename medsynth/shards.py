@@ -8,7 +8,7 @@ from zipfile import BadZipFile
 import numpy as np
 import pandas as pd
 
-from medsynth import files
+from medsynth import files, tables
 from medsynth.errors import InputError
 
 
@@ -35,7 +35,7 @@ def write_shard(path: Path, images: np.ndarray, rows: pd.DataFrame) -> None:
     with files.written_whole(path) as part, part.open("wb") as file:
         np.savez(file, images=images)
     with files.written_whole(path.with_suffix(".csv")) as part:
-        rows.to_csv(part, index=False, lineterminator="\n")
+        tables.write(part, rows)
 
 
 def read_shards(folder: Path) -> tuple[np.ndarray, pd.DataFrame]:
@@ -47,17 +47,17 @@ def read_shards(folder: Path) -> tuple[np.ndarray, pd.DataFrame]:
     paths = sorted(folder.glob("shard_*.npz"))
     if not paths:
         raise InputError(f"{folder}: no shard_*.npz, expected the output of sample")
-    images, tables = [], []
+    images, parts = [], []
     for path in paths:
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 images.append(arrays["images"])
-            tables.append(pd.read_csv(path.with_suffix(".csv"), dtype=str, keep_default_na=False))
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+            parts.append(tables.read(path.with_suffix(".csv")))
+        except (OSError, ValueError, KeyError, EOFError, TypeError, BadZipFile) as error:
             raise InputError(f"{path}: shard cannot be read ({error})") from None
-        if len(images[-1]) != len(tables[-1]):
-            raise InputError(f"{path}: {len(images[-1])} images, its table has {len(tables[-1])} rows")
-    rows = pd.concat(tables, ignore_index=True).sort_values("sample_id")
+        if len(images[-1]) != len(parts[-1]):
+            raise InputError(f"{path}: {len(images[-1])} images, its table has {len(parts[-1])} rows")
+    rows = pd.concat(parts, ignore_index=True).sort_values("sample_id")
     if rows["sample_id"].duplicated().any():
         raise InputError(f"{folder}: sample_id {rows['sample_id'][rows['sample_id'].duplicated()].iloc[0]} comes twice")
     return np.concatenate(images)[rows.index], rows.reset_index(drop=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
@@ -116,13 +115,7 @@ class _Folder:
             path = os.path.realpath(path)
         if not self.allow_outside_root and not path.startswith(os.path.join(self.root, "")):  # noqa: PTH118
             raise InputError("lies outside the table's folder, see allow_outside_root")
-        try:
-            if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116
-                raise InputError("not a file")
-            with open(path, "rb", buffering=0) as file:  # noqa: PTH123
-                return file.readall()
-        except OSError as error:
-            raise InputError(f"cannot be read ({error.strerror})") from None
+        return formats.read_bytes(path)
 
 
 @lru_cache

@@ -10,16 +10,15 @@ store.json      StoreInfo
 
 from __future__ import annotations
 
-import csv
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medsynth import files
+from medsynth import files, tables
 from medsynth.conditions import condition_columns
 from medsynth.config import SPLITS, ConditionField, Strict, parse_json
 from medsynth.errors import InputError
@@ -104,18 +103,18 @@ class Store:
             InputError: a file is missing, damaged, or does not agree with store.json.
         """
         info = _read_info(folder)
-        tables = {name: _read_table(folder / name) for name in TABLES}
-        samples = tables["samples.csv"]
+        found = {name: tables.read(folder / name) for name in TABLES}
+        samples = found["samples.csv"]
         for column in ("image", "subject_id", "split", *condition_columns(info.conditions, len(info.size))):
             if column not in samples:
                 raise InputError(f"{folder / 'samples.csv'}: no column {column!r}")
         counts = {"samples.csv": info.rows_out, "quarantine.csv": info.rows_quarantined}
         for name, expected in counts.items():
-            if len(tables[name]) != expected:
-                raise InputError(f"{folder / name}: {len(tables[name])} rows, store.json says {expected}")
+            if len(found[name]) != expected:
+                raise InputError(f"{folder / name}: {len(found[name])} rows, store.json says {expected}")
         if info.rows_in != sum(counts.values()):
             raise InputError(f"{folder / 'store.json'}: {info.rows_in} rows in, {sum(counts.values())} accounted for")
-        split_of = dict(zip(tables["split.csv"]["subject_id"], tables["split.csv"]["split"], strict=True))
+        split_of = dict(zip(found["split.csv"]["subject_id"], found["split.csv"]["split"], strict=True))
         if (samples["subject_id"].map(split_of) != samples["split"]).any():
             raise InputError(f"{folder / 'samples.csv'}: splits do not agree with split.csv")
         if samples["split"].map(SPLITS.index).diff().lt(0).any():
@@ -168,20 +167,13 @@ def _read_info(folder: Path) -> StoreInfo:
     return info
 
 
-def _read_table(path: Path) -> pd.DataFrame:
-    import pandas as pd
-
-    try:
-        return pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None
-
-
 def _open_array(path: Path, shape: tuple[int, ...], dtype: type) -> np.ndarray:
     try:
-        array = np.load(path, mmap_mode="c")  # writable in memory alone, as torch wants it
+        array = np.load(path, mmap_mode="c", allow_pickle=False)  # writable in memory alone, as torch wants it
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None
+        raise InputError(f"{path}: cannot be read ({error})") from None
+    if not isinstance(array, np.ndarray):
+        raise InputError(f"{path}: is an archive, expected one array")
     if array.shape != shape or array.dtype != dtype:
         expected = f"{np.dtype(dtype)} of {shape}"
         raise InputError(f"{path}: {array.dtype} of {array.shape}, store.json says {expected}")
@@ -209,11 +201,3 @@ def write_in_order(path: Path, rows: Path, shape: tuple[int, ...], dtype: type, 
         for start in range(0, len(order), COPIED_TOGETHER):
             file.write(source[order[start : start + COPIED_TOGETHER]].data)
     rows.unlink()
-
-
-def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write a CSV with a header; each row has exactly these columns."""
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)

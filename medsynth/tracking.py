@@ -14,9 +14,13 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit, urlunsplit
 
+from medsynth import addresses
+from medsynth.addresses import Address
 from medsynth.config import Tracking
 from medsynth.errors import InputError
 from medsynth.files import write_text
@@ -39,9 +43,10 @@ def initialise(settings: Tracking, out: Path) -> None:
     Raises:
         InputError: the tracking database or server cannot be used.
     """
-    with _client(settings) as client:
-        experiment_id = _experiment(client, settings)
-    _write_json(out, {"tracking_uri": _public(_absolute(settings.uri)), "experiment_id": experiment_id})
+    place = _place(settings)
+    with _client(place) as client:
+        experiment_id = _experiment(client, place, settings.experiment)
+    _write_json(out, {"tracking_uri": str(place), "experiment_id": experiment_id})
 
 
 def log_run(settings: Tracking, train: Path, evaluation: Path, release: Path, out: Path) -> None:
@@ -71,8 +76,9 @@ def log_run(settings: Tracking, train: Path, evaluation: Path, release: Path, ou
     end_ms = int(history.stat().st_mtime * 1000)
     start_ms, curves = _curves(history, end_ms)
     metrics = [*curves, *((name, value, end_ms, 0) for name, value in _scores(evaluation / "metrics.csv"))]
-    with _client(settings) as client:
-        experiment_id = _experiment(client, settings)
+    place = _place(settings)
+    with _client(place) as client:
+        experiment_id = _experiment(client, place, settings.experiment)
         run_id = _finished(client, experiment_id, key)
         if run_id is None:
             tags = {RUN_KEY: key, "dataset": dataset, "model": model, "mlflow.runName": f"{dataset}/{model}"}
@@ -81,7 +87,7 @@ def log_run(settings: Tracking, train: Path, evaluation: Path, release: Path, ou
             for path in artifacts:
                 client.log_artifact(run_id, str(path))
             client.set_terminated(run_id, "FINISHED", end_time=end_ms)
-    _write_json(out, {"tracking_uri": _public(_absolute(settings.uri)), "run_id": run_id, "run_key": key})
+    _write_json(out, {"tracking_uri": str(place), "run_id": run_id, "run_key": key})
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
@@ -131,42 +137,58 @@ def _scores(path: Path) -> Iterator[tuple[str, float]]:
 # --- MLflow -----------------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def _client(settings: Tracking) -> Iterator[MlflowClient]:
-    uri = _absolute(settings.uri)
-    _check_sqlite(uri)
-    os.environ.update(NO_TELEMETRY)
-    for name, value in DEFAULTS.items():
-        os.environ.setdefault(name, value)
-    from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
-
-    try:
-        yield MlflowClient(tracking_uri=uri)
-    except (MlflowException, SQLAlchemyError, OSError) as error:
-        reason = " ".join(_public(str(error)).split())[:300]
-        raise InputError(f"tracking.uri {_public(uri)}: {reason}") from None
+def _place(settings: Tracking) -> Address:
+    """Where to log: the same place whatever the working directory of who reads it later."""
+    place = addresses.resolve(settings.uri, "tracking.uri")
+    path = _sqlite_path(place.uri)
+    return place if path is None else replace(place, uri=place.uri.replace(str(path), str(path.absolute()), 1))
 
 
 def _sqlite_path(uri: str) -> Path | None:
     return Path(uri.removeprefix("sqlite:///").partition("?")[0]) if uri.startswith("sqlite:///") else None
 
 
-def _absolute(uri: str) -> str:
-    """The same place whatever the working directory of who reads it later."""
-    path = _sqlite_path(uri)
-    return uri if path is None else uri.replace(str(path), str(path.absolute()), 1)
+@contextmanager
+def _client(place: Address) -> Iterator[MlflowClient]:
+    _check_sqlite(place)
+    os.environ.update(NO_TELEMETRY)
+    for name, value in DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    with place.kept_out_of_logs(), _user_in_environment(place.uri) as uri:
+        from mlflow import MlflowClient
+        from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
+
+        try:
+            yield MlflowClient(tracking_uri=uri)
+        except (MlflowException, SQLAlchemyError, OSError) as error:
+            reason = " ".join(place.hide(str(error)).split())[:300]
+            raise InputError(f"tracking.uri {place}: {reason}") from None
 
 
-def _public(text: str) -> str:
-    """Without a user's name and password in an address."""
-    return re.sub(r"//[^/@\s]*@", "//", text)
+@contextmanager
+def _user_in_environment(uri: str) -> Iterator[str]:
+    """A web address without its user and password: MLflow prints addresses, and takes those two from here as well."""
+    parts = urlsplit(uri)
+    if not parts.scheme.startswith("http") or parts.username is None:
+        yield uri
+        return
+    given = {"MLFLOW_TRACKING_USERNAME": parts.username, "MLFLOW_TRACKING_PASSWORD": parts.password or ""}
+    before = {name: os.environ.get(name) for name in given}
+    os.environ.update({name: unquote(value) for name, value in given.items()})
+    try:
+        yield urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name)
+            else:
+                os.environ[name] = value
 
 
-def _check_sqlite(uri: str) -> None:
+def _check_sqlite(place: Address) -> None:
     """Refuse at once what MLflow would try again for minutes."""
-    path = _sqlite_path(uri)
+    path = _sqlite_path(place.uri)
     if path is None:
         return
     try:
@@ -175,27 +197,27 @@ def _check_sqlite(uri: str) -> None:
             file.seek(0)
             start = file.read(16)
     except OSError as error:
-        raise InputError(f"tracking.uri {uri}: {path} cannot be written ({error.strerror})") from None
+        raise InputError(f"tracking.uri {place}: {path} cannot be written ({error.strerror})") from None
     if start not in (b"", b"SQLite format 3\0"):
-        raise InputError(f"tracking.uri {uri}: {path} is not an SQLite database")
+        raise InputError(f"tracking.uri {place}: {path} is not an SQLite database")
 
 
-def _experiment(client: MlflowClient, settings: Tracking) -> str:
+def _experiment(client: MlflowClient, place: Address, name: str) -> str:
     """The experiment's id; made when it is not there, beside an SQLite database with its artifacts in mlartifacts/."""
     from mlflow.exceptions import MlflowException
 
-    database = _sqlite_path(_absolute(settings.uri))
+    database = _sqlite_path(place.uri)
     artifacts = (database.parent / "mlartifacts").as_uri() if database is not None else None
-    found = client.get_experiment_by_name(settings.experiment)
+    found = client.get_experiment_by_name(name)
     if found is None:
         try:
-            return client.create_experiment(settings.experiment, artifact_location=artifacts)
+            return client.create_experiment(name, artifact_location=artifacts)
         except MlflowException:  # another writer was first, or there is a real problem that shows again
-            found = client.get_experiment_by_name(settings.experiment)
+            found = client.get_experiment_by_name(name)
             if found is None:
                 raise
     if found.lifecycle_stage == "deleted":
-        raise InputError(f"tracking.experiment {settings.experiment!r} is deleted: restore it or choose another name")
+        raise InputError(f"tracking.experiment {name!r} is deleted: restore it or choose another name")
     return found.experiment_id
 
 

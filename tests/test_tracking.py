@@ -143,11 +143,12 @@ def test_eight_writers_at_once(workdir: Path) -> None:
     assert len({run.data.tags["model"] for run in runs(workdir / "mlflow.db", "many")}) == 8
 
 
-def test_unreachable_server_is_one_line(tmp_path: Path) -> None:
+def test_unreachable_server_is_one_line(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("PASSWORD", "secret")
     with socket.socket() as held:  # bound and not listening: every connection is refused
         held.bind(("127.0.0.1", 0))
-        settings = Tracking(uri=f"http://name:secret@127.0.0.1:{held.getsockname()[1]}")
-        with pytest.raises(InputError, match=r"tracking.uri http://127.0.0.1:\d+: ") as caught:
+        settings = Tracking(uri=f"http://name:${{PASSWORD}}@127.0.0.1:{held.getsockname()[1]}")
+        with pytest.raises(InputError, match=r"tracking.uri http://\*\*\*@127.0.0.1:\d+: ") as caught:
             initialise(settings, tmp_path / "tracking.json")
     assert "secret" not in str(caught.value) and "\n" not in str(caught.value)
     assert not (tmp_path / "tracking.json").exists()

@@ -13,6 +13,7 @@ from typing import Annotated, Literal, Self
 import yaml
 from pydantic import Field, model_validator
 
+from medsynth.addresses import public
 from medsynth.config.conditions import Categorical, ConditionField, Number, Spatial
 from medsynth.config.datasets import (
     SPLITS,
@@ -40,6 +41,7 @@ from medsynth.config.models import (
     Training,
 )
 from medsynth.config.section import Count, Name, Settings, Strict, parse, parse_json
+from medsynth.config.tracking import Tracking
 from medsynth.errors import InputError
 
 __all__ = [
@@ -91,11 +93,6 @@ class Evaluation(Strict):
     max_similarity_quantile: Annotated[float, Field(gt=0, le=1)] = 0.99
     reject_misread: bool = True
     predictor_epochs: Count = 30
-
-
-class Tracking(Strict):
-    uri: str = "sqlite:///mlflow.db"
-    experiment: str = "medsynth"
 
 
 class Config(Strict):
@@ -178,9 +175,15 @@ class EvaluateSettings(Strict):
 
 
 def load(path: Path) -> Config:
-    """Read and check a config.yaml."""
+    """Read and check a config.yaml.
+
+    Raises:
+        InputError: it cannot be read, is not YAML, or does not fit the schema.
+    """
     try:
-        values = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{path}: cannot be read as YAML ({' '.join(str(error).split())})") from None
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise InputError(f"{path}: cannot be read as YAML ({public(' '.join(str(error).split()))})") from None
+    except (ValueError, RecursionError) as error:  # no UTF-8; a date or a number that cannot be; too deeply nested
+        raise InputError(f"{path}: cannot be read as YAML ({type(error).__name__})") from None
     return parse(Config, values, str(path))

@@ -4,16 +4,33 @@ from __future__ import annotations
 
 import difflib
 import json
+import reprlib
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
+from medsynth.addresses import public
 from medsynth.errors import InputError
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
+
+
+class _Shown(reprlib.Repr):
+    """What was got, short: YAML's aliases make a value of any length from a few lines. No password is shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxstring = self.maxother = 120
+        self.maxlevel = 3
+
+    def repr_str(self, x: str, level: int) -> str:
+        return super().repr_str(public(x), level)
+
+
+SHOWN = _Shown()
 
 
 class Strict(BaseModel):
@@ -27,8 +44,8 @@ class Strict(BaseModel):
         if isinstance(section, dict):
             for key in section:
                 if key not in cls.model_fields:
-                    near = difflib.get_close_matches(str(key), cls.model_fields, n=1, cutoff=0.0)
-                    raise ValueError(f"unknown key {key!r}, did you mean {near[0]!r}?")
+                    near = difflib.get_close_matches(str(key)[:120], cls.model_fields, n=1, cutoff=0.0)
+                    raise ValueError(f"unknown key {SHOWN.repr(key)}, did you mean {near[0]!r}?")
         return section
 
 
@@ -50,7 +67,7 @@ def parse(schema: type[Settings], values: Any, where: str) -> Settings:
 def _describe(problem: Any) -> str:
     key = ".".join(str(part) for part in problem["loc"]) or "top level"
     message = problem["msg"].removeprefix("Value error, ")
-    got = "" if isinstance(problem["input"], dict) else f", got {problem['input']!r}"
+    got = "" if isinstance(problem["input"], dict) else f", got {SHOWN.repr(problem['input'])}"
     return f"{key}: {message}{got}"
 
 
@@ -58,6 +75,7 @@ def parse_json(schema: type[Settings], text: str, where: str) -> Settings:
     """Check a JSON text, as a rule hands it to a step."""
     try:
         values = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise InputError(f"{where}: not JSON ({error})") from None
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits is no JSONDecodeError
+        reason = error if isinstance(error, json.JSONDecodeError) else type(error).__name__
+        raise InputError(f"{where}: not JSON ({reason})") from None
     return parse(schema, values, where)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from medsynth import figures
+from medsynth import figures, tables
 from medsynth.conditions import ConditionSchema
 from medsynth.config import Categorical, EvaluateSettings, Number, Spatial
 from medsynth.errors import InputError
@@ -249,8 +249,8 @@ def evaluate(
     """
     evidence = gather(settings, store, images, rows)
     with folder_written_whole(out) as part:
-        measure(evidence).to_csv(part / "metrics.csv", index=False)
-        _verdict_table(evidence).to_csv(part / "samples.csv", index=False)
+        tables.write(part / "metrics.csv", measure(evidence))
+        tables.write(part / "samples.csv", _verdict_table(evidence))
         _draw(part, evidence, store, images)
         if history is not None:
             figures.training_curves(part / "curves.png", history)

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import io
-import logging
-import warnings
+import zlib
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from medsynth.errors import InputError
-from medsynth.image import Image, refuse_oversized
+from medsynth.image import MAX_BYTES, Image, refuse_oversized
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
 MONOCHROME = ("MONOCHROME1", "MONOCHROME2")
+INFLATED_TOGETHER = 2**24  # bytes
+PREAMBLE = 132  # bytes, with the four letters that end it
 COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 
 
@@ -35,22 +36,40 @@ def decode(data: bytes) -> Image:
     """
     import pydicom  # costs 0.3 s, which a collection of JPEGs need not pay
 
-    # Both carry the values of damaged header fields.
-    logging.getLogger("pydicom").setLevel(logging.CRITICAL)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        if not has_preamble(data):
-            raise InputError("not a DICOM file: no preamble")
-        header = pydicom.dcmread(io.BytesIO(data))
-        voxels = _stored_values(header)
-        if header.PhotometricInterpretation in COLOUR:
-            colour = np.moveaxis(voxels, -1, 0)
-            return Image(colour, _affine(header), (0.0, 2.0**header.BitsStored - 1), str(header.get("Modality", "")))
-        voxels = pydicom.pixels.apply_modality_lut(voxels, header).astype(np.float32)
-        low, high = _display(header)
+    if not has_preamble(data):
+        raise InputError("not a DICOM file: no preamble")
+    _refuse_inflated(data)
+    header = pydicom.dcmread(io.BytesIO(data))
+    voxels = _stored_values(header)
+    if header.PhotometricInterpretation in COLOUR:
+        colour = np.moveaxis(voxels, -1, 0)
+        return Image(colour, _affine(header), (0.0, 2.0**header.BitsStored - 1), str(header.get("Modality", "")))
+    voxels = pydicom.pixels.apply_modality_lut(voxels, header).astype(np.float32)
+    low, high = _display(header)
     if header.PhotometricInterpretation == "MONOCHROME1":
         voxels = np.float32(low + high) - voxels
     return Image(voxels[None], _affine(header), (low, high), str(header.get("Modality", "")))
+
+
+def _refuse_inflated(data: bytes) -> None:
+    """Inflate a deflated file (PS3.5 A.5) up to the limit, before pydicom inflates all of it to read its header."""
+    from pydicom.filereader import read_dataset
+    from pydicom.uid import DeflatedExplicitVRLittleEndian
+
+    if (
+        DeflatedExplicitVRLittleEndian.encode() not in data
+    ):  # few files hold it, and all others are spared the second reading
+        return
+    file = io.BytesIO(data)
+    file.seek(PREAMBLE)
+    meta = read_dataset(file, False, True, stop_when=lambda tag, *_: tag >> 16 != 2)
+    if meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+        stream, left, size = zlib.decompressobj(-zlib.MAX_WBITS), data[file.tell() :], 0
+        while left:
+            size += len(stream.decompress(left, INFLATED_TOGETHER))
+            left = stream.unconsumed_tail
+            if size > MAX_BYTES:
+                raise InputError(f"deflated DICOM of more than {MAX_BYTES:,} bytes")
 
 
 def _stored_values(header: Dataset) -> np.ndarray:
@@ -71,12 +90,14 @@ def _stored_values(header: Dataset) -> np.ndarray:
         available = get_decoder(syntax).is_available
     except NotImplementedError:
         available = False
+    # A name that is not in the standard's list would be the file's own text.
+    name = syntax.name if syntax.name != str(syntax) else "of no known name"
     if not available:
-        raise InputError(f"no decoder is installed for the transfer syntax {syntax.name}")
+        raise InputError(f"no decoder is installed for the transfer syntax {name}")
     try:
         return pixel_array(header)
     except Exception as error:  # damaged pixels make decoders raise anything
-        raise InputError(f"pixels cannot be decoded ({type(error).__name__}, {syntax.name})") from None
+        raise InputError(f"pixels cannot be decoded ({type(error).__name__}, {name})") from None
 
 
 def _display(header: Dataset) -> tuple[float, float]:

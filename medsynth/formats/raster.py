@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-import warnings
+from typing import TYPE_CHECKING
 
 import imagecodecs
 import numpy as np
@@ -13,6 +13,12 @@ import PIL.ImageOps
 from medsynth.errors import InputError
 from medsynth.image import MAX_VOXELS, Image, refuse_oversized
 
+if TYPE_CHECKING:
+    import tifffile
+
+# These decode into a buffer of the size that the page states, whatever the compressed bytes say.
+TIFF_COMPRESSIONS = ("NONE", "LZW", "ADOBE_DEFLATE", "DEFLATE", "PACKBITS", "LZMA", "ZSTD")
+PIL.Image.MAX_IMAGE_PIXELS = MAX_VOXELS // 2  # Pillow refuses more than twice as many, also where pydicom uses it
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 JPEG_END = b"\xff\xd9"
 PNG_BIT_DEPTH = 24  # the byte's place in the header
@@ -24,18 +30,16 @@ def decode_pillow(data: bytes) -> Image:
     Raises:
         InputError: truncated, too large, transparent, or neither grayscale nor RGB.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)  # the limit here is the stricter one
-        try:
-            with PIL.Image.open(io.BytesIO(data), formats=("JPEG", "PNG")) as picture:
-                refuse_oversized(picture.size)
-                pixels = _pixels(picture, data)
-        except PIL.UnidentifiedImageError:
-            raise InputError("not a JPEG or PNG image") from None
-        except PIL.Image.DecompressionBombError:
-            raise InputError(f"more pixels than the limit of {MAX_VOXELS:,}") from None
-        except OSError as error:
-            raise InputError(f"cannot be decoded ({error})") from None
+    try:
+        with PIL.Image.open(io.BytesIO(data), formats=("JPEG", "PNG")) as picture:
+            refuse_oversized(picture.size)
+            pixels = _pixels(picture, data)
+    except PIL.UnidentifiedImageError:
+        raise InputError("not a JPEG or PNG image") from None
+    except PIL.Image.DecompressionBombError:
+        raise InputError(f"more pixels than the limit of {MAX_VOXELS:,}") from None
+    except OSError as error:
+        raise InputError(f"cannot be decoded ({error})") from None
     return from_pixels(pixels)
 
 
@@ -74,6 +78,7 @@ def decode_tiff(data: bytes) -> Image:
             raise InputError(f"{len(file.pages)} pages, expected 1")
         page = file.pages.first
         refuse_oversized(page.shape)
+        _refuse_oversized_segments(page, data)
         kind = tifffile.PHOTOMETRIC(page.photometric).name
         if kind not in ("MINISBLACK", "MINISWHITE", "RGB"):
             raise InputError(f"photometric interpretation {kind}, expected MINISBLACK, MINISWHITE or RGB")
@@ -90,12 +95,29 @@ def decode_tiff(data: bytes) -> Image:
     return image
 
 
+def _refuse_oversized_segments(page: tifffile.TiffPage, data: bytes) -> None:
+    """Check how large each strip or tile of a TIFF says that it is; one can state more than the page does."""
+    import tifffile
+
+    if page.tile is not None:
+        refuse_oversized(page.tile)
+    kind = tifffile.COMPRESSION(page.compression)
+    if kind == tifffile.COMPRESSION.JPEG:
+        for start, length in zip(page.dataoffsets, page.databytecounts, strict=True):
+            with PIL.Image.open(io.BytesIO(data[start : start + length]), formats=("JPEG",)) as segment:
+                refuse_oversized(segment.size)
+    elif kind.name not in TIFF_COMPRESSIONS:
+        raise InputError(f"compression {kind.name}, expected one of JPEG, {', '.join(TIFF_COMPRESSIONS)}")
+
+
 def from_pixels(pixels: np.ndarray, bits: int | None = None) -> Image:
     """An image from (H, W) or (H, W, C), its display range from its bits; an opaque alpha channel is dropped.
 
     Raises:
         InputError: a number of channels other than 1 to 4, or a transparent pixel.
     """
+    if pixels.dtype == bool:
+        pixels = pixels.view(np.uint8)
     channels = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
     if not 1 <= len(channels) <= 4:
         raise InputError(f"{len(channels)} channels, expected grayscale or RGB")

@@ -18,8 +18,12 @@ import medsynth.config as schema  # its names one by one would hide some of Snak
 from medsynth.errors import InputError
 from medsynth.fingerprint import fingerprint
 
+os.umask(os.umask(0o077) | 0o002)  # a umask that lets everyone write is too open for medical images
+
 try:
     CONFIG = schema.parse(schema.Config, config, "config")
+    if workflow.is_main_process:  # the step that logs is local: no other job need know a password
+        CONFIG.tracking.check_environment()
 except InputError as error:
     raise WorkflowError(str(error)) from None
 

@@ -1,0 +1,31 @@
+"""Where runs are logged."""
+
+from __future__ import annotations
+
+from pydantic import field_validator
+
+from medsynth import addresses
+from medsynth.config.section import Strict
+
+
+class Tracking(Strict):
+    uri: str = "sqlite:///mlflow.db"
+    experiment: str = "medsynth"
+
+    @field_validator("uri")
+    @classmethod
+    def _names_its_secrets(cls, uri: str) -> str:
+        if addresses.holds_secret(uri):
+            raise ValueError(
+                "a password or token stands in it, which reports and records would show; "
+                "write ${NAME} in its place and set NAME in the environment"
+            )
+        return uri
+
+    def check_environment(self) -> None:
+        """Look for the variables that `uri` refers to before hours are spent.
+
+        Raises:
+            InputError: one is not set.
+        """
+        addresses.resolve(self.uri, "tracking.uri")
