@@ -21,7 +21,7 @@ PredictNoise = Callable[[Tensor, Tensor], Tensor]
 def ddim(denoiser: Denoise, x: Tensor, sigmas: Tensor) -> Tensor:
     """Song et al. 2021, Eq. 12 with no added noise: x0 + (sigma' / sigma) (x - x0).
 
-    Args: as `medsynth.models.diffusion.heun`.
+    Args: as `medsynth.models.solvers.heun`.
     """
     for sigma, following in pairwise(sigmas):
         denoised = denoiser(x, sigma)

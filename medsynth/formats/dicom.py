@@ -56,9 +56,8 @@ def _refuse_inflated(data: bytes) -> None:
     from pydicom.filereader import read_dataset
     from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-    if (
-        DeflatedExplicitVRLittleEndian.encode() not in data
-    ):  # few files hold it, and all others are spared the second reading
+    # Few files hold it, and all others are spared the second reading.
+    if DeflatedExplicitVRLittleEndian.encode() not in data:
         return
     file = io.BytesIO(data)
     file.seek(PREAMBLE)

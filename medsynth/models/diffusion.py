@@ -94,7 +94,7 @@ class DiffusionModel(GenerativeModel):
         for index, bands in enumerate(self.pyramid.bands):
             shape = (bands, *(extent // self.pyramid.factors[index] for extent in self.spec.size))
             noise = torch.stack([torch.randn(shape, generator=generator) for generator in generators]).to(device)
-            levels = noise_levels(*settings.schedule(index), settings.rho).to(device)
+            levels = noise_levels(*settings.schedule(index), settings.rho)  # on the CPU: no wait to read one
             denoise = self._guided(index, condition, coarse, settings)
             latent = SOLVERS[settings.solver](denoise, noise * levels[0], levels)
             coarse = self.pyramid.decode(self.stages[index].to_bands(latent), coarse).clamp(-1, 1)
@@ -116,13 +116,10 @@ class DiffusionModel(GenerativeModel):
         low, high = settings.guided
         dtype = getattr(torch, settings.precision)
 
+        @torch.autocast(device.type, dtype, enabled=dtype is not torch.float32)
         def denoise(x: Tensor, sigma: Tensor) -> Tensor:
-            with torch.autocast(device.type, dtype, enabled=dtype is not torch.float32):
-                return expected(x, sigma)
-
-        def expected(x: Tensor, sigma: Tensor) -> Tensor:
             within = low <= float(sigma) <= high
-            sigma = sigma.expand(len(x))
+            sigma = sigma.to(device).expand(len(x))
             guided = stage(x, sigma, given)
             if not within:
                 return guided

@@ -205,3 +205,15 @@ def test_the_last_entry_of_a_schedule_serves_the_stages_after_it_and_noise_falls
     assert [settings.schedule(stage) for stage in (0, 1, 3)] == [(8, 80, 0.01), (4, 80, 0.1), (4, 80, 0.2)]
     with pytest.raises(ValueError, match="sigma_min 2 is not below sigma_max 1"):
         config.DiffusionSampler(sigma_max=(80, 1), sigma_min=(0.1, 2))
+
+
+def test_networks_in_bfloat16_give_nearly_the_same_images_in_float32():
+    torch.manual_seed(0)
+    model = build(small(stages=2), spec()).eval()
+    wake(model)
+    condition = spec().conditions.nothing(4)
+    exact, rounded = (
+        model.sample(condition, range(4), sampler(4, precision=precision)) for precision in ("float32", "bfloat16")
+    )
+    assert rounded.dtype == torch.float32
+    assert 0 < (exact - rounded).abs().max() < 0.1
