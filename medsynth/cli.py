@@ -7,14 +7,21 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from medsynth import __version__, config, files
-from medsynth.errors import InputError
+from medsynth.errors import InputError, is_out_of_memory
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 DESCRIPTION = "Synthetic medical images for research and teaching, never for diagnosis."
 SAMPLE_SUMMARY = "generate one shard of the plan, or one sample again by its id"
+HISTORY = ("images_seen", "loss", "val_loss", "learning_rate")
+VERDICTS = ("sample_id", "nearest_similarity", "verdict", "reason")
+METRICS = ("metric", "value", "ci_low", "ci_high", "floor", "n_real", "n_synthetic", "higher_is_better", "group")
 HELP = {
     "store": "folder that prepare wrote",
     "train": "folder that train wrote",
@@ -60,30 +67,26 @@ def _sample_again(args: argparse.Namespace) -> None:
 
 
 def evaluate(args: argparse.Namespace) -> None:
-    import pandas as pd
-
     from medsynth.evaluation import evaluate
     from medsynth.shards import read_shards
     from medsynth.store import Store
 
     settings = config.parse_json(config.EvaluateSettings, args.settings, "--settings")
-    history = pd.read_csv(args.train / "history.csv")
-    evaluate(settings, Store.open(args.store), *read_shards(args.samples), history, args.out)
+    history = _read_table(args.train / "history.csv", HISTORY)
+    evaluate(settings, Store.open(args.store, verify=True), *read_shards(args.samples), history, args.out)
 
 
 def release(args: argparse.Namespace) -> None:
-    import pandas as pd
-
     from medsynth.release import release
     from medsynth.shards import read_shards
     from medsynth.store import Store
 
     release(
-        Store.open(args.store),
+        Store.open(args.store, verify=True),
         *read_shards(args.samples),
-        pd.read_csv(args.evaluation / "samples.csv", dtype=str, keep_default_na=False),
-        pd.read_csv(args.evaluation / "metrics.csv"),
-        json.loads((args.train / "model.json").read_text(encoding="utf-8")),
+        _read_table(args.evaluation / "samples.csv", VERDICTS, dtype=str, keep_default_na=False),
+        _read_table(args.evaluation / "metrics.csv", METRICS),
+        _read_json(args.train / "model.json"),
         args.out,
     )
 
@@ -106,6 +109,25 @@ def schema(args: argparse.Namespace) -> None:
 def _need(args: argparse.Namespace, *names: str) -> None:
     if missing := [name for name in names if getattr(args, name) is None]:
         raise InputError(f"--{missing[0]} is missing")
+
+
+def _read_table(path: Path, columns: Sequence[str], **options: Any) -> pd.DataFrame:
+    import pandas as pd
+
+    try:
+        table = pd.read_csv(path, **options)
+    except ValueError as error:
+        raise InputError(f"{path}: damaged ({' '.join(str(error).split())}); remove it and make it again") from None
+    if missing := [column for column in columns if column not in table]:
+        raise InputError(f"{path}: damaged (no column {missing[0]!r}); remove it and make it again")
+    return table
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path}: damaged ({error}); remove it and make it again") from None
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -153,6 +175,11 @@ def main(argv: list[str] | None = None) -> None:
         args.run(args)
     except InputError as error:
         sys.exit(f"medsynth {args.step}: {error}")
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        first = next(iter(str(error).splitlines()), "no more is said")
+        sys.exit(f"medsynth {args.step}: out of memory, give it more ({first})")
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
         sys.exit(f"medsynth {args.step}: {error.strerror or error}{where}")
