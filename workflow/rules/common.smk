@@ -3,6 +3,7 @@
 import os
 import shlex
 import sys
+import time
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -29,6 +30,7 @@ TRAIN, SAMPLE, EVALUATE, RELEASE = (
 DIAGNOSTICS = f"{RESULTS}/diagnostics"  # logs and benchmarks, a folder for each step
 RUNS = [f"{dataset}/{model}" for dataset, model in CONFIG.runs()]
 CONDA_ENV = "../envs/medsynth.yaml"
+CLOCK_TOLERANCE = 60  # s that the clocks of a cluster may differ by
 
 
 wildcard_constraints:
@@ -53,3 +55,17 @@ def table_of(source) -> list[str]:
     """The table that a source or a request reads, as an input; its path counts from data_root."""
     reads_table = isinstance(source, (schema.TableSource, schema.PlanTable))
     return [os.path.join(CONFIG.data_root, source.table)] if reads_table else []
+
+
+def refuse_times_to_come() -> None:
+    """Refuse files from the future before anything runs: Snakemake deletes whatever a job makes from them."""
+    sources = [part for dataset in CONFIG.datasets.values() for part in (dataset.source, dataset.plan.request)]
+    files = [Path(table) for source in sources for table in table_of(source)]
+    for step in ("prepare", "train", "sample", "evaluate", "release"):
+        files += sorted(Path(RESULTS).glob(f"{step}/*/*")) + sorted(Path(RESULTS).glob(f"{step}/*/*/*"))
+    for file in files:
+        if file.exists() and (ahead := file.stat().st_mtime - time.time()) > CLOCK_TOLERANCE:
+            raise WorkflowError(
+                f"{file} was last changed {ahead:.0f} s in the future, what is made from it would seem out of date: "
+                "set the clock right or `touch` the file"
+            )
