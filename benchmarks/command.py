@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pandas as pd
 
 from medsynth import files
+from medsynth.devices import Precision
 from medsynth.errors import InputError
 
 
@@ -22,6 +24,12 @@ def run_or_exit(main: Callable[[], None]) -> None:
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
         sys.exit(f"{Path(sys.argv[0]).name}: {error.strerror or error}{where}")
+
+
+def add_precision(parser: argparse.ArgumentParser) -> None:
+    """`--precision`, the same for every contender."""
+    help = "number format of all contenders' training; auto is the device's fastest"
+    parser.add_argument("--precision", choices=get_args(Precision), default="auto", help=help)
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> pd.DataFrame:

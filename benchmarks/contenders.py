@@ -28,7 +28,7 @@ class Medsynth(Contender):
 
     def __init__(self, task: Task, setting: dict[str, Any]) -> None:
         values = {"family": "diffusion"} | setting | task.medsynth
-        training = {"compile": task.compile} | values.get("training", {})
+        training = {"compile": task.compile, "precision": task.precision} | values.get("training", {})
         values["training"] = training | {"images": 10**12, "minutes": task.minutes, "patience": None}  # time decides
         model = config.parse(config.SampledDiffusion, values, "medsynth")
         self.trainer = Trainer(

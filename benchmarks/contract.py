@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from medsynth.devices import Precision
 from medsynth.errors import InputError
 from medsynth.store import Store
 
@@ -26,6 +27,7 @@ class Task:
         minutes: the training's budget, for a schedule that needs one.
         medsynth: keys of `config.Diffusion` that differ from its defaults.
         compile: run the networks through torch.compile.
+        precision: that all train in; auto is the device's fastest.
     """
 
     store: Store
@@ -34,6 +36,7 @@ class Task:
     minutes: float
     medsynth: dict[str, Any]
     compile: bool = False
+    precision: Precision = "auto"
 
 
 class Contender(ABC):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import ddim
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 
 from medsynth.batches import Examples, training_order
 from medsynth.conditions import GIVEN, Condition
-from medsynth.devices import memory_format
+from medsynth.devices import autocast_dtype, memory_format
 from medsynth.evaluation.features import to_uint8
 from medsynth.store import to_stored
 
@@ -54,8 +55,7 @@ class Peer(Contender):
     def step(self) -> None:
         rows = training_order(self.task.seed, len(self.examples), self.images_seen, self.batch_size)
         images, condition = self.examples.gather(rows)
-        device = self.task.device.type
-        with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
+        with self.autocast():
             loss = self.loss(images.contiguous(memory_format=self.layout), condition)
         loss.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
@@ -63,6 +63,11 @@ class Peer(Contender):
         self.optimiser.zero_grad(set_to_none=True)
         self.images_seen += self.batch_size
         self.average()
+
+    def autocast(self) -> torch.autocast:
+        """The number format of its networks, in training and in sampling."""
+        dtype = autocast_dtype(self.task.device, self.task.precision)
+        return torch.autocast(self.task.device.type, dtype, enabled=dtype is not torch.float32)
 
     @abstractmethod
     def loss(self, images: Tensor, condition: Condition) -> Tensor:
@@ -107,6 +112,10 @@ class Monai(Peer):
         given = condition.states[:, 0] == GIVEN
         return torch.where(given, condition.values[:, 0].long(), self.classes)
 
+    def _noise_of(self, classes: Tensor, x: Tensor, times: Tensor) -> Tensor:
+        with self.autocast():
+            return self.network(x, times, class_labels=classes).float()
+
     @torch.no_grad()
     def average(self) -> None:
         self.updates += 1
@@ -124,17 +133,10 @@ class Monai(Peer):
         noise = torch.randn(count, *self.task.store.info.image_shape, generator=torch.Generator().manual_seed(seed))
         images = []
         for part in slices(count, SAMPLED_TOGETHER):
-            labels = classes[part]
             start = noise[part].to(self.task.device, memory_format=self.layout)
-            images.append(
-                ddim.sample(
-                    lambda x, t, labels=labels: self.network(x, t, class_labels=labels),
-                    start,
-                    self.noise_schedule.alphas_cumprod,
-                    self.setting["steps"],
-                    self.setting["solver"],
-                ).cpu()
-            )
+            noise_of = partial(self._noise_of, classes[part])
+            schedule = self.noise_schedule.alphas_cumprod
+            images.append(ddim.sample(noise_of, start, schedule, self.setting["steps"], self.setting["solver"]).cpu())
         self.network.load_state_dict(trained)
         self.network.train()
         return to_uint8(to_stored(torch.cat(images).clamp(-1, 1).numpy()))
@@ -166,10 +168,11 @@ class DenoisingDiffusionPytorch(Peer):
         state = torch.get_rng_state()
         torch.manual_seed(seed)
         self.ema.ema_model.eval()
-        images = [
-            self.ema.ema_model.sample(batch_size=part.stop - part.start).float().cpu()
-            for part in slices(count, SAMPLED_TOGETHER)
-        ]
+        with self.autocast():
+            images = [
+                self.ema.ema_model.sample(batch_size=part.stop - part.start).float().cpu()
+                for part in slices(count, SAMPLED_TOGETHER)
+            ]
         torch.set_rng_state(state)
         return to_uint8(to_stored(torch.cat(images).clamp(-1, 1).numpy()))
 

@@ -11,9 +11,10 @@ import os
 import statistics
 import sys
 import time
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pictures
@@ -23,6 +24,7 @@ from command import positive, positives, run_or_exit, write_table
 from contract import slices
 
 from medsynth.checkpoint import load_model
+from medsynth.conditions import Condition
 from medsynth.config import DiffusionSampler
 from medsynth.devices import choose_device
 from medsynth.errors import InputError
@@ -35,6 +37,7 @@ from medsynth.store import Store, to_stored
 
 COLUMNS = (
     "solver",
+    "precision",
     "steps",
     "autoguidance",
     "evaluations",
@@ -66,22 +69,83 @@ class Evaluations:
 
 
 def read_steps(text: str) -> list[tuple[int, ...]]:
-    """`8:5:3,6:4` → steps of the stages, from coarse to fine, for each sampler."""
+    """`8:5:2,6:4` → steps of the stages, from coarse to fine, for each sampler."""
     steps = [tuple(int(positive(number, "steps", int)) for number in part.split(":")) for part in text.split(",")]
     if (least := min(map(min, steps))) < 2:
         raise InputError(f"--steps: got {least}, expected 2 or more")
     return steps
 
 
-def main(argv: list[str] | None = None) -> None:
+@dataclass(frozen=True)
+class Judged:
+    """A trained model, what it is asked for, and real features to compare its images with.
+
+    Attributes:
+        condition: one for each image, as in the training data.
+        real: features of the held-out images.
+        floor: KID of as many real training images.
+    """
+
+    model: DiffusionModel
+    condition: Condition
+    seeds: list[int]
+    real: np.ndarray
+    floor: float
+    title: str
+
+    @classmethod
+    def load(cls, args: argparse.Namespace, device: torch.device) -> Self:
+        store = Store.open(args.store)
+        model, info = load_model(args.checkpoint, device)
+        if info.store.digest != store.info.digest:
+            raise InputError(f"{args.checkpoint}: trained on another store than {args.store}")
+        assert isinstance(model, DiffusionModel)
+        test, train = store.split("test"), store.split("train")
+        count = args.samples or min(len(test), MOST_SAMPLES)
+        if min(count, len(test)) < 2:
+            raise InputError(f"{count} samples and {len(test)} held-out images, KID needs at least 2 of each")
+        rng = np.random.default_rng(args.seed)
+        real = extract(test.images)
+        floor = kid(real, extract(train.images[rng.choice(len(train), min(count, len(train)), replace=False)]))
+        condition = model.spec.conditions.encode(train.samples.iloc[rng.choice(len(train), count)])
+        seeds = [sample_seed(args.seed, str(number)) for number in range(count)]
+        title = f"{info.store.dataset}, {'x'.join(map(str, info.store.size))}, floor {floor:.3f}"
+        return cls(model, condition, seeds, real, floor, title)
+
+    def measure(self, settings: DiffusionSampler, evaluations: Evaluations) -> dict[str, Any]:
+        """Speed and KID of one sampler; the speed is the median over batches."""
+        device = next(self.model.parameters()).device
+        images, speeds, calls = [], [], [0]
+        for part in slices(len(self.seeds), settings.batch_size):
+            started = time.perf_counter()
+            images.append(self.model.sample(self.condition[part], self.seeds[part], settings).float().cpu())
+            synchronise(device)
+            speeds.append((part.stop - part.start) / (time.perf_counter() - started))
+            calls = evaluations.taken()
+        return {
+            "solver": settings.solver,
+            "precision": settings.precision,
+            "steps": ":".join(map(str, settings.steps)),
+            "autoguidance": settings.autoguidance,
+            "evaluations": sum(calls),
+            "finest_evaluations": calls[-1],
+            "images_per_s": statistics.median(speeds),
+            "kid": kid(self.real, extract(to_stored(torch.cat(images).numpy()))),
+            "floor": self.floor,
+            "n_synthetic": len(self.seeds),
+        }
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--checkpoint", type=Path, required=True, help="model.safetensors, its model.json beside it")
     parser.add_argument("--store", type=Path, required=True, help="the prepared store that it was trained on")
-    parser.add_argument("--solvers", default=",".join(SOLVERS))
+    parser.add_argument("--solvers", default="dpm_solver", help=f"some of {', '.join(SOLVERS)}, by commas")
+    parser.add_argument("--precisions", default="float32,bfloat16", help="number formats of the networks, by commas")
     parser.add_argument(
         "--steps",
-        default="2,4:3:2,6:4:3,8:5:3,12:8:5,16:12:8,24:16:12",
-        help="steps of the stages from coarse to fine, as 8:5:3, by commas; the last serves all later stages",
+        default="2,4:3:2,6:4:2,8:5:2,8:5:3,12:8:2,12:8:5",
+        help="steps of the stages from coarse to fine, as 8:5:2, by commas; the last serves all later stages",
     )
     parser.add_argument("--autoguidance", default="1,2", help="strengths, by commas; 1 is none")
     parser.add_argument("--samples", help=f"images; as many as are held out, at most {MOST_SAMPLES}")
@@ -90,63 +154,42 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args(argv)
-    solvers, steps = args.solvers.split(","), read_steps(args.steps)
-    strengths = positives(args.autoguidance, "autoguidance")
-    if unknown := [solver for solver in solvers if solver not in SOLVERS]:
-        raise InputError(f"--solvers: unknown {unknown[0]!r}, expected some of {', '.join(SOLVERS)}")
+    args.solvers, args.precisions = args.solvers.split(","), args.precisions.split(",")
+    args.steps, args.autoguidance = read_steps(args.steps), positives(args.autoguidance, "autoguidance")
+    args.samples = args.samples and int(positive(args.samples, "samples", int))
+    for option, known in (("solvers", tuple(SOLVERS)), ("precisions", ("float32", "bfloat16"))):
+        if unknown := set(getattr(args, option)).difference(known):
+            raise InputError(f"--{option}: unknown {min(unknown)!r}, expected some of {', '.join(known)}")
+    return args
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parse(argv)
     torch.set_num_threads(args.threads)
     torch.set_flush_denormal(True)
-    device = choose_device()
-    store = Store.open(args.store)
-    model, info = load_model(args.checkpoint, device)
-    if info.store.digest != store.info.digest:
-        raise InputError(f"{args.checkpoint}: trained on another store than {args.store}")
-    test, train = store.split("test"), store.split("train")
-    count = int(positive(args.samples, "samples", int)) if args.samples else min(len(test), MOST_SAMPLES)
-    if min(count, len(test)) < 2:
-        raise InputError(f"{count} samples and {len(test)} held-out images, KID needs at least 2 of each")
-    rng = np.random.default_rng(args.seed)
-    real = extract(test.images)
-    floor = kid(real, extract(train.images[rng.choice(len(train), min(count, len(train)), replace=False)]))
-    condition = model.spec.conditions.encode(train.samples.iloc[rng.choice(len(train), count)])
-    seeds = [sample_seed(args.seed, str(number)) for number in range(count)]
-
-    assert isinstance(model, DiffusionModel)
-    evaluations = Evaluations(model)
+    judged = Judged.load(args, choose_device())
+    evaluations = Evaluations(judged.model)
     rows: list[dict[str, Any]] = []
-    for solver, strength, chosen in product(solvers, strengths, steps):
-        settings = DiffusionSampler(solver=solver, steps=chosen, autoguidance=strength)
-        images, speeds = [], []
-        for part in slices(count, args.batch_size):
-            started = time.perf_counter()
-            images.append(model.sample(condition[part], seeds[part], settings).float().cpu())
-            synchronise(device)
-            speeds.append((part.stop - part.start) / (time.perf_counter() - started))
-            calls = evaluations.taken()
-        row = {
-            "solver": solver,
-            "steps": ":".join(map(str, chosen)),
-            "autoguidance": strength,
-            "evaluations": sum(calls),
-            "finest_evaluations": calls[-1],
-            "images_per_s": statistics.median(speeds),
-            "kid": kid(real, extract(to_stored(torch.cat(images).numpy()))),
-            "floor": floor,
-            "n_synthetic": count,
-        }
-        rows.append(row)
+    for solver, precision, strength, steps in product(args.solvers, args.precisions, args.autoguidance, args.steps):
+        settings = DiffusionSampler(
+            solver=solver, precision=precision, steps=steps, autoguidance=strength, batch_size=args.batch_size
+        )
+        rows.append(judged.measure(settings, evaluations))
         print(
-            "{solver}, {steps} steps, autoguidance {autoguidance:g}: {images_per_s:.3g} images/s, KID {kid:.3f}".format(
-                **row
-            ),
+            "{solver}, {precision}, {steps} steps, autoguidance {autoguidance:g}: "
+            "{images_per_s:.3g} images/s, KID {kid:.3f}".format(**rows[-1]),
             file=sys.stderr,
         )
         table = write_table(args.out / "sampling_speed.csv", COLUMNS, rows)
-    note = f"{info.store.dataset}, {'x'.join(map(str, info.store.size))}, floor {floor:.3f}"
-    logarithmic = ("evaluations", "kid", "images_per_s")
-    named = table.assign(sampler=table["solver"] + ", autoguidance " + table["autoguidance"].map("{:g}".format))
+    sampler = table["solver"] + ", " + table["precision"] + ", autoguidance " + table["autoguidance"].map("{:g}".format)
     pictures.lines(
-        args.out / "sampling_speed.png", named, "evaluations", ("kid", "images_per_s"), "sampler", logarithmic, note
+        args.out / "sampling_speed.png",
+        table.assign(sampler=sampler),
+        "evaluations",
+        ("kid", "images_per_s"),
+        "sampler",
+        ("evaluations", "kid", "images_per_s"),
+        judged.title,
     )
 
 

@@ -25,7 +25,7 @@ import pictures
 import torch
 import yaml
 from ceiling import synchronise
-from command import positive, positives, run_or_exit, write_table
+from command import add_precision, positive, positives, run_or_exit, write_table
 from contract import Contender, NotInstalledError, Task
 
 from medsynth import files
@@ -187,6 +187,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--points", default="0.25,0.5,1", help="shares of the time at which images are judged")
     parser.add_argument("--samples", help=f"images judged; as many as are held out, at most {MOST_SAMPLES}")
     parser.add_argument("--medsynth-config", type=Path, help="YAML or JSON of a diffusion model's keys to change")
+    add_precision(parser)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True)
@@ -210,7 +211,7 @@ def main(argv: list[str] | None = None) -> None:
     torch.set_flush_denormal(True)
     device = choose_device()
     store = prepare_store(args, args.out / "store")
-    task = Task(store, device, args.seed, args.minutes, overrides, compile=device.type == "cuda")
+    task = Task(store, device, args.seed, args.minutes, overrides, device.type == "cuda", args.precision)
     ready = refuse_small_budget(args.contenders, task)
     judge = Judge(store, args.samples, args.seed)
     train = store.split("train").images

@@ -28,13 +28,13 @@ import pictures
 import psutil
 import torch
 from ceiling import matmul_gflops, synchronise
-from command import positives, run_or_exit, write_table
+from command import add_precision, positives, run_or_exit, write_table
 from contract import Contender, NotInstalledError, Task
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from medsynth.devices import autocast_dtype, choose_device
-from medsynth.errors import InputError
+from medsynth.devices import Precision, autocast_dtype, choose_device
+from medsynth.errors import InputError, is_out_of_memory
 from medsynth.store import Store, StoreInfo
 
 COLUMNS = (
@@ -43,6 +43,7 @@ COLUMNS = (
     "device",
     "batch_size",
     "parameters",
+    "precision",
     "gflop_per_image",
     "images_per_s",
     "gflop_per_s",
@@ -86,33 +87,27 @@ def limit_memory() -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
 
-def is_memory(error: Exception) -> bool:
-    """Whether an allocation failed: on a GPU, in the CPU allocator, in C++, in oneDNN, which does not say why, or so
-    that the system ended the process."""
-    said = any(words in str(error) for words in ("allocate memory", "bad_alloc", "could not create a primitive"))
-    return said or isinstance(error, (MemoryError, torch.OutOfMemoryError, BrokenProcessPool))
-
-
-def attempt(name: str, size: int, batch_size: int, repeats: int, threads: int) -> dict[str, Any]:
+def attempt(name: str, size: int, batch_size: int, repeats: int, threads: int, precision: Precision) -> dict[str, Any]:
     """The numbers of one row, in a process of its own: what a failed step has taken is given back with it."""
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
     device = choose_device()
     if device.type == "cpu":
         limit_memory()
-    return measure(name, size, batch_size, repeats, device)
+    return measure(name, size, batch_size, repeats, device, precision)
 
 
-def measure(name: str, size: int, batch_size: int, repeats: int, device: torch.device) -> dict[str, Any]:
+def measure(
+    name: str, size: int, batch_size: int, repeats: int, device: torch.device, precision: Precision
+) -> dict[str, Any]:
     ours = name.partition(":")[0] == "medsynth"
     changes = {} if ours else {"batch_size": batch_size}
     training = {"effective_batch_size": batch_size, "batch_size": batch_size}
     store = noise_store(size)
 
     def build(compiled: bool) -> Contender:
-        return contenders.build(
-            name, Task(store, device, 0, 1e6, {"training": training} if ours else {}, compiled), **changes
-        )
+        task = Task(store, device, 0, 1e6, {"training": training} if ours else {}, compiled, precision)
+        return contenders.build(name, task, **changes)
 
     contender = build(compiled=False)
     # Attention as plain multiplications while counting: the counter knows no fused kernel of the CPU.
@@ -125,7 +120,7 @@ def measure(name: str, size: int, batch_size: int, repeats: int, device: torch.d
     contender.step()
     synchronise(device)
 
-    dtype = autocast_dtype(device, "auto") if ours or device.type == "cuda" else torch.float32
+    dtype = autocast_dtype(device, precision)
     seconds, ceilings = [], [matmul_gflops(device, dtype)]
     for _ in range(repeats):
         started = time.perf_counter()
@@ -142,6 +137,7 @@ def measure(name: str, size: int, batch_size: int, repeats: int, device: torch.d
     return {
         "batch_size": batch_size,
         "parameters": contender.parameters,
+        "precision": str(dtype).removeprefix("torch."),
         "gflop_per_image": gflop / batch_size,
         "images_per_s": batch_size / middle,
         "gflop_per_s": gflop / middle,
@@ -156,13 +152,14 @@ def fitting_attempt(name: str, size: int, args: argparse.Namespace) -> dict[str,
     row: dict[str, Any] = {"contender": name, "size": size, "device": args.device}
     batch_size = args.batch_size
     while batch_size:
+        task = (name, size, batch_size)
         pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
         try:
-            return row | pool.submit(attempt, name, size, batch_size, args.repeats, args.threads).result()
+            return row | pool.submit(attempt, *task, args.repeats, args.threads, args.precision).result()
         except NotInstalledError as missing:
             return row | {"note": str(missing)}
         except (RuntimeError, MemoryError) as error:
-            if not is_memory(error):
+            if not (is_out_of_memory(error) or isinstance(error, BrokenProcessPool)):  # the system ended it
                 raise
         finally:
             pool.shutdown()
@@ -176,6 +173,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--sizes", default="64,128,256", help="pixels a side, by commas")
     parser.add_argument("--batch-size", type=int, default=32, help="halved until it fits into memory")
     parser.add_argument("--repeats", type=int, default=5, help="steps, of which the median counts")
+    add_precision(parser)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args(argv)

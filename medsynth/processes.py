@@ -1,4 +1,4 @@
-"""The processes of one training, as torchrun starts them; alone, every operation is a no-op."""
+"""The processes of one training, as torchrun or srun starts them; alone, every operation is a no-op."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, distributed
+
+PORTS = range(20_000, 30_000)  # for jobs to meet at; below those that Linux hands out by itself
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,8 @@ class Processes:
 
 @contextmanager
 def joined(device: torch.device) -> Iterator[Processes]:
-    """Join the other processes if torchrun started this one, and leave them at the end."""
+    """Join the other processes if torchrun or srun started this one, and leave them at the end."""
+    _follow_srun()
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
         yield Processes()
         return
@@ -59,3 +62,15 @@ def joined(device: torch.device) -> Iterator[Processes]:
         yield Processes(distributed.get_rank(), distributed.get_world_size())
     finally:
         distributed.destroy_process_group()
+
+
+def _follow_srun() -> None:
+    """Where srun started this process as one of several, set what torchrun would have set.
+
+    srun is called in a job's own script, on the node where rank 0 is.
+    """
+    place = os.environ
+    if int(place.get("SLURM_STEP_NUM_TASKS", 1)) > 1 and "WORLD_SIZE" not in place:
+        place["RANK"], place["WORLD_SIZE"] = place["SLURM_PROCID"], place["SLURM_STEP_NUM_TASKS"]
+        place["MASTER_ADDR"] = place["SLURM_LAUNCH_NODE_IPADDR"]
+        place["MASTER_PORT"] = str(PORTS.start + int(place["SLURM_JOB_ID"]) % len(PORTS))

@@ -96,7 +96,7 @@ class DiffusionSampler(Strict):
     """
 
     solver: Literal["heun", "dpm_solver"] = "dpm_solver"
-    steps: Annotated[tuple[Steps, ...], Field(min_length=1)] = (8, 5, 3)
+    steps: Annotated[tuple[Steps, ...], Field(min_length=1)] = (8, 5, 2)
     sigma_max: Levels = (80.0, 20.0)
     sigma_min: Levels = (0.01, 0.03, 0.05)
     rho: Positive = 7.0

@@ -5,6 +5,7 @@ import ceiling
 import dag_scale
 import pandas as pd
 import prepare_speed
+import process_scaling
 import pytest
 import sampling_speed
 import torch
@@ -27,15 +28,15 @@ def test_the_ceiling_is_the_best_of_its_sizes(monkeypatch):
 
 def test_training_speed_counts_the_operations_of_a_step(monkeypatch):
     monkeypatch.setitem(ceiling.SIDES, "cpu", (256,))
-    row = training_speed.measure("medsynth", 32, 2, 1, CPU)
-    twice = training_speed.measure("medsynth", 64, 2, 1, CPU)
+    row = training_speed.measure("medsynth", 32, 2, 1, CPU, "float32")
+    twice = training_speed.measure("medsynth", 64, 2, 1, CPU, "float32")
     # Four times the pixels: the convolutions grow with them, the embedding does not, attention grows faster.
     assert 3.9 < twice["gflop_per_image"] / row["gflop_per_image"] < 4.1
     assert row["gflop_per_s"] == pytest.approx(row["gflop_per_image"] * row["images_per_s"])
     assert row["share_of_ceiling"] == pytest.approx(row["gflop_per_s"] / row["ceiling_gflop_per_s"])
 
 
-def too_large(name, size, batch_size, repeats, threads):
+def too_large(name, size, batch_size, repeats, threads, precision):
     if batch_size > threads:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")
     return {"batch_size": batch_size}
@@ -48,7 +49,7 @@ def too_large(name, size, batch_size, repeats, threads):
 def test_a_batch_is_halved_until_it_fits(monkeypatch, fitting, expected):
     monkeypatch.setattr(training_speed, "attempt", too_large)
     monkeypatch.setattr(training_speed, "ProcessPoolExecutor", lambda workers, mp_context: ThreadPoolExecutor(workers))
-    args = argparse.Namespace(batch_size=32, repeats=1, threads=fitting, device="cpu")
+    args = argparse.Namespace(batch_size=32, repeats=1, threads=fitting, device="cpu", precision="auto")
     row = training_speed.fitting_attempt("medsynth", 64, args)
     assert row == {"contender": "medsynth", "size": 64, "device": "cpu"} | expected
 
@@ -76,7 +77,7 @@ def test_sampling_speed_has_a_row_for_each_sampler_and_counts_its_evaluations(ta
     save_model(tmp_path, weights, store.info, chosen, 0, 0.0, 1.0)
     arguments = ["--checkpoint", tmp_path / "model.safetensors", "--store", tmp_path / "store", "--out", tmp_path]
     arguments = [*map(str, arguments), "--samples", "4", "--threads", "1"]
-    sampling_speed.main([*arguments, "--steps", "2,6:3"])
+    sampling_speed.main([*arguments, "--steps", "2,6:3", "--solvers", "heun,dpm_solver", "--precisions", "float32"])
     rows = pd.read_csv(tmp_path / "sampling_speed.csv")
     assert tuple(rows) == sampling_speed.COLUMNS
     counts = rows.set_index(["solver", "autoguidance", "steps"])[["evaluations", "finest_evaluations"]]
@@ -87,6 +88,8 @@ def test_sampling_speed_has_a_row_for_each_sampler_and_counts_its_evaluations(ta
     assert (rows["images_per_s"] > 0).all() and (tmp_path / "sampling_speed.png").exists()
     with pytest.raises(InputError, match="--solvers: unknown 'euler', expected some of heun, dpm_solver"):
         sampling_speed.main([*arguments, "--solvers", "euler"])
+    with pytest.raises(InputError, match="--precisions: unknown 'int8', expected some of float32, bfloat16"):
+        sampling_speed.main([*arguments, "--precisions", "int8"])
 
 
 def test_prepare_speed_reads_every_format_with_every_contender(tmp_path):
@@ -96,6 +99,13 @@ def test_prepare_speed_reads_every_format_with_every_contender(tmp_path):
     rows = pd.read_csv(tmp_path / "prepare_speed.csv")
     assert tuple(rows) == prepare_speed.COLUMNS
     assert len(rows) == 9 and set(rows["format"]) == {"jpeg", "png", "dicom"} and (rows["images_per_s"] > 0).all()
+
+
+def test_process_scaling_trains_the_same_images_on_every_number_of_processes(tmp_path):
+    arguments = ["--processes", "2", "--size", "32", "--images", "32", "--repeats", "1"]
+    process_scaling.main([*arguments, "--out", str(tmp_path)])
+    rows = pd.read_csv(tmp_path / "process_scaling.csv")
+    assert rows["processes"].tolist() == [1, 2] and rows["ratio_to_one"][0] == 1 and (rows["images_per_s"] > 0).all()
 
 
 def test_dag_scale_counts_the_jobs_of_the_workflow(tmp_path):

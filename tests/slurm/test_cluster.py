@@ -9,8 +9,11 @@ import subprocess
 import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
+
+from tests.workflow.test_dag import history
 
 pytestmark = pytest.mark.xdist_group("slurm")
 
@@ -102,6 +105,23 @@ def test_release_is_that_of_one_machine(local: Path, tmp_path: Path, snakemake) 
         table = f"results/release/tiny/{model}/metadata.csv"
         assert (tmp_path / table).read_text() == (local / table).read_text()
         assert (tmp_path / f"results/log/tiny/{model}.json").exists()
+
+
+def test_two_nodes_train_as_one_process_does(untrained: Path, snakemake) -> None:
+    config = yaml.safe_load((Path(__file__).parents[2] / "config/tiny.yaml").read_text())
+    config["models"]["haar"]["training"] = {"images": 320, "validate_every": 160, "batch_size": 4}
+    path = untrained / "config.yaml"
+    path.write_text(yaml.safe_dump(config, sort_keys=False))
+    status, output = snakemake(untrained, MODEL, "--cores", "2", *SAME, config=path)
+    assert status == 0, output
+    one = history(untrained)
+    shutil.rmtree((untrained / MODEL).parent)
+    spread = ["train:mpi=srun", "train:tasks=2", "train:nodes=2", "train:gpu=0"]
+    status, output = snakemake(untrained, MODEL, *SLURM, *QUICK, "--set-resources", *spread, config=path)
+    assert status == 0, output
+    [job] = submitted(output)
+    assert re.search(r"NumNodes=2 .*NumTasks=2", answer("scontrol", "show", "job", job))
+    pd.testing.assert_frame_equal(history(untrained), one, rtol=1e-2)
 
 
 # --- lost jobs --------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
@@ -111,6 +112,28 @@ def test_misspelt_key_is_one_line_without_a_traceback(tmp_path: Path) -> None:
 
 
 # --- running ----------------------------------------------------------------------------------------------------
+
+
+def history(folder: Path) -> pd.DataFrame:
+    columns = ["step", "images_seen", "loss", "val_loss", "learning_rate"]
+    return pd.read_csv(folder / "results/train/tiny/haar/history.csv")[columns]
+
+
+def test_two_processes_train_as_one_and_another_number_reruns_nothing(tmp_path: Path) -> None:
+    config = yaml.safe_load((ROOT / "config/tiny.yaml").read_text())
+    config["models"]["haar"]["training"] = {"images": 320, "validate_every": 160, "batch_size": 4}
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(config, sort_keys=False))
+    weights = "results/train/tiny/haar/model.safetensors"
+    arguments = [weights, "--cores", "2", "--configfile", path, "--directory", tmp_path]
+    done = snakemake(ROOT, *arguments)
+    assert done.returncode == 0, done.stdout
+    one = history(tmp_path)
+    two = [*arguments, "--set-resources", "train:processes=2"]
+    assert planned(snakemake(ROOT, *two, "-n")) == {}
+    done = snakemake(ROOT, *two, "--forcerun", "train")
+    assert done.returncode == 0, done.stdout
+    pd.testing.assert_frame_equal(history(tmp_path), one, rtol=1e-2)
 
 
 def folder_of(arguments: list[str | Path]) -> Path:

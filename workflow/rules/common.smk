@@ -88,6 +88,20 @@ def training_minutes(wildcards) -> int:
     return math.ceil(30 + min(by_images, by_clock))
 
 
+def launcher(wildcards, threads, resources) -> str:
+    """What starts a training: Python, torchrun for several processes on one machine, or srun, as `mpi`, on many.
+
+    Snakemake sees that it follows from resources, and trains nothing anew for another number of processes.
+    """
+    if resources.get("mpi"):
+        return f"{resources.mpi} python"
+    if resources.processes == 1:
+        return "python"
+    each = max(1, threads // resources.processes)
+    torchrun = "python -m torch.distributed.run --standalone --nproc-per-node"
+    return f"env OMP_NUM_THREADS={each} {torchrun} {resources.processes}"
+
+
 def refuse_times_to_come() -> None:
     """Refuse files from the future before anything runs: Snakemake deletes whatever a job makes from them."""
     sources = [part for dataset in CONFIG.datasets.values() for part in (dataset.source, dataset.plan.request)]

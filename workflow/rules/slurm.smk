@@ -29,7 +29,8 @@ def refuse_misspelt_resources() -> None:
     refuse_unknown("rule", rules_set, [rule.name for rule in workflow.rules])
     names = {name for chosen in (settings.overwrite_resources or {}).values() for name in chosen}
     names |= set(settings.default_resources or ())
-    refuse_unknown("resource", names, [*RESOURCES_OF_SLURM, *workflow.global_resources])
+    declared = [name for rule in workflow.rules for name in rule.resources]
+    refuse_unknown("resource", names, [*RESOURCES_OF_SLURM, *workflow.global_resources, *declared])
 
 
 def refuse_unknown(what: str, names, known: list[str]) -> None:

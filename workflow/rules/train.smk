@@ -19,7 +19,9 @@ rule train:
         runtime=training_minutes,
         gpu=0,
         nodes=1,
+        processes=1,
     params:
+        launch=launcher,
         settings=lambda wc: CONFIG.train(wc.model).model_dump_json(),
         code=fingerprint("train"),
         store=PREPARE,
@@ -27,5 +29,5 @@ rule train:
     message:
         "train {wildcards.model} on {wildcards.dataset}"
     shell:
-        "exec python -m medsynth train --settings {params.settings:q} --store {params.store:q} --out {params.out:q}"
+        "exec {params.launch} -m medsynth train --settings {params.settings:q} --store {params.store:q} --out {params.out:q}"
         " > {log:q} 2>&1"

@@ -1,0 +1,85 @@
+"""Twelve datasets with two models each run through by themselves while a node dies, a job is cancelled, one runs out
+of memory."""
+
+import csv
+import re
+import subprocess
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.slurm.test_cluster import QUICK, SLURM, answer, cluster, wait_until  # noqa: F401 - cluster is a fixture
+
+pytestmark = pytest.mark.xdist_group("slurm")
+
+ROOT = Path(__file__).parents[2]
+DATASETS = [f"d{number:02d}" for number in range(1, 13)]
+ASKED = {"normal": 2, "pneumonia": 2}
+SCARCE = "train:mem_mb=250*attempt**2 if wildcards.dataset in 'd07' and wildcards.model in 'haar' else 2000"
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory) -> Path:
+    values = yaml.safe_load((ROOT / "config/tiny.yaml").read_text())
+    tiny = values["datasets"]["tiny"]
+    tiny["source"]["count"] = 60
+    tiny["plan"] = {"request": {"kind": "per_class", "column": "pathology", "counts": ASKED}, "shards": 2}
+    values["datasets"] = {name: tiny for name in DATASETS}
+    for model in values["models"].values():
+        model["training"] = {"images": 160, "validate_every": 80}
+    values["evaluation"] = {"bootstrap": 5, "predictor_epochs": 1}
+    path = tmp_path_factory.mktemp("config") / "config.yaml"
+    path.write_text(yaml.safe_dump(values, sort_keys=False))
+    return path
+
+
+@pytest.fixture
+def node() -> str:
+    """A node that a test may lose."""
+    lost = answer("sinfo", "--noheader", "--Node", "--states=idle", "--format=%N").split()[-1]
+    yield lost
+    subprocess.run(["scontrol", "update", f"NodeName={lost}", "State=RESUME"], check=True)
+
+
+def running(*options: str) -> list[str]:
+    return answer("squeue", "--noheader", "--states=RUNNING", "--format=%A", *options).split()
+
+
+def test_many_runs_end_whole_through_faults(config: Path, tmp_path: Path, node: str, start, record_property) -> None:
+    log = tmp_path / "output"
+    process = start(tmp_path, *SLURM, *QUICK, "--set-resources", "train:gpu=1", SCARCE, config=config)
+    with log.open("w") as file:
+        reader = subprocess.Popen(["cat"], stdin=process.stdout, stdout=file)  # a full pipe would stop Snakemake
+
+    wait_until(lambda: running(f"--nodelist={node}"), f"a job on {node}", 300)
+    lost = running(f"--nodelist={node}")
+    subprocess.run(["scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=test"], check=True)
+    wait_until(lambda: list((tmp_path / "results/train").glob("*/*/model.safetensors")), "the first model", 300)
+    wait_until(running, "a job to cancel")
+    cancelled = running()[0]
+    subprocess.run(["scancel", cancelled], check=True)
+
+    process.wait()
+    reader.wait()
+    output = log.read_text()
+    assert process.returncode == 0, output[-5000:]
+    assert lost and f"SLURM-job '{cancelled}' failed" in output
+    assert len(set(re.findall(r"rule_train/d07_haar/(\d+)\.log", output))) > 1, "memory never ran out"
+    keys = Counter()
+    for dataset in DATASETS:
+        for model in ("haar", "unshuffle"):
+            release = tmp_path / "results/release" / dataset / model
+            subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=release, check=True)
+            rows = [
+                row["sample_id"]
+                for name in ("metadata.csv", "rejected.csv")
+                for row in csv.DictReader((release / name).open(encoding="utf-8"))
+            ]
+            assert len(rows) == sum(ASKED.values())
+            keys.update(rows)
+            assert (tmp_path / f"results/log/{dataset}/{model}.json").exists()
+    assert len(keys) == len(DATASETS) * 2 * sum(ASKED.values()) and set(keys.values()) == {1}
+    for kind in ("node lost", "job cancelled", "job out of memory"):
+        record_property("fault", f"{kind}, among 24 runs")
