@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -45,16 +46,27 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], info: dict[str, Any]) 
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with files.written_whole(path) as part:
         try:
-            safetensors.torch.save_file(contiguous, part, {"medsynth": json.dumps(info)})
+            metadata = {"medsynth": json.dumps(info), "sha256": _digest(contiguous, info)}
+            safetensors.torch.save_file(contiguous, part, metadata)
         except SafetensorError as error:  # it wraps a full disk, too
             raise InputError(f"{path}: cannot be written ({error})") from None
+
+
+def _digest(tensors: dict[str, Tensor], info: dict[str, Any]) -> str:
+    """SHA-256 over the record and every tensor's name, type, shape and bytes: a flipped bit loads without complaint."""
+    digest = hashlib.sha256(json.dumps(info).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"\0{name}\0{tensor.dtype}\0{list(tensor.shape)}\0".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read what `write_tensors` wrote.
 
     Raises:
-        InputError: not a safetensors file, or one that is cut short or not ours.
+        InputError: not a safetensors file, or one that is cut short, altered or not ours.
     """
     try:
         with path.open("rb") as file:
@@ -63,12 +75,23 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         if start[8:] != b"{" and start.startswith((b"\x80", b"PK")):
             raise InputError(f"{path}: is a pickle, expected safetensors; pickles can run code and are never read")
         with safe_open(path, "pt") as opened:
-            info = json.loads((opened.metadata() or {})["medsynth"])
-            return {name: opened.get_tensor(name) for name in opened.keys()}, info  # noqa: SIM118 - not a dict
+            metadata = opened.metadata() or {}
+            info = json.loads(metadata["medsynth"])
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - not a dict
+        if (got := _digest(tensors, info)) != metadata["sha256"]:
+            raise InputError(
+                f"{path}: damaged: sha256 of its content is {got[:12]}, it was written with {metadata['sha256'][:12]}; "
+                "remove it and train again"
+            )
+        return tensors, info
     except FileNotFoundError:
         raise InputError(f"{path}: no such file, expected weights as safetensors") from None
-    except (SafetensorError, KeyError, json.JSONDecodeError) as error:
-        raise InputError(f"{path}: not a whole medsynth safetensors file ({error})") from None
+    except InputError:
+        raise
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise InputError(
+            f"{path}: not a whole medsynth safetensors file ({error}); remove it and train again"
+        ) from None
 
 
 def save_model(
@@ -103,6 +126,8 @@ def read_info(weights: Path) -> CheckpointInfo:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise InputError(f"{path}: no such file, expected beside {weights.name}") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: damaged ({error}); remove it and train again") from None
     info = config.parse_json(CheckpointInfo, text, str(path))
     if info.version != VERSION:
         raise InputError(f"{path}: version {info.version}, expected {VERSION}: train the model again")
@@ -119,7 +144,10 @@ def load_model(weights: Path, device: torch.device) -> tuple[GenerativeModel, Ch
     info = read_info(weights)
     digest = files.sha256(weights)
     if digest != info.weights_sha256:
-        raise InputError(f"{weights}: sha256 is {digest[:12]}, model.json names {info.weights_sha256[:12]}")
+        raise InputError(
+            f"{weights}: sha256 is {digest[:12]}, model.json names {info.weights_sha256[:12]}; "
+            "remove both and train again"
+        )
     model = build(info.settings.model, spec_of(info.store))
     if any(name.startswith("guide.") for name in tensors):
         model.guide = build(info.settings.model, spec_of(info.store))
@@ -135,3 +163,12 @@ def load_weights(model: GenerativeModel, tensors: dict[str, Tensor], path: Path)
     except RuntimeError as error:
         first = str(error).splitlines()[1].strip()
         raise InputError(f"{path}: weights of another model configuration ({first})") from None
+
+
+def difference(got: Any, expected: Any, key: str) -> str:
+    """The first place where two nested records differ, as one phrase."""
+    if isinstance(got, dict) and isinstance(expected, dict):
+        for name in expected:
+            if got.get(name) != expected[name]:
+                return difference(got.get(name), expected[name], f"{key}.{name}")
+    return f"{key}: it has {got!r}, expected {expected!r}"

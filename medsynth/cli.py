@@ -9,12 +9,16 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from medsynth import __version__, config, files
-from medsynth.errors import InputError
+from medsynth.errors import InputError, is_out_of_memory
 
 DESCRIPTION = "Synthetic medical images for research and teaching, never for diagnosis."
 SAMPLE_SUMMARY = "generate one shard of the plan, or one sample again by its id"
+HISTORY = ("images_seen", "loss", "val_loss", "learning_rate")
+VERDICTS = ("sample_id", "nearest_similarity", "verdict", "reason")
+METRICS = ("metric", "value", "ci_low", "ci_high", "floor", "n_real", "n_synthetic", "higher_is_better", "group")
 HELP = {
     "store": "folder that prepare wrote",
     "train": "folder that train wrote",
@@ -60,15 +64,14 @@ def _sample_again(args: argparse.Namespace) -> None:
 
 
 def evaluate(args: argparse.Namespace) -> None:
-    import pandas as pd
-
+    from medsynth import tables
     from medsynth.evaluation import evaluate
     from medsynth.shards import read_shards
     from medsynth.store import Store
 
     settings = config.parse_json(config.EvaluateSettings, args.settings, "--settings")
-    history = pd.read_csv(args.train / "history.csv")
-    evaluate(settings, Store.open(args.store), *read_shards(args.samples), history, args.out)
+    history = tables.read(args.train / "history.csv", HISTORY, text=False)
+    evaluate(settings, Store.open(args.store, verify=True), *read_shards(args.samples), history, args.out)
 
 
 def release(args: argparse.Namespace) -> None:
@@ -78,11 +81,11 @@ def release(args: argparse.Namespace) -> None:
     from medsynth.store import Store
 
     release(
-        Store.open(args.store),
+        Store.open(args.store, verify=True),
         *read_shards(args.samples),
-        tables.read(args.evaluation / "samples.csv"),
-        tables.read(args.evaluation / "metrics.csv", text=False),
-        json.loads((args.train / "model.json").read_text(encoding="utf-8")),
+        tables.read(args.evaluation / "samples.csv", VERDICTS),
+        tables.read(args.evaluation / "metrics.csv", METRICS, text=False),
+        _read_json(args.train / "model.json"),
         args.out,
     )
 
@@ -105,6 +108,13 @@ def schema(args: argparse.Namespace) -> None:
 def _need(args: argparse.Namespace, *names: str) -> None:
     if missing := [name for name in names if getattr(args, name) is None]:
         raise InputError(f"--{missing[0]} is missing")
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path}: damaged ({error}); remove it and make it again") from None
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -155,6 +165,11 @@ def main(argv: list[str] | None = None) -> None:
         args.run(args)
     except InputError as error:
         sys.exit(f"medsynth {args.step}: {error}")
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        first = next(iter(str(error).splitlines()), "no more is said")
+        sys.exit(f"medsynth {args.step}: out of memory, give it more ({first})")
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
         sys.exit(f"medsynth {args.step}: {error.strerror or error}{where}")

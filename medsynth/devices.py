@@ -3,20 +3,37 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import resource
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Literal
 
 import psutil
 import torch
 
+from medsynth import gpus
+
+CONTROL_GROUPS = Path("/sys/fs/cgroup")
 MEMORY_SHARE = 0.6  # of what is free, left for a batch: the rest is for the optimiser, its peaks and neighbours
 
 
 def choose_device() -> torch.device:
-    """The GPU of this process where there is one, else the CPU."""
-    if torch.cuda.is_available():
-        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)) % torch.cuda.device_count())
-    return torch.device("cpu")
+    """The GPU of this process where there is one, else the CPU.
+
+    torchrun and SLURM assign GPUs themselves; for anyone else `gpus.claim` picks one that CUDA_VISIBLE_DEVICES leaves.
+    """
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    count = torch.cuda.device_count()
+    if "LOCAL_RANK" in os.environ:
+        index = int(os.environ["LOCAL_RANK"]) % count
+    elif "SLURM_JOB_ID" in os.environ and count == 1:
+        index = 0  # of several, the steps of a job still have to find one each
+    else:
+        # Named by UUID: one GPU has another index in a process that sees fewer of them.
+        index = gpus.claim([str(torch.cuda.get_device_properties(index).uuid) for index in range(count)])
+    torch.cuda.set_device(index)
+    return torch.device("cuda", index)
 
 
 def memory_format(spatial_dims: int) -> torch.memory_format:
@@ -48,8 +65,42 @@ def fitting_batch_size(attempt: Callable[[int], None], largest: int, device: tor
 
     with torch.autograd.graph.saved_tensors_hooks(count_bytes, lambda tensor: tensor):
         attempt(probe)
-    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_memory()
     size = largest
     while size > 1 and size * kept / probe > MEMORY_SHARE * free:
         size = (size + 1) // 2
     return size
+
+
+def free_memory() -> int:
+    """Bytes of main memory that this process can still take: what the machine, its job and its own limit all leave."""
+    return max(0, min([psutil.virtual_memory().available, *_left_in_control_groups(), *_left_in_address_space()]))
+
+
+def _left_in_address_space() -> Iterator[int]:
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit != resource.RLIM_INFINITY:
+        yield limit - psutil.Process().memory_info().vms
+
+
+def _left_in_control_groups(membership: Path = Path("/proc/self/cgroup")) -> Iterator[int]:
+    """What each limited group around this process leaves: SLURM and containers give a job less than the machine has."""
+    if not membership.exists():
+        return
+    for line in membership.read_text().splitlines():
+        _, controllers, name = line.split(":", 2)
+        if controllers == "":
+            root, limit, used, cache = CONTROL_GROUPS, "memory.max", "memory.current", "active_file inactive_file"
+        elif "memory" in controllers.split(","):  # version 1
+            root, limit, used = CONTROL_GROUPS / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes"
+            cache = "total_active_file total_inactive_file"
+        else:
+            continue
+        group = root / name.lstrip("/")
+        for folder in (group, *group.parents):
+            if folder.is_relative_to(root) and (folder / limit).exists() and (folder / used).exists():
+                most = (folder / limit).read_text().strip()
+                if most != "max":
+                    counters = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+                    reclaimable = sum(int(counters.get(key, 0)) for key in cache.split())
+                    yield int(most) - int((folder / used).read_text()) + reclaimable

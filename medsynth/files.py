@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from tokenize import TokenError
+from zipfile import BadZipFile
+
+# What NumPy and zipfile raise on damaged bytes: a flipped one can ask for any size, encryption or compression.
+UNREADABLE = (OSError, ValueError, KeyError, EOFError, BadZipFile, RuntimeError, MemoryError, SyntaxError, TokenError)
 
 
 @contextmanager
@@ -18,29 +25,81 @@ def written_whole(path: Path) -> Iterator[Path]:
     The temporary name keeps the suffix, since some writers choose the format by it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(path, path.suffix)
     part = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.part{path.suffix}")
     try:
-        yield part
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-        part.replace(path)
+        with _held(part, os.O_CREAT):
+            yield part
+            with part.open("rb") as file:
+                os.fsync(file.fileno())
+            part.replace(path)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a full disk names none
+        raise
     finally:
         part.unlink(missing_ok=True)
 
 
 @contextmanager
 def folder_written_whole(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `path` that takes its place when the block ends, and is removed if it fails."""
+    """Yield a temporary folder beside `path` that takes its place when the block ends, and is removed if it fails.
+
+    Where `path` is a link, to another disk perhaps, the folder that it leads to is replaced.
+    """
+    path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    _remove_abandoned(path, "")
+    token = secrets.token_hex(4)
+    part, old = (path.with_name(f".{path.name}.{token}.{state}") for state in ("part", "old"))
     part.mkdir()
     try:
-        yield part
-        if path.exists():
-            shutil.rmtree(path)
-        part.replace(path)
+        with _held(part):
+            yield part
+            if path.exists():  # set aside whole: one that is killed while removing it must not leave a half here
+                path.replace(old)
+            part.replace(path)
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
     finally:
         shutil.rmtree(part, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def _held(part: Path, flags: int = 0) -> Iterator[None]:
+    """Hold the kernel's lock on a temporary file or folder: it ends with this process, however that ends."""
+    descriptor = os.open(part, os.O_RDONLY | flags, 0o666)
+    try:
+        with suppress(OSError):  # a file system without locks: then nobody can take the part for abandoned either
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _remove_abandoned(path: Path, suffix: str) -> None:
+    """Remove the temporary files and folders of writers of `path` that were killed: nobody holds them."""
+    name = re.escape(path.name.removesuffix(suffix))
+    for left in path.parent.iterdir():
+        if re.fullmatch(rf"\.{name}\.[0-9a-f]{{8}}\.(part|old){re.escape(suffix)}", left.name):
+            with suppress(OSError), _claimed(left):
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
+
+
+@contextmanager
+def _claimed(part: Path) -> Iterator[None]:
+    """Take the lock that a living writer would hold.
+
+    Raises:
+        OSError: it is held, or cannot be had here.
+    """
+    descriptor = os.open(part, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import multiprocessing
+import multiprocessing.connection
+import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -142,7 +146,7 @@ def _in_order(
         return
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["medsynth.sources"])  # imported once, not once in each worker
-    pool = ProcessPoolExecutor(threads, mp_context=context)
+    pool = ProcessPoolExecutor(threads, context, _end_with_parent)
     waiting: deque[Future[list[Prepared | Rejection]]] = deque()
     try:
         for start in range(0, len(samples), CHUNK):
@@ -151,8 +155,24 @@ def _in_order(
                 yield from waiting.popleft().result()
         while waiting:
             yield from waiting.popleft().result()
+    except BrokenProcessPool:
+        raise InputError(
+            "prepare: a worker process was killed, most likely for want of memory; give the step more, or fewer threads"
+        ) from None
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    """In a worker: do not outlive a step that was killed. A worker waits for work on a pipe that itself keeps open."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    threading.Thread(target=_exit_after, args=(parent.sentinel,), daemon=True).start()
+
+
+def _exit_after(sentinel: int) -> None:
+    multiprocessing.connection.wait([sentinel])
+    os._exit(1)
 
 
 def _work_through(

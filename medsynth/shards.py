@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -26,16 +25,18 @@ def remove_other_shards(folder: Path, shards: int) -> None:
 
 
 def write_shard(path: Path, images: np.ndarray, rows: pd.DataFrame) -> None:
-    """Write the images to `path` (.npz) and, last, their rows to the CSV beside it.
+    """Write the images and the digest of their rows to `path` (.npz) and, last, the rows to the CSV beside it.
 
     Args:
         images: uint16 (n, C, *spatial) on the store's scale.
         rows: sample_id, seed, model_sha256, sampler, and the condition columns as asked.
     """
-    with files.written_whole(path) as part, part.open("wb") as file:
-        np.savez(file, images=images)
-    with files.written_whole(path.with_suffix(".csv")) as part:
-        tables.write(part, rows)
+    # Both are on the disk before either has its name.
+    with files.written_whole(path.with_suffix(".csv")) as rows_part, files.written_whole(path) as part:
+        tables.write(rows_part, rows)
+        digest = np.array(files.sha256(rows_part))
+        with part.open("wb") as file:
+            np.savez(file, images=images, rows_sha256=digest)
 
 
 def read_shards(folder: Path) -> tuple[np.ndarray, pd.DataFrame]:
@@ -52,9 +53,14 @@ def read_shards(folder: Path) -> tuple[np.ndarray, pd.DataFrame]:
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 images.append(arrays["images"])
-            parts.append(tables.read(path.with_suffix(".csv")))
-        except (OSError, ValueError, KeyError, EOFError, TypeError, BadZipFile) as error:
-            raise InputError(f"{path}: shard cannot be read ({error})") from None
+                expected = str(arrays["rows_sha256"])
+            table = path.with_suffix(".csv")
+            if (got := files.sha256(table)) != expected:
+                raise ValueError(f"sha256 of its table is {got[:12]}, it was written with {expected[:12]}")
+            parts.append(tables.read(table))
+        except files.UNREADABLE as error:
+            reason = " ".join(str(error).split())
+            raise InputError(f"{path}: shard cannot be read ({reason}); remove it and sample it again") from None
         if len(images[-1]) != len(parts[-1]):
             raise InputError(f"{path}: {len(images[-1])} images, its table has {len(parts[-1])} rows")
     rows = pd.concat(parts, ignore_index=True).sort_values("sample_id")

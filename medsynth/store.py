@@ -124,7 +124,10 @@ class Store:
         images = _open_array(folder / "images.npy", shape, np.uint16)
         masks = _open_array(folder / "masks.npy", (shape[0], *info.size), np.uint8) if info.structures else None
         if verify and digest(folder) != info.digest:
-            raise InputError(f"{folder}: the content does not have the digest of store.json, expected {info.digest}")
+            raise InputError(
+                f"{folder}: the content does not have the digest of store.json, expected {info.digest}; "
+                "remove the folder and prepare it again"
+            )
         return cls(info, images, masks, samples)
 
     def split(self, name: str) -> Store:
@@ -160,8 +163,8 @@ def _read_info(folder: Path) -> StoreInfo:
     path = folder / "store.json"
     try:
         info = parse_json(StoreInfo, path.read_text(encoding="utf-8"), str(path))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}), expected a prepared store") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read ({error}), expected a prepared store") from None
     if info.version != VERSION:
         raise InputError(f"{path}: version {info.version}, expected {VERSION}: prepare the dataset again")
     return info
@@ -170,8 +173,8 @@ def _read_info(folder: Path) -> StoreInfo:
 def _open_array(path: Path, shape: tuple[int, ...], dtype: type) -> np.ndarray:
     try:
         array = np.load(path, mmap_mode="c", allow_pickle=False)  # writable in memory alone, as torch wants it
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read ({error})") from None
+    except files.UNREADABLE as error:
+        raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None
     if not isinstance(array, np.ndarray):
         raise InputError(f"{path}: is an archive, expected one array")
     if array.shape != shape or array.dtype != dtype:

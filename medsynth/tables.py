@@ -64,20 +64,24 @@ def write(path: Path, table: pd.DataFrame) -> None:
         table.map(harmless).to_csv(cast(TextIO, _Lines(file)), index=False, lineterminator="\r\n")
 
 
-def read(path: Path, text: bool = True) -> pd.DataFrame:
+def read(path: Path, columns: Sequence[str] = (), text: bool = True) -> pd.DataFrame:
     """Read what was written here.
 
     Args:
+        columns: that it must have.
         text: keep every cell as text; otherwise numbers become numbers and empty cells NaN.
     Raises:
-        InputError: it is not there, or no table.
+        InputError: it is not there, no table, or lacks a column.
     """
     import pandas as pd
 
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False) if text else pd.read_csv(path)
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read ({error})") from None
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: cannot be read ({reason}); remove it and make it again") from None
+    if missing := [column for column in columns if column not in table]:
+        raise InputError(f"{path}: damaged (no column {missing[0]!r}); remove it and make it again")
     for column in table.select_dtypes(exclude=["number", "bool"]):
         marked = table[column].str.startswith("'", na=False)
         if marked.any():

@@ -87,6 +87,7 @@ def log_run(settings: Tracking, train: Path, evaluation: Path, release: Path, ou
             for path in artifacts:
                 client.log_artifact(run_id, str(path))
             client.set_terminated(run_id, "FINISHED", end_time=end_ms)
+            _finished(client, experiment_id, key)  # a request whose answer was lost is sent twice and makes two runs
     _write_json(out, {"tracking_uri": str(place), "run_id": run_id, "run_key": key})
 
 
@@ -162,7 +163,7 @@ def _client(place: Address) -> Iterator[MlflowClient]:
         try:
             yield MlflowClient(tracking_uri=uri)
         except (MlflowException, SQLAlchemyError, OSError) as error:
-            reason = " ".join(place.hide(str(error)).split())[:300]
+            reason = " ".join(place.hide(str(error)).split()).rpartition("(Caused by ")[2][:300]
             raise InputError(f"tracking.uri {place}: {reason}") from None
 
 

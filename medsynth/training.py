@@ -22,11 +22,11 @@ from tqdm import tqdm
 from medsynth import checkpoint, files
 from medsynth.augmentation import AUGMENTATION_FEATURES, augment
 from medsynth.batches import Examples, derive_seed, training_order
-from medsynth.checkpoint import spec_of
+from medsynth.checkpoint import difference, spec_of
 from medsynth.conditions import Condition
 from medsynth.config import TrainSettings
 from medsynth.devices import autocast_dtype, choose_device, fitting_batch_size, memory_format
-from medsynth.errors import InputError
+from medsynth.errors import InputError, is_out_of_memory
 from medsynth.modalities import MODALITIES
 from medsynth.models import build
 from medsynth.processes import Processes, joined
@@ -132,27 +132,45 @@ class Trainer:
     def advance(self) -> dict[str, Tensor]:
         """One optimiser step of every player on one effective batch; returns the mean of each loss term."""
         started = time.monotonic()
-        batch = self.options.effective_batch_size
         means: dict[str, Tensor] = {}
         learning_rate = self.learning_rate()
         broken = torch.zeros((), device=self.device)
         for turn, (name, player) in enumerate(self.players.items()):
-            for micro in range(self.processes.rank, math.ceil(batch / self.batch_size), self.processes.count):
-                count = min(self.batch_size, batch - micro * self.batch_size)
+            while (terms := self._accumulate(turn, name)) is None:
+                player.zero_grad(set_to_none=True)
+            for term, value in terms.items():
+                means[term] = means.get(term, 0) + value
+            broken = torch.maximum(broken, self._update(player, self.optimisers[name], learning_rate))
+        self.skipped += broken
+        self.step += 1
+        self.images_seen += self.options.effective_batch_size
+        self._average()
+        self.seconds = self.processes.agree(self.seconds + time.monotonic() - started, self.device)
+        return means
+
+    def _accumulate(self, turn: int, name: str) -> dict[str, Tensor] | None:
+        """Add up one player's gradients over this process's share of an effective batch: the mean of each loss term.
+
+        None where memory ran out in any process: batch_size is then about half of what it was, in all of them.
+        """
+        batch, size = self.options.effective_batch_size, self.batch_size
+        means: dict[str, Tensor] = {}
+        try:
+            for micro in range(self.processes.rank, math.ceil(batch / size), self.processes.count):
                 torch.manual_seed(derive_seed(self.settings.seed, self.step, micro, turn))
-                first = self.step * batch + micro * self.batch_size
-                rows = training_order(self.settings.seed, len(self.examples), first, count)
+                count = min(size, batch - micro * size)
+                rows = training_order(self.settings.seed, len(self.examples), self.step * batch + micro * size, count)
                 losses = self._losses(*self.examples.gather(rows), name, augmented=True)
                 (losses["total"].sum() / batch).backward()
                 for term, values in losses.items():
                     means[term] = means.get(term, 0) + values.detach().sum() / batch
-            broken = torch.maximum(broken, self._update(player, self.optimisers[name], learning_rate))
-        self.skipped += broken
-        self.step += 1
-        self.images_seen += batch
-        self._average()
-        self.seconds = self.processes.agree(self.seconds + time.monotonic() - started, self.device)
-        return means
+        except (MemoryError, RuntimeError) as error:
+            if size == 1 or not is_out_of_memory(error):
+                raise
+            self.batch_size = (size + 1) // 2
+            log.warning("step %d: out of memory; going on with %d images at once", self.step, self.batch_size)
+        self.batch_size = self.processes.least(self.batch_size, self.device)
+        return means if self.batch_size == size else None
 
     def _update(self, player: torch.nn.Module, optimiser: torch.optim.Optimizer, learning_rate: float) -> Tensor:
         """Move the player; returns 1 where its gradient was not finite and it stays, else 0."""
@@ -222,9 +240,8 @@ class Trainer:
     def save(self, path: Path, store_digest: str) -> None:
         """Write all that `restore` needs as one safetensors file."""
         tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
-        tensors |= {f"ema.{name}": tensor for name, tensor in self.ema.items()}
-        tensors |= {f"best.{name}": tensor for name, tensor in self.best.items()}
-        tensors |= {f"early.{name}": tensor for name, tensor in self.early.items()}
+        for part in ("ema", "best", "early"):
+            tensors |= {f"{part}.{name}": tensor for name, tensor in getattr(self, part).items()}
         for player, optimiser in self.optimisers.items():
             for index, state in optimiser.state_dict()["state"].items():
                 tensors |= {f"optimiser.{player}.{index}.{key}": value for key, value in state.items()}
@@ -334,12 +351,3 @@ def power_of(width: float) -> float:
     """
     inverse = width**-2
     return float(np.roots([1, 7, 16 - inverse, 12 - inverse]).real.max())
-
-
-def difference(got: Any, expected: Any, key: str) -> str:
-    """The first place where two nested records differ, as one phrase."""
-    if isinstance(got, dict) and isinstance(expected, dict):
-        for name in expected:
-            if got.get(name) != expected[name]:
-                return difference(got.get(name), expected[name], f"{key}.{name}")
-    return f"{key}: it has {got!r}, expected {expected!r}"

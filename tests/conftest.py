@@ -1,6 +1,7 @@
 """What every test shares: where real images may lie, and few threads, since tests run side by side."""
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,19 @@ settings.load_profile("stable")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 SHARED_DATA = Path(os.environ.get("MEDSYNTH_TEST_DATA", Path(__file__).parents[1] / "../shared/data")).resolve()
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    """How many faults tests/faults injected, by kind, and how many ended as they must."""
+    reports = [report for group in ("passed", "failed") for report in terminalreporter.stats.get(group, [])]
+    calls = [(report, value) for report in reports for name, value in report.user_properties if name == "fault"]
+    calls = [(report, value) for report, value in calls if report.when == "call"]
+    if calls:
+        ended = sum(report.passed for report, _ in calls)
+        terminalreporter.section("faults")
+        for kind, count in sorted(Counter(value for _, value in calls).items()):
+            terminalreporter.line(f"{count:4d} {kind}")
+        terminalreporter.line(f"{len(calls)} faults injected, {ended} ended in a right result or one clear error")
 
 
 @pytest.fixture

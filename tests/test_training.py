@@ -1,9 +1,6 @@
-import json
 import math
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -189,29 +186,6 @@ def start(
     command = [*launch, "medsynth", "train", "--settings", chosen.model_dump_json()]
     command += ["--store", str(store_folder), "--out", str(out)]
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-
-
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_killed_training_goes_on_and_ends_with_the_same_weights(store_folder, tmp_path, number):
-    chosen = settings(images=1600, checkpoint_seconds=0.2, validate_every=400)
-    process = start(store_folder, tmp_path / "broken", chosen)
-    last = tmp_path / "broken/checkpoints/last.safetensors"
-    while not last.exists() and process.poll() is None:
-        time.sleep(0.02)
-    process.send_signal(number)
-    _, message = process.communicate()
-    assert process.returncode != 0 and not (tmp_path / "broken/model.json").exists()
-    if number == signal.SIGTERM:
-        assert "start again to go on" in message
-    step = read_tensors(last)[1]["step"]
-    assert 0 < step < 200
-    assert start(store_folder, tmp_path / "broken", chosen).communicate()[1].count(f"resumed at step {step}") == 1
-    start(store_folder, tmp_path / "whole", chosen).communicate()
-    broken, whole = (read_tensors(tmp_path / name / "model.safetensors")[0] for name in ("broken", "whole"))
-    for name, tensor in whole.items():
-        torch.testing.assert_close(broken[name], tensor, msg=name)
-    seen = [json.loads((tmp_path / name / "model.json").read_text())["images_seen"] for name in ("broken", "whole")]
-    assert seen == [1600, 1600]
 
 
 def test_two_processes_train_as_one_does(store_folder, tmp_path):

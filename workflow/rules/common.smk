@@ -5,6 +5,7 @@ import math
 import os
 import shlex
 import sys
+import time
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -35,6 +36,7 @@ TRAIN, SAMPLE, EVALUATE, RELEASE = (
 DIAGNOSTICS = f"{RESULTS}/diagnostics"  # logs and benchmarks, a folder for each step
 RUNS = [f"{dataset}/{model}" for dataset, model in CONFIG.runs()]
 CONDA_ENV = "../envs/medsynth.yaml"
+CLOCK_TOLERANCE = 60  # s that the clocks of a cluster may differ by
 
 
 wildcard_constraints:
@@ -84,3 +86,17 @@ def training_minutes(wildcards) -> int:
     pixels = training.images * math.prod(CONFIG.datasets[wildcards.dataset].size)
     by_images, by_clock = pixels / 1e5 / 60, 1.5 * (training.minutes or math.inf)
     return math.ceil(30 + min(by_images, by_clock))
+
+
+def refuse_times_to_come() -> None:
+    """Refuse files from the future before anything runs: Snakemake deletes whatever a job makes from them."""
+    sources = [part for dataset in CONFIG.datasets.values() for part in (dataset.source, dataset.plan.request)]
+    files = [Path(table) for source in sources for table in table_of(source)]
+    for step in ("prepare", "train", "sample", "evaluate", "release"):
+        files += sorted(Path(RESULTS).glob(f"{step}/*/*")) + sorted(Path(RESULTS).glob(f"{step}/*/*/*"))
+    for file in files:
+        if file.exists() and (ahead := file.stat().st_mtime - time.time()) > CLOCK_TOLERANCE:
+            raise WorkflowError(
+                f"{file} was last changed {ahead:.0f} s in the future, what is made from it would seem out of date: "
+                "set the clock right or `touch` the file"
+            )

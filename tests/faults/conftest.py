@@ -1,0 +1,137 @@
+"""What the fault tests share: the count of injected faults, a death at any write, and real results to damage."""
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from medsynth import config
+from medsynth.cli import main
+from medsynth.sampling import sample_shard
+from medsynth.store import Store, digest
+from medsynth.training import train
+from tests.test_training import settings as train_settings
+
+WRITES = {"os.rename", "os.remove", "os.rmdir", "os.mkdir"}
+PLAN = {
+    "request": {"kind": "per_class", "column": "pathology", "counts": {"low": 4, "high": 2}},
+    "shards": 2,
+}
+METRICS = "metric,value,ci_low,ci_high,floor,n_real,n_synthetic,higher_is_better,group\nkid,2.5,2.2,2.7,0,8,6,False,\n"
+
+
+@pytest.fixture
+def fault(record_property) -> Callable[[str], None]:
+    """Count one injected fault; tests/conftest.py prints the sums."""
+    return lambda what: record_property("fault", what)
+
+
+def writes(event: str, args: tuple) -> bool:
+    """Whether an audit event is about to change the disk."""
+    if event == "open":
+        return isinstance(args[2], int) and bool(args[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
+    return event in WRITES
+
+
+def deaths(step: Callable[[], None], reset: Callable[[], None] = lambda: None) -> Iterator[int]:
+    """Run a step again and again, killed by SIGKILL before its first change to the disk, its second, and so on.
+
+    Yields after each death, with its number; ends when the step has run through. `reset` is called before each run.
+    """
+    for number in range(1000):
+        reset()
+        child = os.fork()
+        if child == 0:
+            left = number
+
+            def watch(event: str, args: tuple) -> None:
+                nonlocal left
+                if writes(event, args):
+                    if left == 0:
+                        os.kill(os.getpid(), signal.SIGKILL)
+                    left -= 1
+
+            try:
+                sys.addaudithook(watch)
+                step()
+            except BaseException:
+                traceback.print_exc()
+                os._exit(3)
+            os._exit(0)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        if code == 0:
+            return
+        assert code == -signal.SIGKILL, f"the step itself failed with {code}"
+        yield number
+    raise AssertionError("the step never ended")
+
+
+def refused(*arguments: str | Path) -> str:
+    """The one line in which `medsynth` refuses."""
+    with pytest.raises(SystemExit) as ended:
+        main([str(argument) for argument in arguments])
+    message = str(ended.value)
+    assert message.startswith(f"medsynth {arguments[0]}: ") and "\n" not in message, message
+    return message
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder, hidden ones too."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def write_store(store: Store, folder: Path) -> Path:
+    """The store as `prepare` leaves it on disk."""
+    folder.mkdir(parents=True)
+    np.save(folder / "images.npy", store.images)
+    store.samples.to_csv(folder / "samples.csv", index=False)
+    store.samples[["subject_id", "split"]].to_csv(folder / "split.csv", index=False)
+    (folder / "quarantine.csv").write_text("source_row,image,column,value,reason\n")
+    info = store.info.model_copy(update={"digest": digest(folder)})
+    (folder / "store.json").write_text(info.model_dump_json())
+    return folder
+
+
+def sample_settings() -> config.SampleSettings:
+    return config.SampleSettings(seed=0, dataset="d", model="m", plan=PLAN, sampler={"steps": [3, 2]})
+
+
+@pytest.fixture
+def results(store: Store, tmp_path: Path) -> dict[str, Path]:
+    """The folder of each step up to evaluate, of a toy run: what `release` reads."""
+    folders = {step: tmp_path / "results" / step / "d" / "m" for step in ("train", "sample", "evaluate", "release")}
+    folders["store"] = write_store(store, tmp_path / "results/prepare/d")
+    opened = Store.open(folders["store"])
+    train(train_settings(images=16), opened, folders["train"])
+    for shard in range(2):
+        out = folders["sample"] / f"shard_{shard}.npz"
+        sample_shard(sample_settings(), opened, folders["train"] / "model.safetensors", shard, out)
+    folders["evaluate"].mkdir(parents=True)
+    ids = [f"d-m-{index:06d}" for index in range(6)]
+    verdicts = {"sample_id": ids, "predicted_pathology": "low", "nearest_similarity": 0.5, "nearest_image": "7.png"}
+    pd.DataFrame(verdicts | {"verdict": ["kept"] * 5 + ["rejected"], "reason": ""}).to_csv(
+        folders["evaluate"] / "samples.csv", index=False
+    )
+    (folders["evaluate"] / "metrics.csv").write_text(METRICS)
+    return folders
+
+
+def release_arguments(results: dict[str, Path]) -> list[str | Path]:
+    return [
+        *("release", "--store", results["store"], "--train", results["train"], "--samples", results["sample"]),
+        *("--evaluation", results["evaluate"], "--out", results["release"]),
+    ]  # fmt: skip
+
+
+def sample_arguments(results: dict[str, Path], shard: int = 0) -> list[str | Path]:
+    return [
+        *("sample", "--settings", sample_settings().model_dump_json(), "--store", results["store"]),
+        *("--checkpoint", results["train"] / "model.safetensors", "--shard", str(shard)),
+        *("--out", results["sample"] / f"shard_{shard}.npz"),
+    ]

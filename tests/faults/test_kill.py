@@ -1,0 +1,179 @@
+"""SIGKILL at any write of a step: nothing half-written under its name, and a rerun gives the same bytes."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from medsynth import config
+from medsynth.checkpoint import read_tensors
+from medsynth.cli import main
+from tests.faults.conftest import contents, deaths, release_arguments, sample_arguments, write_store
+from tests.test_training import settings, start
+
+PREPARE = config.PrepareSettings(
+    seed=1,
+    dataset="d",
+    source={"kind": "phantom", "phantom": "chest_xray", "count": 40},
+    modality="chest_xray",
+    size=(16, 16),
+    fit="pad",
+    conditions={"pathology": {"kind": "categorical", "values": ["normal", "pneumonia", "nodule", "effusion"]}},
+    label="pathology",
+    split=config.Split(),
+)
+
+
+def run(arguments: list) -> None:
+    main([str(argument) for argument in arguments])
+
+
+def whole_or_absent(folder: Path, whole: dict[str, bytes]) -> None:
+    """No file under its own name differs from that of an unbroken run."""
+    for name, content in contents(folder).items():
+        hidden = any(part.startswith(".") for part in Path(name).parts)
+        assert hidden or whole[name] == content, f"{name} is half-written"
+
+
+def test_prepare_killed_at_any_write(fault, tmp_path: Path) -> None:
+    out = tmp_path / "prepare/d"
+    arguments = ["prepare", "--settings", PREPARE.model_dump_json(), "--out", out]
+    run(arguments)
+    whole = contents(out.parent)
+    for _ in deaths(lambda: run(arguments)):
+        fault("SIGKILL in prepare")
+        whole_or_absent(out.parent, whole)
+        assert not out.exists() or contents(out) == {name.removeprefix("d/"): data for name, data in whole.items()}
+    assert contents(out.parent) == whole  # the temporary folders of all the dead are gone, too
+
+
+def test_sample_killed_at_any_write(fault, results) -> None:
+    whole = contents(results["sample"])
+    for _ in deaths(lambda: run(sample_arguments(results))):
+        fault("SIGKILL in sample")
+        whole_or_absent(results["sample"], whole)
+    assert contents(results["sample"]) == whole
+
+
+def test_release_killed_at_any_write(fault, results) -> None:
+    run(release_arguments(results))
+    whole = contents(results["release"])
+    for _ in deaths(lambda: run(release_arguments(results))):
+        fault("SIGKILL in release")
+        assert not results["release"].exists() or contents(results["release"]) == whole
+    assert contents(results["release"]) == whole
+    assert [path.name for path in results["release"].parent.iterdir()] == ["m"]
+
+
+def test_train_killed_at_any_write_goes_on(fault, store, tmp_path: Path) -> None:
+    """Each death is followed by a restart from what it left, so that one training dies at every place in turn."""
+    folder, out = write_store(store, tmp_path / "store"), tmp_path / "train"
+    options = settings(images=16, checkpoint_seconds=1e-9).model_dump_json()
+    arguments = ["train", "--settings", options, "--store", folder, "--out"]
+    run([*arguments, tmp_path / "whole"])
+    expected, _ = read_tensors(tmp_path / "whole/model.safetensors")
+    for number in deaths(lambda: run([*arguments, out])):
+        fault("SIGKILL in train")
+        for path in [*out.glob("model.*"), *out.glob("checkpoints/*")]:
+            if path.suffix == ".safetensors" and not path.name.startswith("."):
+                read_tensors(path)
+        if number % 4 == 3:
+            shutil.rmtree(out)  # else a late death finds nothing left to do
+    tensors, _ = read_tensors(out / "model.safetensors")
+    for name, tensor in expected.items():
+        torch.testing.assert_close(tensors[name], tensor, msg=name)
+    assert not list(out.rglob(".*"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_killed_training_goes_on_and_ends_with_the_same_weights(fault, store, tmp_path, number) -> None:
+    folder = write_store(store, tmp_path / "store")
+    chosen = settings(images=1600, checkpoint_seconds=0.2, validate_every=400)
+    process = start(folder, tmp_path / "broken", chosen)
+    last = tmp_path / "broken/checkpoints/last.safetensors"
+    while not last.exists() and process.poll() is None:
+        time.sleep(0.02)
+    process.send_signal(number)
+    fault(f"{number.name} in the middle of a training")
+    _, message = process.communicate()
+    assert process.returncode != 0 and not (tmp_path / "broken/model.json").exists()
+    assert number == signal.SIGKILL or "start again to go on" in message
+    step = read_tensors(last)[1]["step"]
+    assert 0 < step < 200
+    assert start(folder, tmp_path / "broken", chosen).communicate()[1].count(f"resumed at step {step}") == 1
+    start(folder, tmp_path / "whole", chosen).communicate()
+    (broken, of_broken), (whole, of_whole) = (
+        read_tensors(tmp_path / name / "model.safetensors") for name in ("broken", "whole")
+    )
+    assert of_broken == of_whole
+    for name, tensor in whole.items():
+        torch.testing.assert_close(broken[name], tensor, msg=name)
+
+
+def prepare_process(out: Path, count: int) -> subprocess.Popen:
+    settings = PREPARE.model_copy(
+        update={"source": config.PhantomSource(kind="phantom", phantom="chest_xray", count=count)}
+    )
+    command = [sys.executable, "-m", "medsynth", "prepare", "--settings", settings.model_dump_json()]
+    command += ["--threads", "2", "--out", str(out)]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def alive(session: int) -> set[int]:
+    """The processes of a session, by /proc."""
+    found = set()
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:  # it has ended
+            continue
+        if int(fields[3]) == session and fields[0] != "Z":
+            found.add(int(stat.parent.name))
+    return found
+
+
+@pytest.fixture
+def started_prepare(tmp_path: Path):
+    """A long prepare with two workers, when its workers work; all of it is ended afterwards."""
+    if not Path("/proc/self/stat").exists():
+        pytest.skip("finds processes by /proc: needs Linux")
+    process = prepare_process(tmp_path / "prepare/d", 100_000)
+    while not any(path.stat().st_size for path in tmp_path.glob("prepare/.d.*.part/images.raw")):
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.05)
+    yield process
+    for number in alive(process.pid):
+        os.kill(number, signal.SIGKILL)
+    process.communicate()
+
+
+def test_no_worker_outlives_a_killed_prepare(fault, started_prepare, tmp_path: Path) -> None:
+    assert len(alive(started_prepare.pid)) >= 3
+    started_prepare.kill()
+    fault("SIGKILL of prepare with workers")
+    started_prepare.wait()
+    deadline = time.monotonic() + 60
+    while alive(started_prepare.pid) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert alive(started_prepare.pid) == set()
+    assert not (tmp_path / "prepare/d").exists()
+
+
+def test_a_killed_worker_of_prepare_is_one_line(fault, started_prepare, tmp_path: Path) -> None:
+    workers = []
+    for number in alive(started_prepare.pid):  # the workers are children of the fork server, one deeper
+        parent = int(Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[1])
+        if parent not in (started_prepare.pid, os.getpid()):
+            workers.append(number)
+    os.kill(workers[0], signal.SIGKILL)
+    fault("SIGKILL of a worker of prepare")
+    _, message = started_prepare.communicate()
+    assert started_prepare.returncode == 1
+    assert "a worker process was killed" in message.splitlines()[-1] and "Traceback" not in message
+    assert not list((tmp_path / "prepare").iterdir())
