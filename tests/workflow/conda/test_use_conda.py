@@ -1,8 +1,8 @@
 """`--use-conda`: the rules are wired to an environment, and its pins are the lock's.
 
-Snakemake wants a real conda, 24.7.1 or later, and conda the public channels. Here are neither: `conda` is
-stand_in.py and conda-forge is channel.py. So nothing here says that conda-forge holds those builds, that they go
-together, or that conda itself behaves as its stand-in.
+Snakemake wants a real conda, 24.7.1 or later, and conda the public channels. Here are neither: `conda` is stand_in.py,
+conda-forge is channel.py, and the libraries' files are those of the Python that runs the tests. So nothing here says
+that the public channels hold those builds, that they work together, or that conda behaves as its stand-in.
 """
 
 import json
