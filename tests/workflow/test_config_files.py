@@ -12,8 +12,9 @@ from pydantic import BaseModel
 
 from medsynth import config
 from medsynth.config import Config, load
+from tests.workflow.conda.channel import CONDA_NAMES, locked_versions
+from tests.workflow.conftest import ROOT
 
-ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "config/README.md").read_text()
 
 
@@ -85,17 +86,14 @@ def test_every_class_of_the_schema_is_found() -> None:
 
 
 def test_conda_environment_has_the_versions_of_the_lock() -> None:
-    names = {"pytorch": "torch", "matplotlib-base": "matplotlib"}
-    lock = dict(line.split("==") for line in (ROOT / "requirements.lock").read_text().splitlines())
+    lock = locked_versions()
     for path in sorted(ROOT.glob("workflow/envs/*.yaml")):
         environment = yaml.safe_load(path.read_text())
         assert environment["channels"] == ["conda-forge", "nodefaults"]
         *conda, pip = environment["dependencies"]
         pins = dict(re.split("=+", pin) for pin in [*conda, *pip["pip"]] if pin != "pip")
         assert pins.pop("python") >= "3.11"
-        assert {names.get(name, name): version for name, version in pins.items()} == {
-            names.get(name, name): lock[names.get(name, name)] for name in pins
-        }
+        assert pins == {name: lock.get(name) for name in pins}
 
 
 def test_conda_environment_has_every_library_of_the_package() -> None:
@@ -105,5 +103,4 @@ def test_conda_environment_has_every_library_of_the_package() -> None:
     needed = {re.split(r"[<>=]", dependency)[0] for dependency in project["dependencies"]}
     needed -= {"snakemake", "snakemake-executor-plugin-slurm", "pygments"}  # of the process that starts the steps
     listed = (ROOT / "workflow/envs/medsynth.yaml").read_text()
-    names = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
-    assert {name for name in needed if f"- {names.get(name, name)}=" not in listed} == set()
+    assert {name for name in needed if f"- {CONDA_NAMES.get(name, name)}=" not in listed} == set()

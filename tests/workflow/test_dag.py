@@ -1,35 +1,20 @@
 """The workflow as users run it: planned without heavy imports, run once for real, then only what a change asks for."""
 
 import json
-import os
 import re
-import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import yaml
 
-ROOT = Path(__file__).parents[2]
+from tests.workflow.conftest import ROOT, snakemake
+
 MODELS = ("haar", "unshuffle")
 STEPS = ("prepare", "train", "sample", "evaluate", "release", "log")
 
 pytestmark = pytest.mark.xdist_group("dag")  # the run below is made once
-
-
-def snakemake(checkout: Path, *arguments: str | Path, program: tuple[str, ...] = ("-m", "snakemake")):
-    """Run Snakemake as from an environment that is not activated."""
-    command = [sys.executable, *program, "--snakefile", checkout / "workflow/Snakefile", *arguments]
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    return subprocess.run(
-        [str(part) for part in command],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=environment | {"PATH": os.defpath},
-    )
 
 
 def planned(done: subprocess.CompletedProcess) -> dict[str, int]:
@@ -37,15 +22,6 @@ def planned(done: subprocess.CompletedProcess) -> dict[str, int]:
     assert done.returncode == 0, done.stdout
     table = done.stdout.partition("Job stats:")[2].partition("total")[0]
     return {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)}
-
-
-@pytest.fixture(scope="module")
-def checkout(tmp_path_factory) -> Path:
-    """A copy of the sources, so that a test may edit them."""
-    folder = tmp_path_factory.mktemp("a checkout")
-    for name in ("medsynth", "workflow", "config"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    return folder
 
 
 @pytest.fixture(scope="module")
