@@ -93,12 +93,14 @@ def release(args: argparse.Namespace) -> None:
 def log(args: argparse.Namespace) -> None:
     from medsynth import tracking
 
-    _need(args, "settings", "out", *(() if args.initialise else ("train", "evaluation", "release")))
-    settings = config.parse_json(config.Tracking, args.settings, "--settings")
+    folders = ("store", "train", "evaluation", "release")
+    _need(args, "settings", "out", *(() if args.initialise else ("initialised", *folders)))
+    settings = config.parse_json(config.LogSettings, args.settings, "--settings")
     if args.initialise:
         tracking.initialise(settings, args.out)
     else:
-        tracking.log_run(settings, args.train, args.evaluation, args.release, args.out)
+        paths = {name: getattr(args, name) for name in ("initialised", *folders, "out")}
+        tracking.log_run(settings.tracking, **paths)
 
 
 def schema(args: argparse.Namespace) -> None:
@@ -148,8 +150,9 @@ def build_parser() -> argparse.ArgumentParser:
     sampling.add_argument("--results", type=Path, default=Path("results"), help="where --sample-id looks (results)")
     step(evaluate, "measure the samples and give each a verdict", "store", "train", "samples")
     step(release, "write the dataset that is handed over", "store", "train", "samples", "evaluation", settings=False)
-    logging_step = step(log, "log one run to MLflow", "train", "evaluation", "release", required=False)
-    logging_step.add_argument("--initialise", action="store_true", help="create the database and the experiment only")
+    logging_step = step(log, "log one run to MLflow", "store", "train", "evaluation", "release", required=False)
+    logging_step.add_argument("--initialise", action="store_true", help="make ready what all runs share, and log none")
+    logging_step.add_argument("--initialised", type=Path, help="file that --initialise wrote")
     step(schema, "write the JSON schema of config.yaml", settings=False)
     return parser
 

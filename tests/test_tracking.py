@@ -1,5 +1,6 @@
 """Runs in MLflow: logged once, read back as written, and a broken tracking place is one clear line."""
 
+import hashlib
 import json
 import multiprocessing
 import os
@@ -11,35 +12,66 @@ from pathlib import Path
 
 import pytest
 
-from medsynth.config import Tracking
+from medsynth.config import LogSettings, Tracking
 from medsynth.errors import InputError
-from medsynth.tracking import flatten, initialise, log_run
+from medsynth.tracking import initialise, log_run
+from medsynth.tracking.results import flatten
 
 HISTORY = "step,images_seen,seconds,loss,val_loss\n10,320,1.5,0.9,\n20,640,3.0,0.7,0.8\n"
 FIGURES = ("contact_sheet.png", "curves.png", "adherence.png", "nearest.png")
-METRICS = "metric,value,ci_low,ci_high,floor,group\nkid,2.5,2.25,2.75,-0.5,\nrecall (k=5),0.5,,,,normal\n"
+METRICS = (
+    "metric,value,ci_low,ci_high,floor,group\n"
+    "kid,2.5,2.25,2.75,-0.5,\nrecall (k=5),0.5,,,,normal\naccuracy,0.75,,,,pathology=normal\n"
+)
+WEIGHTS = b"weights"
+WEIGHTS_SHA256 = hashlib.sha256(WEIGHTS).hexdigest()
+DATA_SHA256 = "d1" * 32
+CONDITIONS = {"pathology": {"kind": "categorical"}, "age": {"kind": "number"}, "lesion": {"kind": "spatial"}}
+STORE = {"digest": DATA_SHA256, "rows_out": 40, "modality": "ct", "size": [8, 8], "conditions": CONDITIONS}
+INFO = {"settings": {"seed": 1, "model": {"channels": [8, 16]}}, "weights_sha256": WEIGHTS_SHA256, "store": STORE}
+RELEASED = "file_name,pathology,predicted_age,lesion_x,generator_sha256\n"
 
 
-def make_results(folder: Path, model: str = "diffusion") -> dict[str, Path]:
+def make_results(folder: Path, model: str = "diffusion", kept: int = 3) -> dict[str, Path]:
     train, evaluation, release = (folder / step / "toy" / model for step in ("train", "evaluate", "release"))
-    for path in (train, evaluation, release):
-        path.mkdir(parents=True)
-    (train / "model.json").write_text(json.dumps({"settings": {"seed": 1, "model": {"channels": [8, 16]}}}))
+    store = folder / "prepare/toy"
+    for path in (train, evaluation, release, store):
+        path.mkdir(parents=True, exist_ok=True)
+    (store / "samples.csv").write_text("subject_id,pathology,age,lesion_x\n1,normal,50,0.5\n")
+    (train / "model.safetensors").write_bytes(WEIGHTS)
+    (train / "model.json").write_text(json.dumps(INFO))
     (train / "history.csv").write_text(HISTORY)
     (evaluation / "metrics.csv").write_text(METRICS)
     for name in FIGURES:
         (evaluation / name).write_bytes(b"\x89PNG")
     (release / "generator.json").write_text(json.dumps({"sampler": {"steps": 7}}))
     (release / "README.md").write_text("# card\n")
-    (release / "SHA256SUMS").write_text("")
-    return {"train": train, "evaluation": evaluation, "release": release}
+    (release / "metadata.csv").write_text(RELEASED + f"images/1.png,normal,50,n/a,{WEIGHTS_SHA256}\n" * kept)
+    (release / "SHA256SUMS").write_text(f"{kept} images of {model}\n")
+    return {"store": store, "train": train, "evaluation": evaluation, "release": release}
+
+
+def log_settings(tracking: Tracking, configuration: str = "c0ffee") -> LogSettings:
+    return LogSettings(tracking=tracking, datasets=("toy",), configuration_sha256=configuration)
+
+
+def log(tracking: Tracking, results: dict[str, Path], out: Path, configuration: str = "c0ffee") -> dict:
+    """What the two rules do; returns the record of the run."""
+    initialise(log_settings(tracking, configuration), out.with_name("tracking.json"))
+    log_run(tracking, out.with_name("tracking.json"), **results, out=out)
+    return json.loads(out.read_text())
+
+
+def log_when_all_are_ready(barrier, *arguments) -> None:
+    barrier.wait()
+    log_run(*arguments)
 
 
 @pytest.fixture(scope="module")
 def empty_database(tmp_path_factory) -> Path:
     """A database with its tables, made once: it takes seconds."""
     folder = tmp_path_factory.mktemp("empty")
-    initialise(Tracking(uri=f"sqlite:///{folder}/mlflow.db"), folder / "tracking.json")
+    initialise(log_settings(Tracking(uri=f"sqlite:///{folder}/mlflow.db")), folder / "tracking.json")
     return folder / "mlflow.db"
 
 
@@ -52,61 +84,89 @@ def workdir(tmp_path: Path, monkeypatch, empty_database: Path) -> Path:
     return folder
 
 
-def runs(database: Path, experiment: str) -> list:
+def client_of(folder: Path):
     from mlflow import MlflowClient
 
-    client = MlflowClient(tracking_uri=f"sqlite:///{database}")
-    found = client.get_experiment_by_name(experiment)
-    return [] if found is None else client.search_runs([found.experiment_id])
+    return MlflowClient(tracking_uri=f"sqlite:///{folder}/mlflow.db")
+
+
+def runs(folder: Path, experiment: str, parents: bool = False) -> list:
+    """The runs of datasets and models, or those of whole workflows."""
+    client = client_of(folder)
+    found = client.search_runs([client.get_experiment_by_name(experiment).experiment_id])
+    return [run for run in found if ("dataset" not in run.data.tags) == parents]
 
 
 def test_relative_database_and_artifacts_lie_in_the_working_directory(workdir: Path) -> None:
-    from mlflow import MlflowClient
-
-    settings = Tracking(experiment="here")
-    results = make_results(workdir)
-    log_run(settings, **results, out=workdir / "log.json")
-    [run] = runs(workdir / "mlflow.db", "here")
-    stored = [path.name for path in (workdir / "mlartifacts").rglob("*") if path.is_file()]
-    assert sorted(stored) == sorted(
-        ["model.json", "generator.json", "metrics.csv", "README.md", "SHA256SUMS", *FIGURES]
-    )
-    record = json.loads((workdir / "log.json").read_text())
+    record = log(Tracking(experiment="here"), make_results(workdir), workdir / "log.json")
+    [run] = runs(workdir, "here")
+    folder = workdir / "mlartifacts" / run.info.run_id / "artifacts"
+    stored = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    model, release = {"model/model.json", "model/model.safetensors"}, {"generator.json", "README.md", "SHA256SUMS"}
+    assert stored == {*model, *release, "metrics.csv", *FIGURES}
     assert record["run_id"] == run.info.run_id
     assert record["tracking_uri"] == f"sqlite:///{workdir}/mlflow.db"
-    card = MlflowClient(tracking_uri=record["tracking_uri"]).download_artifacts(run.info.run_id, "README.md")
+    card = client_of(workdir).download_artifacts(run.info.run_id, "README.md")
     assert Path(card).read_text() == "# card\n"
 
 
 def test_params_metrics_and_curves_read_back(workdir: Path) -> None:
-    from mlflow import MlflowClient
-
-    log_run(Tracking(experiment="values"), **make_results(workdir), out=workdir / "log.json")
-    [run] = runs(workdir / "mlflow.db", "values")
+    log(Tracking(experiment="values"), make_results(workdir), workdir / "log.json")
+    [run] = runs(workdir, "values")
     params = {"settings.seed": "1", "settings.model.channels": "[8, 16]", "sampler.steps": "7"}
-    assert run.data.params == params
+    assert {name: value for name, value in run.data.params.items() if not name.startswith("store.")} == params | {
+        "weights_sha256": WEIGHTS_SHA256
+    }
+    assert run.data.params["store.conditions.age.kind"] == "number"
     assert run.data.metrics["kid"] == 2.5 and run.data.metrics["kid.floor"] == -0.5
     assert run.data.metrics["recall _k_5_/normal"] == 0.5
     assert "recall _k_5_/normal.ci_low" not in run.data.metrics
     assert run.data.tags["dataset"] == "toy" and run.data.tags["model"] == "diffusion"
-    client = MlflowClient(tracking_uri=f"sqlite:///{workdir}/mlflow.db")
+    client = client_of(workdir)
     loss = client.get_metric_history(run.info.run_id, "train/loss")
     assert [(point.step, point.value) for point in loss] == [(10, 0.9), (20, 0.7)]
     assert loss[1].timestamp - loss[0].timestamp == 1500
     assert [point.value for point in client.get_metric_history(run.info.run_id, "train/val_loss")] == [0.8]
 
 
+def test_datasets_are_inputs_with_their_digests_and_columns(workdir: Path) -> None:
+    from mlflow.types import Schema
+
+    results = make_results(workdir)
+    log(Tracking(experiment="data"), results, workdir / "log.json")
+    [run] = runs(workdir, "data")
+    found = {given.tags[0].value: given.dataset for given in run.inputs.dataset_inputs}
+    assert set(found) == {"training", "release"}
+    learned, made = found["training"], found["release"]
+    release_sha256 = hashlib.sha256((results["release"] / "SHA256SUMS").read_bytes()).hexdigest()
+    assert (learned.name, learned.digest) == ("toy", DATA_SHA256[:36])
+    assert (made.name, made.digest) == ("toy-diffusion", release_sha256[:36])
+    assert run.data.tags["training_sha256"] == DATA_SHA256 and run.data.tags["release_sha256"] == release_sha256
+    assert json.loads(made.source) == {"uri": str(results["release"])} and made.source_type == "local"
+    assert json.loads(learned.profile) == {"num_rows": 40, "modality": "ct", "size": [8, 8]}
+    assert json.loads(made.profile) == {"num_rows": 3}
+    columns = {
+        context: {
+            column.name: column.type.name
+            for column in Schema.from_json(json.dumps(json.loads(dataset.schema)["mlflow_colspec"]))
+        }
+        for context, dataset in found.items()
+    }
+    text, number = "string", "double"
+    assert columns["training"] == {"subject_id": text, "pathology": text, "age": number, "lesion_x": number}
+    assert columns["release"] == dict(
+        file_name=text, pathology=text, predicted_age=number, lesion_x=number, generator_sha256=text
+    )
+
+
 def test_repeating_finds_the_run_and_new_results_make_another(workdir: Path) -> None:
-    settings, results = Tracking(experiment="again"), make_results(workdir)
-    records = []
-    for name in ("one.json", "two.json"):
-        log_run(settings, **results, out=workdir / name)
-        records.append((workdir / name).read_text())
-    assert records[0] == records[1]
-    assert len(runs(workdir / "mlflow.db", "again")) == 1
+    tracking, results = Tracking(experiment="again"), make_results(workdir)
+    first = log(tracking, results, workdir / "one.json")
+    assert log(tracking, results, workdir / "two.json") == first
+    assert len(runs(workdir, "again")) == len(runs(workdir, "again", parents=True)) == 1
     (results["evaluation"] / "metrics.csv").write_text(METRICS.replace("2.5,", "2.4,"))
-    log_run(settings, **results, out=workdir / "three.json")
-    assert sorted(run.data.metrics["kid"] for run in runs(workdir / "mlflow.db", "again")) == [2.4, 2.5]
+    log(tracking, results, workdir / "three.json")
+    assert sorted(run.data.metrics["kid"] for run in runs(workdir, "again")) == [2.4, 2.5]
 
 
 def test_run_that_broke_off_is_logged_anew(workdir: Path, monkeypatch) -> None:
@@ -115,23 +175,142 @@ def test_run_that_broke_off_is_logged_anew(workdir: Path, monkeypatch) -> None:
     def fail(*args, **kwargs):
         raise OSError("No space left on device")
 
-    settings, results = Tracking(experiment="broken"), make_results(workdir)
-    with monkeypatch.context() as patch:
-        patch.setattr(MlflowClient, "log_artifact", fail)
-        with pytest.raises(InputError, match="No space left on device"):
-            log_run(settings, **results, out=workdir / "log.json")
-    assert not (workdir / "log.json").exists()
-    log_run(settings, **results, out=workdir / "log.json")
-    assert [run.info.status for run in runs(workdir / "mlflow.db", "broken")] == ["FINISHED"]
+    tracking, results = Tracking(experiment="broken"), make_results(workdir)
+    for call in ("log_artifact", "create_model_version"):
+        with monkeypatch.context() as patch:
+            patch.setattr(MlflowClient, call, fail)
+            with pytest.raises(InputError, match="No space left on device"):
+                log(tracking, results, workdir / "log.json")
+        assert not (workdir / "log.json").exists()
+    record = log(tracking, results, workdir / "log.json")
+    [run] = runs(workdir, "broken")
+    assert run.info.status == "FINISHED"
+    [version] = client_of(workdir).search_model_versions(f"run_id = '{run.info.run_id}'")
+    assert record["model_version"] == f"toy-diffusion/{version.version}"
+
+
+def test_dataset_that_another_writer_makes_meanwhile_is_taken(workdir: Path, monkeypatch) -> None:
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+    from mlflow.protos.databricks_pb2 import BAD_REQUEST
+
+    log_inputs, answers = MlflowClient.log_inputs, [True, True, False, True]
+
+    def fail_sometimes(*arguments) -> None:
+        if answers.pop():
+            raise MlflowException("UNIQUE constraint failed: datasets.name", BAD_REQUEST)
+        log_inputs(*arguments)
+
+    monkeypatch.setattr(MlflowClient, "log_inputs", fail_sometimes)
+    log(Tracking(experiment="race"), make_results(workdir), workdir / "log.json")
+    [run] = runs(workdir, "race")
+    assert len(run.inputs.dataset_inputs) == 2
+    with pytest.raises(InputError, match="UNIQUE constraint failed"):
+        log(Tracking(experiment="race"), make_results(workdir, "other"), workdir / "log.json")
+    assert answers == []
+
+
+# --- the run of the workflow ------------------------------------------------------------------------------------
+
+
+def test_runs_stand_below_the_run_of_the_workflow_that_has_them_now(workdir: Path) -> None:
+    tracking, results = Tracking(experiment="family"), make_results(workdir)
+    first = log(tracking, results, workdir / "log.json", configuration="a" * 64)
+    other = log(tracking, results, workdir / "log.json", configuration="b" * 64)
+    assert other["run_id"] == first["run_id"] and other["parent_run_id"] != first["parent_run_id"]
+    [run] = runs(workdir, "family")
+    assert run.data.tags["mlflow.parentRunId"] == other["parent_run_id"]
+    assert log(tracking, results, workdir / "log.json", configuration="a" * 64) == first
+    parents = {run.info.run_id: run for run in runs(workdir, "family", parents=True)}
+    assert set(parents) == {first["parent_run_id"], other["parent_run_id"]}
+    assert {run.info.status for run in parents.values()} == {"FINISHED"}
+    assert parents[first["parent_run_id"]].info.run_name == "toy aaaaaaaa"
+
+
+def test_workflow_whose_run_is_gone_says_what_to_do(workdir: Path) -> None:
+    tracking, results = Tracking(experiment="orphan"), make_results(workdir)
+    record = log(tracking, results, workdir / "log.json")
+    client_of(workdir).delete_run(record["parent_run_id"])
+    with pytest.raises(InputError, match=r"tracking\.json is not in sqlite:///.*; remove that file"):
+        log_run(tracking, workdir / "tracking.json", **results, out=workdir / "again.json")
+    (workdir / "tracking.json").write_text("{")
+    with pytest.raises(InputError, match=r"tracking\.json is damaged .*; remove it"):
+        log_run(tracking, workdir / "tracking.json", **results, out=workdir / "again.json")
+    assert not (workdir / "again.json").exists()
+    assert log(tracking, results, workdir / "again.json")["run_id"] == record["run_id"]
+
+
+# --- registered models ------------------------------------------------------------------------------------------
+
+
+def test_released_model_is_registered_once_with_its_weights_and_scores(workdir: Path, monkeypatch) -> None:
+    import mlflow
+
+    tracking, results = Tracking(experiment="registry"), make_results(workdir, "registered")
+    record = log(tracking, results, workdir / "log.json")
+    assert record["model_version"] == "toy-registered/1"
+    (workdir / "log.json").unlink()
+    client = client_of(workdir)
+    client.create_registered_model("chosen")  # a user may register the same run too, and keeps that
+    client.create_model_version("chosen", client.get_run(record["run_id"]).info.artifact_uri, record["run_id"])
+    assert log(tracking, results, workdir / "log.json") == record
+    assert len(client.search_model_versions("name = 'chosen'")) == 1
+    [version] = client_of(workdir).search_model_versions("name = 'toy-registered'")
+    assert version.run_id == record["run_id"] and version.status == "READY"
+    assert version.tags == {"medsynth.run_key": record["run_key"], "kid": "2.5", "recall _k_5_/normal": "0.5"}
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", record["tracking_uri"])
+    folder = Path(mlflow.artifacts.download_artifacts("models:/toy-registered/1", dst_path=str(workdir / "got")))
+    assert (folder / "model.safetensors").read_bytes() == WEIGHTS
+    assert json.loads((folder / "model.json").read_text()) == INFO
+    (results["evaluation"] / "metrics.csv").write_text(METRICS.replace("2.5,", "2.4,"))
+    assert log(tracking, results, workdir / "log.json")["model_version"] == "toy-registered/2"
+
+
+@pytest.mark.parametrize(("kept", "wanted"), [(0, True), (3, False)], ids=["nothing released", "not wanted"])
+def test_model_is_not_registered(workdir: Path, kept: int, wanted: bool) -> None:
+    tracking = Tracking(experiment=f"private {kept}", register_models=wanted)
+    record = log(tracking, make_results(workdir, "private", kept), workdir / "log.json")
+    assert record["model_version"] is None
+    assert client_of(workdir).search_registered_models() == []
+    assert [path.name for path in workdir.glob("mlartifacts/**/model/*")] == ["model.json"]
+    [run] = runs(workdir, f"private {kept}")
+    assert len(run.inputs.dataset_inputs) == (2 if kept else 1)
+
+
+def test_model_that_is_registered_later_is_logged_with_its_weights(workdir: Path) -> None:
+    results = make_results(workdir, "late")
+    log(Tracking(experiment="late", register_models=False), results, workdir / "log.json")
+    record = log(Tracking(experiment="late"), results, workdir / "log.json")
+    assert record["model_version"] == "toy-late/1"
+    assert (workdir / "mlartifacts" / record["run_id"] / "artifacts/model/model.safetensors").is_file()
+
+
+@pytest.mark.parametrize("of", ["weights", "release"])
+def test_release_that_is_not_by_the_weights_is_refused(workdir: Path, of: str) -> None:
+    results = make_results(workdir)
+    if of == "weights":
+        (results["train"] / "model.safetensors").write_bytes(b"others")
+    else:
+        (results["release"] / "metadata.csv").write_text(RELEASED + f"images/1.png,normal,50,n/a,{'0' * 64}\n")
+    with pytest.raises(InputError, match=f"of the weights .{{12}}…, model.json of {WEIGHTS_SHA256[:12]}"):
+        log(Tracking(), results, workdir / "log.json")
+
+
+# --- many writers, and trouble ----------------------------------------------------------------------------------
 
 
 def test_eight_writers_at_once(workdir: Path) -> None:
     import mlflow  # noqa: F401 - once, for all that are forked below
 
+    tracking = Tracking(experiment="many")
+    initialise(log_settings(tracking), workdir / "tracking.json")
     results = [make_results(workdir, f"model_{i}") for i in range(8)]
+    context = multiprocessing.get_context("fork")
+    barrier = context.Barrier(8)
     writers = [
-        multiprocessing.get_context("fork").Process(
-            target=log_run, args=(Tracking(experiment="many"), *paths.values(), workdir / "log" / f"{i}.json")
+        context.Process(
+            target=log_when_all_are_ready,
+            args=(barrier, tracking, workdir / "tracking.json", *paths.values(), workdir / "log" / f"{i}.json"),
         )
         for i, paths in enumerate(results)
     ]
@@ -140,7 +319,11 @@ def test_eight_writers_at_once(workdir: Path) -> None:
     for writer in writers:
         writer.join()
     assert [writer.exitcode for writer in writers] == [0] * 8
-    assert len({run.data.tags["model"] for run in runs(workdir / "mlflow.db", "many")}) == 8
+    [parent] = runs(workdir, "many", parents=True)
+    children = runs(workdir, "many")
+    assert len(children) == len({run.data.tags["model"] for run in children}) == 8
+    assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parent.info.run_id}
+    assert len(client_of(workdir).search_registered_models()) == 8
 
 
 def test_unreachable_server_is_one_line(tmp_path: Path, monkeypatch) -> None:
@@ -149,7 +332,7 @@ def test_unreachable_server_is_one_line(tmp_path: Path, monkeypatch) -> None:
         held.bind(("127.0.0.1", 0))
         settings = Tracking(uri=f"http://name:${{PASSWORD}}@127.0.0.1:{held.getsockname()[1]}")
         with pytest.raises(InputError, match=r"tracking.uri http://\*\*\*@127.0.0.1:\d+: ") as caught:
-            initialise(settings, tmp_path / "tracking.json")
+            initialise(log_settings(settings), tmp_path / "tracking.json")
     assert "secret" not in str(caught.value) and "\n" not in str(caught.value)
     assert not (tmp_path / "tracking.json").exists()
 
@@ -161,29 +344,42 @@ def test_unusable_database_is_refused_at_once(tmp_path: Path, content: bytes | N
     path = tmp_path / "mlflow.db"
     path.mkdir() if content is None else path.write_bytes(content)
     with pytest.raises(InputError, match=message):
-        initialise(Tracking(uri=f"sqlite:///{path}"), tmp_path / "tracking.json")
+        initialise(log_settings(Tracking(uri=f"sqlite:///{path}")), tmp_path / "tracking.json")
 
 
 def test_deleted_experiment_is_named(workdir: Path) -> None:
-    from mlflow import MlflowClient
-
-    settings = Tracking(experiment="gone")
+    settings = log_settings(Tracking(experiment="gone"))
     initialise(settings, workdir / "tracking.json")
-    client = MlflowClient(tracking_uri=f"sqlite:///{workdir}/mlflow.db")
+    client = client_of(workdir)
     client.delete_experiment(client.get_experiment_by_name("gone").experiment_id)
     with pytest.raises(InputError, match="'gone' is deleted"):
         initialise(settings, workdir / "tracking.json")
 
 
-def test_missing_result_file_is_named(workdir: Path) -> None:
+@pytest.mark.parametrize(
+    ("step", "name"),
+    [("evaluation", "curves.png"), ("train", "model.json"), ("release", "metadata.csv"), ("store", "samples.csv")],
+)
+def test_missing_result_file_is_named(workdir: Path, step: str, name: str) -> None:
     results = make_results(workdir)
-    (results["evaluation"] / "curves.png").unlink()
-    with pytest.raises(InputError, match=r"curves\.png cannot be read"):
-        log_run(Tracking(), **results, out=workdir / "log.json")
+    (results[step] / name).unlink()
+    with pytest.raises(InputError, match=rf"{name}:? cannot be read"):
+        log(Tracking(), results, workdir / "log.json")
+
+
+@pytest.mark.parametrize(
+    ("step", "name", "content"),
+    [("train", "model.json", "{"), ("train", "model.json", "{}"), ("release", "metadata.csv", "a,b\n1,2\n")],
+)
+def test_damaged_result_file_is_named(workdir: Path, step: str, name: str, content: str) -> None:
+    results = make_results(workdir)
+    (results[step] / name).write_text(content)
+    with pytest.raises(InputError, match=rf"{name}:? (is )?damaged"):
+        log(Tracking(), results, workdir / "log.json")
 
 
 def test_telemetry_is_off(workdir: Path) -> None:
-    initialise(Tracking(), workdir / "tracking.json")
+    initialise(log_settings(Tracking()), workdir / "tracking.json")
     assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true" and os.environ["DO_NOT_TRACK"] == "true"
 
 

@@ -1,12 +1,14 @@
 """The schema of config.yaml: one class a section, one settings class a step. Imports neither torch nor pandas.
 
-`load` reads and checks a whole configuration; `Config.prepare`, `.train`, `.sample` and `.evaluate` cut the slice that
-one step needs, so that a change of a sampler never retrains a model.
+`load` reads and checks a whole configuration; `Config.prepare`, `.train`, `.sample`, `.evaluate` and `.log` cut the
+slice that one step needs, so that a change of a sampler never retrains a model.
 """
 
 from __future__ import annotations
 
 import difflib
+import hashlib
+import json
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -57,6 +59,7 @@ __all__ = [
     "DiffusionSampler",
     "EvaluateSettings",
     "Evaluation",
+    "LogSettings",
     "Model",
     "Number",
     "Oversample",
@@ -141,6 +144,11 @@ class Config(Strict):
     def evaluate(self) -> EvaluateSettings:
         return EvaluateSettings(seed=self.seed, evaluation=self.evaluation)
 
+    def log(self) -> LogSettings:
+        made_from = json.dumps(self.model_dump(mode="json", exclude={"results", "tracking"}), sort_keys=True)
+        digest = hashlib.sha256(made_from.encode()).hexdigest()
+        return LogSettings(tracking=self.tracking, datasets=tuple(self.datasets), configuration_sha256=digest)
+
 
 class PrepareSettings(Strict):
     seed: int
@@ -172,6 +180,14 @@ class SampleSettings(Strict):
 class EvaluateSettings(Strict):
     seed: int
     evaluation: Evaluation
+
+
+class LogSettings(Strict):
+    """Where to log, and what the workflow is: `configuration_sha256` is the digest of all that decides its results."""
+
+    tracking: Tracking
+    datasets: tuple[Name, ...]
+    configuration_sha256: str
 
 
 def load(path: Path) -> Config:

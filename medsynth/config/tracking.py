@@ -11,6 +11,7 @@ from medsynth.config.section import Strict
 class Tracking(Strict):
     uri: str = "sqlite:///mlflow.db"
     experiment: str = "medsynth"
+    register_models: bool = True
 
     @field_validator("uri")
     @classmethod

@@ -18,15 +18,18 @@ import pytest
 
 from medsynth.config import Tracking
 from medsynth.errors import InputError
-from medsynth.tracking import initialise, log_run
+from medsynth.tracking import initialise
+from medsynth.tracking.results import flatten
 from tests.faults.conftest import contents
-from tests.test_tracking import make_results
+from tests.test_tracking import INFO, log_settings, make_results
+from tests.test_tracking import log as log_results
 
 LOSE_ANSWER, DROP = "lose the answer", "drop"
+PARAMS = len(flatten(INFO)) + 1  # and the sampler's one
 
 
 class Server(ThreadingHTTPServer):
-    """Experiments, runs and artifacts in memory; `trouble` says what happens to the n-th request.
+    """Experiments, runs, artifacts and registered models in memory; `trouble` says what happens to the n-th request.
 
     Attributes:
         trouble: number of a request, from 0 → DROP it unread, or do it and LOSE_ANSWER.
@@ -41,6 +44,7 @@ class Server(ThreadingHTTPServer):
         self.experiments: dict[str, str] = {}
         self.runs: dict[str, dict] = {}
         self.artifacts: dict[str, bytes] = {}
+        self.models: dict[str, list[dict]] = {}
         self.trouble: dict[int, str] = {}
         self.dies_at: int | None = None
         self.delay = 0.0
@@ -90,7 +94,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(text)
 
-    do_GET = do_POST = do_PUT = do_PATCH = answer  # noqa: N815 - the library's names
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = answer  # noqa: N815 - the library's names
 
     def do(self, path: str, body: bytes, query: dict[str, list[str]]) -> tuple[int, dict]:
         """Status and answer of one request, as MLflow's REST API documents them."""
@@ -122,17 +126,45 @@ class Handler(BaseHTTPRequestHandler):
             }
         if call == "runs/get":
             return 200, {"run": server.runs[given["run_id"]]}
-        if call in ("runs/delete", "runs/log-batch", "runs/update"):
+        if call in ("registered-models/create", "model-versions/create", "model-versions/delete"):
+            return self.register(call, given)
+        if call == "registered-models/get":
+            return 200, {"registered_model": {"name": given["name"]}}
+        if call == "model-versions/search":
+            run_id = re.search(r"run_id = '(.*)'", given["filter"])[1]
+            versions = [version for model in server.models.values() for version in model if version["run_id"] == run_id]
+            return 200, {"model_versions": versions}
+        if call in ("runs/delete", "runs/log-batch", "runs/update", "runs/set-tag", "runs/log-inputs"):
             run = server.runs[given["run_id"]]
             if call == "runs/delete":
                 run["info"]["lifecycle_stage"] = "deleted"
             elif call == "runs/update":
                 run["info"] |= {name: given[name] for name in ("status", "end_time") if name in given}
+            elif call == "runs/set-tag":
+                others = [tag for tag in run["data"]["tags"] if tag["key"] != given["key"]]
+                run["data"]["tags"] = [*others, {"key": given["key"], "value": given["value"]}]
+            elif call == "runs/log-inputs":
+                run["inputs"] = {"dataset_inputs": given["datasets"]}
             else:
                 for name in ("metrics", "params", "tags"):
                     run["data"][name] += [one for one in given.get(name, []) if one not in run["data"][name]]
             return 200, {"run_info": run["info"]}
         return 404, {"error_code": "ENDPOINT_NOT_FOUND", "message": f"no {self.command} {path}"}
+
+    def register(self, call: str, given: dict) -> tuple[int, dict]:
+        models, name = self.server.models, given["name"]
+        if call == "registered-models/create":
+            if name in models:
+                return 400, {"error_code": "RESOURCE_ALREADY_EXISTS", "message": "it is there"}
+            models[name] = []
+            return 200, {"registered_model": {"name": name}}
+        if call == "model-versions/create":
+            number = 1 + max((int(version["version"]) for version in models[name]), default=0)
+            version = {key: given[key] for key in ("name", "source", "run_id", "tags")} | {"version": str(number)}
+            models[name].append(version)
+            return 200, {"model_version": version}
+        models[name] = [version for version in models[name] if version["version"] != given["version"]]
+        return 200, {}
 
 
 RUN_KEY = "medsynth.run_key"
@@ -155,22 +187,28 @@ def quick(monkeypatch) -> None:
 
 
 def one_whole_run(server: Server) -> None:
-    [run] = server.shown()
-    assert run["info"]["status"] == "FINISHED"
-    assert len(run["data"]["params"]) == 3
+    """One run below one for the workflow, both finished, and one version of its model."""
+    tags = {run["info"]["run_id"]: {tag["key"]: tag["value"] for tag in run["data"]["tags"]} for run in server.shown()}
+    [parent] = [run_id for run_id in tags if "dataset" not in tags[run_id]]
+    [run] = [run for run in server.shown() if run["info"]["run_id"] != parent]
+    run_id = run["info"]["run_id"]
+    assert {run["info"]["status"] for run in server.shown()} == {"FINISHED"}
+    assert tags[run_id]["mlflow.parentRunId"] == parent
+    assert len(run["data"]["params"]) == PARAMS
     points = [(point["key"], point["step"]) for point in run["data"]["metrics"]]
-    assert len(points) == len(set(points)) == 12
-    assert len([name for name in server.artifacts if name.startswith(run["info"]["run_id"])]) == 9
+    assert len(points) == len(set(points)) == 13
+    assert len(run["inputs"]["dataset_inputs"]) == 2
+    assert len([name for name in server.artifacts if name.startswith(run_id)]) == 10
+    assert [version["run_id"] for version in server.models["toy-diffusion"]] == [run_id]
 
 
 def log(server: Server, results: dict[str, Path], out: Path) -> None:
-    log_run(Tracking(uri=server.uri, experiment="e"), **results, out=out)
+    log_results(Tracking(uri=server.uri, experiment="e"), results, out)
 
 
 def test_a_server_in_health_takes_one_run(server, tmp_path: Path) -> None:
     """What the tests below break; it also says how many requests there are to break."""
     results = make_results(tmp_path / "results")
-    initialise(Tracking(uri=server.uri, experiment="e"), tmp_path / "tracking.json")
     log(server, results, tmp_path / "log.json")
     one_whole_run(server)
     log(server, results, tmp_path / "again.json")
@@ -207,6 +245,7 @@ def test_no_answer_that_is_lost_makes_a_second_run(fault, server, quick, tmp_pat
     for number in range(count):
         server.runs.clear()
         server.artifacts.clear()
+        server.models.clear()
         server.requests.clear()
         server.trouble = {number: LOSE_ANSWER}
         fault("answer of the tracking server lost")
@@ -219,7 +258,7 @@ def test_a_server_that_never_answers_is_given_up_in_bounded_time(fault, server, 
     started = time.monotonic()
     fault("tracking server hangs")
     with pytest.raises(InputError, match="timed out"):
-        initialise(Tracking(uri=server.uri, experiment="e"), tmp_path / "tracking.json")
+        initialise(log_settings(Tracking(uri=server.uri, experiment="e")), tmp_path / "tracking.json")
     assert len(server.requests) == 2  # so its wait is two time limits, whatever the machine's load
     assert time.monotonic() - started < server.delay
 
@@ -234,8 +273,8 @@ def test_a_slow_server_is_waited_for(fault, server, quick, tmp_path) -> None:
 def test_by_default_no_request_waits_longer_than_a_minute() -> None:
     """In a process of its own: the defaults are written into the environment."""
     program = (
-        "from medsynth import tracking; from medsynth.config import Tracking\n"
-        "with tracking._client(Tracking(uri='http://127.0.0.1:9')): pass\n"
+        "from medsynth.tracking.connection import connected; from medsynth.addresses import resolve\n"
+        "with connected(resolve('http://127.0.0.1:9', 'tracking.uri')): pass\n"
         "from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES as tries\n"
         "from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_TIMEOUT as seconds\n"
         "print((tries.get() + 1) * seconds.get())"

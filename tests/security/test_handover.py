@@ -129,7 +129,7 @@ def commands(whole: config.Config) -> list[list[str]]:
         "train": whole.train("m"),
         "sample": whole.sample("d", "m"),
         "evaluate": whole.evaluate(),
-        "log": whole.tracking,
+        "log": whole.log(),
     }
 
     def step(name: str, *arguments: str) -> list[str]:
@@ -144,7 +144,10 @@ def commands(whole: config.Config) -> list[list[str]]:
         step("evaluate", *of_model, "--out", judged),
         step("release", *of_model, "--evaluation", judged, "--out", release),
         step("log", "--initialise", "--out", "results/log/tracking.json"),
-        step("log", "--train", train, "--evaluation", judged, "--release", release, "--out", "results/log/d/m.json"),
+        step(
+            *("log", "--initialised", "results/log/tracking.json", "--store", store, "--train", train),
+            *("--evaluation", judged, "--release", release, "--out", "results/log/d/m.json"),
+        ),
     ]
 
 

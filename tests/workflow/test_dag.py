@@ -138,7 +138,7 @@ def test_second_run_has_nothing_to_do(checkout: Path, tiny) -> None:
     ("module", "steps"),
     [
         ("release.py", {"release", "log_initialise", "log"}),
-        ("tracking.py", {"log_initialise", "log"}),
+        ("tracking/results.py", {"log_initialise", "log"}),
         ("models/diffusion.py", {"train", "sample", "evaluate", "release", "log_initialise", "log"}),
         ("preparation.py", {"prepare", "train", "sample", "evaluate", "release", "log_initialise", "log"}),
         ("config/models.py", set()),
@@ -198,6 +198,33 @@ def test_tracking_that_is_down_costs_no_result(checkout: Path, tiny, tmp_path: P
     assert "is not an SQLite database" in done.stdout and "Traceback" not in done.stdout
     assert release.stat().st_mtime_ns == before
     assert snakemake(checkout, *tiny).returncode == 0
+
+
+def test_tracking_waits_for_all_releases_unless_the_workflow_keeps_going(tmp_path: Path) -> None:
+    record = ["-n", "--configfile", ROOT / "config/tiny.yaml", "--directory", tmp_path, "results/log/tracking.json"]
+    assert planned(snakemake(ROOT, *record))["release"] == 2
+    assert planned(snakemake(ROOT, *record, "--keep-going")) == {"log_initialise": 1}
+
+
+def test_run_that_fails_leaves_the_others_logged(checkout: Path, tiny) -> None:
+    results = folder_of(tiny) / "results"
+    records = {model: results / f"log/tiny/{model}.json" for model in MODELS}
+    for record in records.values():
+        record.unlink()
+    (results / "release/tiny/haar/SHA256SUMS").unlink()
+    verdicts = results / "evaluate/tiny/haar/samples.csv"
+    whole, times = verdicts.read_bytes(), (verdicts.stat().st_atime_ns, verdicts.stat().st_mtime_ns)
+    try:
+        verdicts.write_text("sample_id\n")
+        os.utime(verdicts, ns=times)
+        done = snakemake(checkout, *tiny, "--keep-going")
+    finally:
+        verdicts.write_bytes(whole)
+        os.utime(verdicts, ns=times)
+    assert done.returncode != 0 and "samples.csv: damaged" in done.stdout, done.stdout
+    assert records["unshuffle"].exists() and not records["haar"].exists()
+    assert snakemake(checkout, *tiny).returncode == 0
+    assert records["haar"].exists()
 
 
 def test_report_holds_the_figures(checkout: Path, tiny, tmp_path: Path) -> None:
