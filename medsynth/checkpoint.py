@@ -44,12 +44,10 @@ def spec_of(store: StoreInfo) -> ImageSpec:
 def write_tensors(path: Path, tensors: dict[str, Tensor], info: dict[str, Any]) -> None:
     """Write tensors and a JSON record as one safetensors file, whole or not at all."""
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    metadata = {"medsynth": json.dumps(info), "sha256": _digest(contiguous, info)}
     with files.written_whole(path) as part:
-        try:
-            metadata = {"medsynth": json.dumps(info), "sha256": _digest(contiguous, info)}
-            safetensors.torch.save_file(contiguous, part, metadata)
-        except SafetensorError as error:  # it wraps a full disk, too
-            raise InputError(f"{path}: cannot be written ({error})") from None
+        # `save_file` would put a file of its own here, whose mode ignores the umask.
+        part.write_bytes(safetensors.torch.save(contiguous, metadata))
 
 
 def _digest(tensors: dict[str, Tensor], info: dict[str, Any]) -> str:

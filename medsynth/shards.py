@@ -58,7 +58,7 @@ def read_shards(folder: Path) -> tuple[np.ndarray, pd.DataFrame]:
             if (got := files.sha256(table)) != expected:
                 raise ValueError(f"sha256 of its table is {got[:12]}, it was written with {expected[:12]}")
             parts.append(tables.read(table))
-        except files.UNREADABLE as error:
+        except (*files.UNREADABLE, TypeError) as error:  # a bare array is no archive
             reason = " ".join(str(error).split())
             raise InputError(f"{path}: shard cannot be read ({reason}); remove it and sample it again") from None
         if len(images[-1]) != len(parts[-1]):

@@ -150,7 +150,7 @@ def started_prepare(tmp_path: Path):
     yield process
     for number in alive(process.pid):
         os.kill(number, signal.SIGKILL)
-    process.communicate()
+    process.wait()
 
 
 def test_no_worker_outlives_a_killed_prepare(fault, started_prepare, tmp_path: Path) -> None:

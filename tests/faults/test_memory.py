@@ -35,7 +35,7 @@ main(sys.argv[2:])
 
 def training(program: list[str], store: Path, out: Path, **options) -> list[str]:
     """The command of a training whose whole batch takes more than a GiB."""
-    chosen = settings(images=512, effective_batch_size=256, validate_every=512, **options)
+    chosen = settings(images=256, effective_batch_size=128, validate_every=256, precision="float32", **options)
     arguments = ["train", "--settings", chosen.model_dump_json(), "--store", str(store), "--out", str(out)]
     return [sys.executable, *program, *arguments]
 
@@ -49,23 +49,23 @@ def train_within(mebibytes: int, store: Path, out: Path, **options) -> subproces
 
 def is_whole(out: Path) -> None:
     """All the images were seen, in steps of the effective batch."""
-    assert json.loads((out / "model.json").read_text())["images_seen"] == 512
-    assert (out / "history.csv").read_text().splitlines()[-1].startswith("2,512,")
+    assert json.loads((out / "model.json").read_text())["images_seen"] == 256
+    assert (out / "history.csv").read_text().splitlines()[-1].startswith("2,256,")
 
 
 @pytest.fixture
 def big_store(store, tmp_path: Path) -> Path:
-    """Images of 64 x 64, of which a batch takes tens of MiB."""
-    images = store.images.repeat(4, axis=2).repeat(4, axis=3)
-    info = store.info.model_copy(update={"size": (64, 64)})
+    """Images of 192 x 192, of which a batch takes hundreds of MiB."""
+    images = store.images.repeat(12, axis=2).repeat(12, axis=3)
+    info = store.info.model_copy(update={"size": (192, 192)})
     return write_store(type(store)(info, images, None, store.samples), tmp_path / "store")
 
 
 def test_a_batch_that_memory_runs_out_on_is_made_smaller_and_the_training_ends(fault, big_store, tmp_path) -> None:
-    done = train_within(600, big_store, tmp_path / "train", batch_size=256)
+    done = train_within(600, big_store, tmp_path / "train", batch_size=128)
     fault("out of memory in training")
     assert done.returncode == 0, done.stderr
-    assert "step 0: out of memory; going on with 128 images at once" in done.stderr
+    assert "step 0: out of memory; going on with 64 images at once" in done.stderr
     is_whole(tmp_path / "train")
 
 
@@ -106,7 +106,7 @@ def test_a_training_stays_within_the_memory_of_its_job(fault, big_store, control
         return subprocess.run(["sh", "-c", script, "sh", *command], stderr=subprocess.PIPE, text=True)
 
     fault("memory of the job too small for the whole batch")
-    assert train("whole", batch_size=256).returncode == -signal.SIGKILL  # the fault is real
+    assert train("whole", batch_size=128).returncode == -signal.SIGKILL  # the fault is real
     done = train("automatic")
     assert done.returncode == 0, done.stderr
     is_whole(tmp_path / "automatic")
@@ -121,7 +121,10 @@ def test_memory_for_not_even_one_image_is_one_line(fault, big_store, tmp_path) -
 
 
 def test_a_step_that_ran_out_of_memory_is_done_again_whole(fault, store, monkeypatch) -> None:
-    """Memory runs out in the second of two micro-batches: the gradients of the first must not count twice."""
+    """Memory runs out in the second of two micro-batches: the gradients of the first must not count twice.
+
+    The stage after it has the smaller batch from its start.
+    """
     small, large = (Trainer(settings(batch_size=size), store, CPU) for size in (2, 4))
     honest, calls = large.model.loss, []
 
@@ -135,7 +138,7 @@ def test_a_step_that_ran_out_of_memory_is_done_again_whole(fault, store, monkeyp
     monkeypatch.setattr(large.model, "loss", greedy)
     small.advance()
     large.advance()
-    assert calls == [4, 4, 2, 2, 2, 2] and large.images_seen == small.images_seen == 8
+    assert calls == [4, 4, *[2] * 8] and large.images_seen == small.images_seen == 8
     for name, tensor in small.model.state_dict().items():
         torch.testing.assert_close(large.model.state_dict()[name], tensor, msg=name)
 

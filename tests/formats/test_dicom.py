@@ -136,6 +136,7 @@ def compressed_without_decoder():
         (compressed_without_decoder(), "no decoder is installed for the transfer syntax JPEG Lossless"),
         (b"no preamble", "no preamble"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "file",  # its bytes hold another UID in every process
 )
 @pytest.mark.filterwarnings("error")
 def test_what_is_wrong_is_said_in_one_line_that_names_nobody(content, reason, caplog):

@@ -109,7 +109,12 @@ def test_release_is_that_of_one_machine(local: Path, tmp_path: Path, snakemake) 
 
 def test_two_nodes_train_as_one_process_does(untrained: Path, snakemake) -> None:
     config = yaml.safe_load((Path(__file__).parents[2] / "config/tiny.yaml").read_text())
-    config["models"]["haar"]["training"] = {"images": 320, "validate_every": 160, "batch_size": 4}
+    config["models"]["haar"]["training"] = {
+        "images": 320,
+        "validate_every": 160,
+        "batch_size": 4,
+        "precision": "float32",
+    }
     path = untrained / "config.yaml"
     path.write_text(yaml.safe_dump(config, sort_keys=False))
     status, output = snakemake(untrained, MODEL, "--cores", "2", *SAME, config=path)
@@ -168,6 +173,7 @@ def test_time_limit_leaves_a_checkpoint_to_go_on_from(untrained: Path, start) ->
     }
     path = untrained / "config.yaml"
     path.write_text(yaml.safe_dump(config, sort_keys=False))
+    (untrained / LOG).unlink()  # of the run on one machine
     process = start(untrained, MODEL, *SLURM, *QUICK, config=path)
     job, seen = first_job(process)
     wait_until(lambda: "train:" in (untrained / LOG).read_text() if (untrained / LOG).exists() else False, "training")

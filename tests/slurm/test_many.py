@@ -29,7 +29,7 @@ def config(tmp_path_factory) -> Path:
     values["datasets"] = {name: tiny for name in DATASETS}
     for model in values["models"].values():
         model["training"] = {"images": 160, "validate_every": 80}
-    values["evaluation"] = {"bootstrap": 5, "predictor_epochs": 1}
+    values["evaluation"] = {"bootstrap": 20, "predictor_epochs": 1}
     path = tmp_path_factory.mktemp("config") / "config.yaml"
     path.write_text(yaml.safe_dump(values, sort_keys=False))
     return path
@@ -53,10 +53,17 @@ def test_many_runs_end_whole_through_faults(config: Path, tmp_path: Path, node: 
     with log.open("w") as file:
         reader = subprocess.Popen(["cat"], stdin=process.stdout, stdout=file)  # a full pipe would stop Snakemake
 
-    wait_until(lambda: running(f"--nodelist={node}"), f"a job on {node}", 300)
+    def alive() -> bool:
+        assert process.poll() is None, log.read_text()[-3000:]
+        return True
+
+    def trained() -> list[Path]:
+        return list((tmp_path / "results/train").glob("*/*/model.safetensors"))
+
+    wait_until(lambda: alive() and running(f"--nodelist={node}"), f"a job on {node}", 300)
     lost = running(f"--nodelist={node}")
     subprocess.run(["scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=test"], check=True)
-    wait_until(lambda: list((tmp_path / "results/train").glob("*/*/model.safetensors")), "the first model", 300)
+    wait_until(lambda: alive() and trained(), "the first model", 300)
     wait_until(running, "a job to cancel")
     cancelled = running()[0]
     subprocess.run(["scancel", cancelled], check=True)

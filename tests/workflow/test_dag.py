@@ -1,6 +1,7 @@
 """The workflow as users run it: planned without heavy imports, run once for real, then only what a change asks for."""
 
 import json
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -97,7 +98,12 @@ def history(folder: Path) -> pd.DataFrame:
 
 def test_two_processes_train_as_one_and_another_number_reruns_nothing(tmp_path: Path) -> None:
     config = yaml.safe_load((ROOT / "config/tiny.yaml").read_text())
-    config["models"]["haar"]["training"] = {"images": 320, "validate_every": 160, "batch_size": 4}
+    config["models"]["haar"]["training"] = {
+        "images": 320,
+        "validate_every": 160,
+        "batch_size": 4,
+        "precision": "float32",
+    }
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump(config, sort_keys=False))
     weights = "results/train/tiny/haar/model.safetensors"

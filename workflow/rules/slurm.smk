@@ -29,8 +29,7 @@ def refuse_misspelt_resources() -> None:
     refuse_unknown("rule", rules_set, [rule.name for rule in workflow.rules])
     names = {name for chosen in (settings.overwrite_resources or {}).values() for name in chosen}
     names |= set(settings.default_resources or ())
-    declared = [name for rule in workflow.rules for name in rule.resources]
-    refuse_unknown("resource", names, [*RESOURCES_OF_SLURM, *workflow.global_resources, *declared])
+    refuse_unknown("resource", names, [*RESOURCES_OF_SLURM, "processes", *workflow.global_resources])
 
 
 def refuse_unknown(what: str, names, known: list[str]) -> None:
@@ -42,10 +41,12 @@ def refuse_unknown(what: str, names, known: list[str]) -> None:
             )
 
 
-def refuse_impossible_jobs(jobs) -> None:
+def refuse_impossible_jobs() -> None:
     """Have sbatch test each kind of job, in its first attempt and its last, by the very command that will submit it."""
+    if not (workflow.is_main_process and workflow.executor_plugin.name == "slurm"):
+        return
     asked = {}
-    for job in jobs:
+    for job in workflow.dag.needrun_jobs():
         for attempt in (1, workflow.execution_settings.retries + 1):
             if not job.is_local:
                 job.attempt = attempt
@@ -71,8 +72,3 @@ def submit_command(job) -> str:
 
 
 refuse_misspelt_resources()
-
-
-onstart:
-    if workflow.is_main_process and workflow.executor_plugin.name == "slurm":
-        refuse_impossible_jobs(workflow.dag.needrun_jobs())
