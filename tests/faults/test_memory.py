@@ -55,9 +55,9 @@ def is_whole(out: Path) -> None:
 
 @pytest.fixture
 def big_store(store, tmp_path: Path) -> Path:
-    """Images of 192 x 192, of which a batch takes hundreds of MiB."""
-    images = store.images.repeat(12, axis=2).repeat(12, axis=3)
-    info = store.info.model_copy(update={"size": (192, 192)})
+    """Images of 128 x 128, of which a batch takes hundreds of MiB."""
+    images = store.images.repeat(8, axis=2).repeat(8, axis=3)
+    info = store.info.model_copy(update={"size": (128, 128)})
     return write_store(type(store)(info, images, None, store.samples), tmp_path / "store")
 
 

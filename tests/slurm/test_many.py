@@ -40,7 +40,9 @@ def node() -> str:
     """A node that a test may lose."""
     lost = answer("sinfo", "--noheader", "--Node", "--states=idle", "--format=%N").split()[-1]
     yield lost
-    subprocess.run(["scontrol", "update", f"NodeName={lost}", "State=RESUME"], check=True)
+    # Refused where the node has come back by itself (ReturnToService).
+    subprocess.run(["scontrol", "update", f"NodeName={lost}", "State=RESUME"], capture_output=True)
+    wait_until(lambda: lost in answer("sinfo", "--noheader", "--Node", "--states=idle", "--format=%N"), f"{lost} again")
 
 
 def running(*options: str) -> list[str]:
