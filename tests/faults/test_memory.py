@@ -78,7 +78,7 @@ def test_an_automatic_batch_fits_from_the_start(fault, big_store, tmp_path) -> N
 
 @pytest.fixture
 def control_group():
-    """A control group of 1200 MiB, as SLURM and containers make them: the kernel kills who takes more."""
+    """A control group of 800 MiB, as SLURM and containers make them: the kernel kills who takes more."""
     name = Path("/proc/self/cgroup")
     lines = name.read_text().splitlines() if name.exists() else []
     own = [line.split(":", 2)[2] for line in lines if "memory" in line.split(":")[1].split(",")]
@@ -94,7 +94,7 @@ def control_group():
     if not (group / limit).exists():
         group.rmdir()
         pytest.skip(f"needs the memory controller in {parent}")
-    (group / limit).write_text(str(1200 * MIB))
+    (group / limit).write_text(str(800 * MIB))
     yield group
     group.rmdir()
 
