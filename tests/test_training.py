@@ -13,7 +13,7 @@ from medsynth import config, training
 from medsynth.batches import training_order
 from medsynth.checkpoint import load_model, read_tensors
 from medsynth.errors import InputError
-from medsynth.store import digest
+from medsynth.store import Store, digest
 from medsynth.training import Trainer, difference, power_of, train
 
 CPU = torch.device("cpu")
@@ -166,11 +166,9 @@ def test_a_difference_names_the_innermost_key():
     assert difference(None, {"a": 1}, "x") == "x: it has None, expected {'a': 1}"
 
 
-@pytest.fixture
-def store_folder(store, tmp_path) -> Path:
+def write_store(store: Store, folder: Path) -> Path:
     """The store as `prepare` leaves it on disk."""
-    folder = tmp_path / "store"
-    folder.mkdir()
+    folder.mkdir(parents=True)
     np.save(folder / "images.npy", store.images)
     store.samples.to_csv(folder / "samples.csv", index=False)
     store.samples[["subject_id", "split"]].to_csv(folder / "split.csv", index=False)
@@ -178,6 +176,11 @@ def store_folder(store, tmp_path) -> Path:
     info = store.info.model_copy(update={"digest": digest(folder)})
     (folder / "store.json").write_text(info.model_dump_json())
     return folder
+
+
+@pytest.fixture
+def store_folder(store, tmp_path) -> Path:
+    return write_store(store, tmp_path / "store")
 
 
 def start(

@@ -7,16 +7,16 @@ import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 
 from medsynth import config
 from medsynth.cli import main
 from medsynth.sampling import sample_shard
-from medsynth.store import Store, digest
+from medsynth.store import Store
 from medsynth.training import train
 from tests.test_training import settings as train_settings
+from tests.test_training import write_store
 
 WRITES = {"os.rename", "os.remove", "os.rmdir", "os.mkdir"}
 PLAN = {
@@ -84,18 +84,6 @@ def refused(*arguments: str | Path) -> str:
 def contents(folder: Path) -> dict[str, bytes]:
     """Every file below a folder, hidden ones too."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
-
-
-def write_store(store: Store, folder: Path) -> Path:
-    """The store as `prepare` leaves it on disk."""
-    folder.mkdir(parents=True)
-    np.save(folder / "images.npy", store.images)
-    store.samples.to_csv(folder / "samples.csv", index=False)
-    store.samples[["subject_id", "split"]].to_csv(folder / "split.csv", index=False)
-    (folder / "quarantine.csv").write_text("source_row,image,column,value,reason\n")
-    info = store.info.model_copy(update={"digest": digest(folder)})
-    (folder / "store.json").write_text(info.model_dump_json())
-    return folder
 
 
 def sample_settings() -> config.SampleSettings:

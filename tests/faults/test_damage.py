@@ -12,8 +12,8 @@ from medsynth.errors import InputError
 from medsynth.shards import read_shards
 from medsynth.store import Store
 from medsynth.training import Trainer
-from tests.faults.conftest import refused, release_arguments, sample_arguments, write_store
-from tests.test_training import CPU, settings
+from tests.faults.conftest import refused, release_arguments, sample_arguments
+from tests.test_training import CPU, settings, write_store
 
 
 def flip(path: Path, position: int) -> Callable[[], None]:

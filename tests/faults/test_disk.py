@@ -12,9 +12,9 @@ import pytest
 
 from medsynth.cli import main
 from medsynth.files import folder_written_whole, write_text
-from tests.faults.conftest import contents, release_arguments, sample_arguments, write_store
+from tests.faults.conftest import contents, release_arguments, sample_arguments
 from tests.faults.test_kill import PREPARE
-from tests.test_training import settings
+from tests.test_training import settings, write_store
 
 SMALL_DISK = """
 set -eu

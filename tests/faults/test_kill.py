@@ -14,8 +14,8 @@ import torch
 from medsynth import config
 from medsynth.checkpoint import read_tensors
 from medsynth.cli import main
-from tests.faults.conftest import contents, deaths, release_arguments, sample_arguments, write_store
-from tests.test_training import settings, start
+from tests.faults.conftest import contents, deaths, release_arguments, sample_arguments
+from tests.test_training import settings, start, write_store
 
 PREPARE = config.PrepareSettings(
     seed=1,

@@ -15,8 +15,8 @@ import torch
 from medsynth import devices
 from medsynth.checkpoint import read_tensors
 from medsynth.training import Trainer
-from tests.faults.conftest import refused, write_store
-from tests.test_training import CPU, settings
+from tests.faults.conftest import refused
+from tests.test_training import CPU, settings, write_store
 
 MIB = 2**20
 # Runs a step with so many MiB of address space more than its imports take.
