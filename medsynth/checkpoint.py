@@ -44,10 +44,11 @@ def spec_of(store: StoreInfo) -> ImageSpec:
 def write_tensors(path: Path, tensors: dict[str, Tensor], info: dict[str, Any]) -> None:
     """Write tensors and a JSON record as one safetensors file, whole or not at all."""
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    metadata = {"medsynth": json.dumps(info), "sha256": _digest(contiguous, info)}
+    record = json.dumps({"info": info, "sha256": _digest(contiguous, info)})
     with files.written_whole(path) as part:
         # `save_file` would put a file of its own here, whose mode ignores the umask.
-        part.write_bytes(safetensors.torch.save(contiguous, metadata))
+        # One entry alone: the order of several is drawn anew at every call, and with it the digest of the file.
+        part.write_bytes(safetensors.torch.save(contiguous, {"medsynth": record}))
 
 
 def _digest(tensors: dict[str, Tensor], info: dict[str, Any]) -> str:
@@ -73,12 +74,12 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         if start[8:] != b"{" and start.startswith((b"\x80", b"PK")):
             raise InputError(f"{path}: is a pickle, expected safetensors; pickles can run code and are never read")
         with safe_open(path, "pt") as opened:
-            metadata = opened.metadata() or {}
-            info = json.loads(metadata["medsynth"])
+            record = json.loads((opened.metadata() or {})["medsynth"])
+            info, written = record["info"], record["sha256"]
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - not a dict
-        if (got := _digest(tensors, info)) != metadata["sha256"]:
+        if (got := _digest(tensors, info)) != written:
             raise InputError(
-                f"{path}: damaged: sha256 of its content is {got[:12]}, it was written with {metadata['sha256'][:12]}; "
+                f"{path}: damaged: sha256 of its content is {got[:12]}, it was written with {written[:12]}; "
                 "remove it and train again"
             )
         return tensors, info
@@ -86,7 +87,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise InputError(f"{path}: no such file, expected weights as safetensors") from None
     except InputError:
         raise
-    except (SafetensorError, KeyError, ValueError) as error:
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"{path}: not a whole medsynth safetensors file ({error}); remove it and train again"
         ) from None

@@ -19,6 +19,14 @@ def test_tensors_and_info_come_back(tmp_path):
     assert [entry.name for entry in path.parent.iterdir()] == ["a.safetensors"]
 
 
+def test_the_same_tensors_make_the_same_bytes(tmp_path):
+    written = set()
+    for copy in range(20):
+        write_tensors(tmp_path / f"{copy}.safetensors", {"x": torch.ones(2), "y": torch.zeros(3)}, {"step": 3, "a": "b"})
+        written.add((tmp_path / f"{copy}.safetensors").read_bytes())
+    assert len(written) == 1
+
+
 def test_pickles_are_refused_unread(tmp_path):
     class Trap:
         def __reduce__(self):
