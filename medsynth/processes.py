@@ -26,12 +26,16 @@ class Processes:
     count: int = 1
 
     def add_up(self, tensors: Sequence[Tensor]) -> None:
-        """Replace each tensor by its sum over all processes, in one message."""
+        """Replace each tensor by its sum over all processes, in one message.
+
+        The tensors are dense, and of one layout in all processes.
+        """
         if self.count > 1:
-            flat = torch.cat([tensor.flatten() for tensor in tensors])
-            distributed.all_reduce(flat)
-            for tensor, part in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
-                tensor.copy_(part.view_as(tensor))
+            # In the order of memory: `flatten` would turn channels_last around, which takes longer than the message.
+            lines = [tensor.as_strided((tensor.numel(),), (1,)) for tensor in tensors]
+            message = torch.cat(lines)
+            distributed.all_reduce(message)
+            torch._foreach_copy_(lines, message.split([len(line) for line in lines]))
 
     def agree(self, value: float, device: torch.device) -> float:
         """Rank 0's value, in every process: a clock or a rounding must not part their ways."""
