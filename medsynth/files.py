@@ -30,8 +30,7 @@ def written_whole(path: Path) -> Iterator[Path]:
     try:
         with _held(part, os.O_CREAT):
             yield part
-            with part.open("rb") as file:
-                os.fsync(file.fileno())
+            _sync(part)
             part.replace(path)
     except OSError as error:
         error.filename = error.filename or str(path)  # a full disk names none
@@ -55,6 +54,7 @@ def folder_written_whole(path: Path) -> Iterator[Path]:
     try:
         with _held(part):
             yield part
+            _sync(part)
             if path.exists():  # set aside whole: one that is killed while removing it must not leave a half here
                 path.replace(old)
             part.replace(path)
@@ -69,7 +69,7 @@ def folder_written_whole(path: Path) -> Iterator[Path]:
 @contextmanager
 def _held(part: Path, flags: int = 0) -> Iterator[None]:
     """Hold the kernel's lock on a temporary file or folder: it ends with this process, however that ends."""
-    descriptor = os.open(part, os.O_RDONLY | flags, 0o666)
+    descriptor = os.open(part, _access(part) | flags, 0o666)
     try:
         with suppress(OSError):  # a file system without locks: then nobody can take the part for abandoned either
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -94,12 +94,27 @@ def _claimed(part: Path) -> Iterator[None]:
     Raises:
         OSError: it is held, or cannot be had here.
     """
-    descriptor = os.open(part, os.O_RDONLY)
+    descriptor = os.open(part, _access(part))
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     finally:
         os.close(descriptor)
+
+
+def _access(part: Path) -> int:
+    """NFS locks only what is open for writing, which a folder cannot be: there, abandoned folders stay."""
+    return os.O_RDONLY if part.is_dir() else os.O_RDWR
+
+
+def _sync(part: Path) -> None:
+    """Have the disk hold all of a file or folder, so that a power cut after its renaming leaves no empty file."""
+    for path in (*part.rglob("*"), part):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def write_text(path: Path, text: str) -> None:

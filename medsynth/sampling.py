@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from medsynth import tables
 from medsynth.checkpoint import load_model
-from medsynth.conditions import NOT_APPLICABLE_TEXT, ConditionSchema, check_cell, owner
+from medsynth.conditions import NOT_APPLICABLE_TEXT, ConditionSchema, check_cell, owner, value_range
 from medsynth.config import (
     Balance,
     Categorical,
@@ -40,6 +40,8 @@ log = logging.getLogger(__name__)
 
 # Of the range [-1, 1]: what another batch size or device may change by rounding, for each precision of the sampler.
 TOLERANCE = {"float32": 2e-3, "bfloat16": 0.1}
+COMMON = 5  # training rows
+LEAST_BLUR = 0.02  # of a condition's range
 SEED_BITS = 48  # survives readers that keep numbers as double precision
 
 
@@ -53,7 +55,8 @@ def plan(settings: SampleSettings, store: Store) -> pd.DataFrame:
     """Every sample that is asked for: sample_id, seed, and the condition columns as text.
 
     Conditions that the request leaves open are those of a training row drawn at random among the rows that agree
-    with it, so that they follow the training rows' joint distribution; where no row agrees they stay missing.
+    with it, so that they follow the training rows' joint distribution; where no row agrees they stay missing. Numbers
+    among them are blurred: what is handed over lists no patient's own age or lesion.
     """
     training = store.split("train").samples
     schema = ConditionSchema(store.info.conditions, len(store.info.size))
@@ -138,21 +141,52 @@ def _refuse_unknown_values(requested: pd.DataFrame, schema: ConditionSchema, tra
 def _fill(
     requested: pd.DataFrame, training: pd.DataFrame, schema: ConditionSchema, rng: np.random.Generator
 ) -> pd.DataFrame:
-    """Fill each row's empty cells from one training row that agrees with the others.
+    """Fill each row's empty cells from one training row that agrees with the others, its numbers blurred.
 
     Agreeing means: the same category, a number where a number is asked, `n/a` where that is asked; and, of those
     rows, to be among the tenth that is nearest in the numbers asked.
     """
     source = training[list(schema.columns)].to_numpy(dtype=object)
+    numbers = _numbers(source, schema)
     filled = requested.to_numpy(dtype=object, copy=True)
     agreeing: dict[tuple[str, ...], np.ndarray] = {}
-    for row, cells in enumerate(filled):
+    for cells in filled:
         asked = tuple(str(cell) for cell in cells)
         if asked not in agreeing:
             agreeing[asked] = _agreeing(asked, source, schema)
         if len(agreeing[asked]):
-            filled[row] = np.where(cells == "", source[rng.choice(agreeing[asked])], cells)
+            donor = rng.choice(agreeing[asked])
+            for position in np.flatnonzero(cells == ""):
+                cells[position] = source[donor, position]
+                if np.isfinite(drawn := numbers[donor, position]):
+                    limits = value_range(schema.fields[owner(schema.fields, schema.columns[position])])
+                    cells[position] = _blurred(drawn, numbers[agreeing[asked], position], limits, rng)
     return pd.DataFrame(filled, columns=list(schema.columns), dtype=str)
+
+
+def _numbers(cells: np.ndarray, schema: ConditionSchema) -> np.ndarray:
+    """The cells as numbers; NaN where one is a category, missing or not applicable."""
+    numbers = np.full(cells.shape, np.nan)
+    for position, column in enumerate(schema.columns):
+        if not isinstance(schema.fields[owner(schema.fields, column)], Categorical):
+            given = ~np.isin(cells[:, position].astype(str), ("", NOT_APPLICABLE_TEXT))
+            numbers[given, position] = cells[given, position].astype(float)
+    return numbers
+
+
+def _blurred(value: float, peers: np.ndarray, limits: tuple[float, float], rng: np.random.Generator) -> str:
+    """A number near one that was drawn from its peers, so that it is no patient's own.
+
+    That is a draw from a kernel density estimate over them (the smoothed bootstrap; Silverman 1986, section 6.4, width
+    by Eq. 3.31). A value that COMMON of them share tells of nobody, and stays.
+    """
+    peers = peers[np.isfinite(peers)]
+    if np.count_nonzero(peers == value) < COMMON:
+        width = max(0.9 * np.std(peers) * len(peers) ** -0.2, LEAST_BLUR * (limits[1] - limits[0]))
+        whole = np.all(peers == np.round(peers))
+        value = float(np.clip(rng.normal(value, width), *limits))
+        value = round(value) if whole else value
+    return f"{value:.6g}"
 
 
 def _agreeing(asked: Sequence[str], source: np.ndarray, schema: ConditionSchema) -> np.ndarray:

@@ -1,7 +1,8 @@
 """The one training loop: data, model, an optimiser per player, step, EMA, checkpoint. It knows no family by name.
 
 Every step draws its randomness from (seed, step, micro-batch) alone, so that a run that was killed, or that is spread
-over several processes, sees the same images, noise and augmentation as an unbroken run of one process.
+over several processes, sees the same images as an unbroken run of one process; and, where `batch_size` is the same, the
+same noise and augmentation.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from medsynth.conditions import Condition
 from medsynth.config import TrainSettings
 from medsynth.devices import autocast_dtype, choose_device, fitting_batch_size, memory_format
 from medsynth.errors import InputError, is_out_of_memory
+from medsynth.fingerprint import fingerprint
 from medsynth.modalities import MODALITIES
 from medsynth.models import build
 from medsynth.processes import Processes, joined
@@ -55,6 +57,7 @@ class Trainer:
         self.options = options = settings.model.training
         self.device = device
         self.processes = processes
+        self.store_digest = store.info.digest
         self.spec = spec_of(store.info)
         self.flip_axes = MODALITIES[store.info.modality].flip_axes
         self.examples = Examples(store.split("train"), device)
@@ -237,7 +240,13 @@ class Trainer:
         row["images_per_s"] = round(self.images_seen / max(self.seconds, 1e-9), 2)
         self.history.append(row)
 
-    def save(self, path: Path, store_digest: str) -> None:
+    @property
+    def _origin(self) -> dict[str, Any]:
+        """What a checkpoint must agree with to be gone on from."""
+        settings = self.settings.model_dump(mode="json")
+        return {"settings": settings, "store": self.store_digest, "code": fingerprint("train")}
+
+    def save(self, path: Path) -> None:
         """Write all that `restore` needs as one safetensors file."""
         tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
         for part in ("ema", "best", "early"):
@@ -245,19 +254,17 @@ class Trainer:
         for player, optimiser in self.optimisers.items():
             for index, state in optimiser.state_dict()["state"].items():
                 tensors |= {f"optimiser.{player}.{index}.{key}": value for key, value in state.items()}
-        info: dict[str, Any] = {"settings": self.settings.model_dump(mode="json"), "store": store_digest}
-        info |= {key: getattr(self, key) for key in (*COUNTERS, "batch_size")}
+        info = self._origin | {key: getattr(self, key) for key in (*COUNTERS, "batch_size")}
         checkpoint.write_tensors(path, tensors, info)
 
-    def restore(self, path: Path, store_digest: str) -> None:
+    def restore(self, path: Path) -> None:
         """Go on from a checkpoint.
 
         Raises:
-            InputError: the checkpoint is damaged, of another configuration or of other data.
+            InputError: the checkpoint is damaged, or of other settings, data or code.
         """
         tensors, info = checkpoint.read_tensors(path)
-        expected = {"settings": self.settings.model_dump(mode="json"), "store": store_digest}
-        for key, value in expected.items():
+        for key, value in self._origin.items():
             if info.get(key) != value:
                 raise InputError(f"{path}: checkpoint of another {difference(info.get(key), value, key)}; "
                                  f"remove {path.parent} to train anew")  # fmt: skip
@@ -299,7 +306,7 @@ def _train(trainer: Trainer, info: StoreInfo, out: Path) -> None:
     options, leads = trainer.options, trainer.processes.rank == 0
     last = out / "checkpoints" / "last.safetensors"
     if last.exists():
-        trainer.restore(last, info.digest)
+        trainer.restore(last)
         log.info("resumed at step %d from %s", trainer.step, last)
     stop = StopSignal()
     next_save = time.monotonic() + options.checkpoint_seconds
@@ -315,7 +322,7 @@ def _train(trainer: Trainer, info: StoreInfo, out: Path) -> None:
             bar.update(min(100, 100 * trainer.progress) - bar.n)
             stopping = bool(trainer.processes.agree(float(stop.received), trainer.device))
             if leads and (stopping or time.monotonic() > next_save):
-                trainer.save(last, info.digest)
+                trainer.save(last)
                 next_save = time.monotonic() + options.checkpoint_seconds
             if stopping:
                 raise SystemExit(f"stopped by SIGTERM; {last} holds the state, start again to go on")

@@ -22,7 +22,9 @@ def test_tensors_and_info_come_back(tmp_path):
 def test_the_same_tensors_make_the_same_bytes(tmp_path):
     written = set()
     for copy in range(20):
-        write_tensors(tmp_path / f"{copy}.safetensors", {"x": torch.ones(2), "y": torch.zeros(3)}, {"step": 3, "a": "b"})
+        write_tensors(
+            tmp_path / f"{copy}.safetensors", {"x": torch.ones(2), "y": torch.zeros(3)}, {"step": 3, "a": "b"}
+        )
         written.add((tmp_path / f"{copy}.safetensors").read_bytes())
     assert len(written) == 1
 

@@ -30,10 +30,41 @@ def test_counts_per_class_and_rows_of_the_training_subjects(store):
     rows = plan(settings(PER_CLASS), store)
     assert rows["pathology"].value_counts().to_dict() == {"low": 5, "high": 2}
     assert rows["sample_id"].is_unique and rows["sample_id"][0] == "d-m-000000"
-    training = store.split("train").samples
-    pairs = set(zip(training["pathology"], training["age_years"], strict=True))
-    assert set(zip(rows["pathology"], rows["age_years"], strict=True)) <= pairs  # the joint distribution, not margins
     assert plan(settings(PER_CLASS), store).equals(rows)
+
+
+def many(low: int, high: int) -> config.SampleSettings:
+    return settings({"kind": "per_class", "column": "pathology", "counts": {"low": low, "high": high}})
+
+
+def test_open_conditions_follow_the_training_rows_of_the_class(store):
+    store.samples["age_years"] = [str(20 + row / 7) if row % 2 else str(80 + row / 7) for row in range(48)]
+    ages = plan(many(200, 200), store).assign(age_years=lambda rows: rows["age_years"].astype(float))
+    training = store.split("train").samples.assign(age_years=lambda rows: rows["age_years"].astype(float))
+    for pathology, drawn in ages.groupby("pathology")["age_years"]:
+        real = training.loc[training["pathology"] == pathology, "age_years"]
+        assert (
+            abs(drawn.mean() - real.mean()) < real.std() / 2 and real.std() < 2
+        )  # the joint distribution, not margins
+        assert drawn.std() < 3 * real.std()
+
+
+def test_no_patients_own_number_is_handed_over_but_common_ones_stay(store):
+    store.samples["age_years"] = [str(20 + row / 7) for row in range(48)]
+    own = set(store.samples["age_years"].astype(float).round(6))
+    ages = plan(many(100, 100), store)["age_years"].astype(float)
+    assert not own & set(ages.round(6)) and ages.between(0, 100).all()
+    store.samples.loc[:19, "age_years"] = "0"  # ten of each class
+    zeros = plan(many(100, 100), store)["age_years"].value_counts()["0"]
+    assert 80 < zeros < 170  # 20 of the 32 training rows
+    store.samples["age_years"] = [str(row) for row in range(48)]
+    assert plan(many(100, 100), store)["age_years"].str.fullmatch(r"\d+").all()  # whole years stay whole
+
+
+def test_a_class_of_one_patient_does_not_hand_over_its_age(store):
+    store.samples["pathology"] = ["high", *["low"] * 47]
+    store.samples["age_years"] = "63.5"
+    assert (plan(many(0, 50), store)["age_years"] != "63.5").all()
 
 
 def test_what_is_asked_decides_which_training_rows_fill_the_rest(store, tmp_path):

@@ -74,9 +74,9 @@ def test_training_lowers_the_held_out_loss_and_uses_the_condition(store):
 def test_a_resumed_training_equals_an_unbroken_one(store, tmp_path):
     whole = advance(Trainer(settings(), store, CPU), 6)
     first = advance(Trainer(settings(), store, CPU), 3)
-    first.save(tmp_path / "c.safetensors", "digest")
+    first.save(tmp_path / "c.safetensors")
     second = Trainer(settings(), store, CPU)
-    second.restore(tmp_path / "c.safetensors", "digest")
+    second.restore(tmp_path / "c.safetensors")
     advance(second, 3)
     for name, tensor in whole.model.state_dict().items():
         assert torch.equal(tensor, second.model.state_dict()[name]), name
@@ -153,11 +153,21 @@ def test_training_leaves_a_model_that_loads_and_no_checkpoint(store, tmp_path):
 @pytest.mark.parametrize("change", [{"learning_rate": 1.0}, {"augmentation": {"shift": 0.5}}])
 def test_a_checkpoint_of_another_configuration_is_refused(store, tmp_path, change):
     path = tmp_path / "checkpoints" / "last.safetensors"
-    Trainer(settings(), store, CPU).save(path, store.info.digest)
+    Trainer(settings(), store, CPU).save(path)
     with pytest.raises(InputError, match=rf"checkpoint of another settings\.model\.training\.{next(iter(change))}"):
         train(settings(**change), store, tmp_path)
-    Trainer(settings(), store, CPU).save(path, "of other data")
-    with pytest.raises(InputError, match="checkpoint of another store"):
+
+
+@pytest.mark.parametrize("origin", ["store", "code"])
+def test_a_checkpoint_of_other_data_or_code_is_refused(store, tmp_path, monkeypatch, origin):
+    other = Trainer(settings(), store, CPU)
+    if origin == "store":
+        other.store_digest = "of other data"
+    with monkeypatch.context() as patch:
+        if origin == "code":
+            patch.setattr(training, "fingerprint", lambda step: "of other code")
+        other.save(tmp_path / "checkpoints" / "last.safetensors")
+    with pytest.raises(InputError, match=f"checkpoint of another {origin}: .* remove .* to train anew"):
         train(settings(), store, tmp_path)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -89,11 +90,13 @@ class DiffusionModel(GenerativeModel):
     def sample(self, condition: Condition, seeds: Sequence[int], settings: config.DiffusionSampler) -> Tensor:
         device = next(self.parameters()).device
         condition = condition.to(device)
-        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        # torch's own generator would take no more than the last 32 bits of a seed.
+        generators = [np.random.Generator(np.random.Philox(seed)) for seed in seeds]
         coarse: Tensor | None = None
         for index, bands in enumerate(self.pyramid.bands):
             shape = (bands, *(extent // self.pyramid.factors[index] for extent in self.spec.size))
-            noise = torch.stack([torch.randn(shape, generator=generator) for generator in generators]).to(device)
+            drawn = np.stack([generator.standard_normal(shape, np.float32) for generator in generators])
+            noise = torch.from_numpy(drawn).to(device)
             levels = noise_levels(*settings.schedule(index), settings.rho)  # on the CPU: no wait to read one
             denoise = self._guided(index, condition, coarse, settings)
             latent = SOLVERS[settings.solver](denoise, noise * levels[0], levels)

@@ -1,6 +1,5 @@
 """Bytes flipped in what a step left: found by digest or structure, in one line that says how to make it anew."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -50,8 +49,7 @@ def test_a_flipped_bit_of_a_checkpoint_is_found(fault, store, tmp_path: Path) ->
     chosen = settings(images=16)
     trainer = Trainer(chosen, Store.open(folder), CPU)
     trainer.advance()
-    trainer.save(last, trainer_digest := json.loads((folder / "store.json").read_text())["digest"])
-    assert trainer_digest
+    trainer.save(last)
     arguments = ["train", "--settings", chosen.model_dump_json(), "--store", folder, "--out", tmp_path / "train"]
     size = last.stat().st_size
     for position in [0, 9, 100, 1000, size // 3, size // 2, size - 1]:

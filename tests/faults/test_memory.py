@@ -160,11 +160,11 @@ def test_other_errors_and_the_smallest_batch_are_not_tried_again(store, monkeypa
 def test_a_resumed_training_keeps_the_smaller_batch(fault, store, tmp_path) -> None:
     trainer = Trainer(settings(), store, CPU)
     trainer.batch_size = 2
-    trainer.save(tmp_path / "last.safetensors", "digest")
+    trainer.save(tmp_path / "last.safetensors")
     fault("killed after memory ran out")
     assert read_tensors(tmp_path / "last.safetensors")[1]["batch_size"] == 2
     again = Trainer(settings(), store, CPU)
-    again.restore(tmp_path / "last.safetensors", "digest")
+    again.restore(tmp_path / "last.safetensors")
     assert again.batch_size == 2
 
 
