@@ -158,9 +158,10 @@ def _fill(
             donor = rng.choice(agreeing[asked])
             for position in np.flatnonzero(cells == ""):
                 cells[position] = source[donor, position]
-                if np.isfinite(drawn := numbers[donor, position]):
-                    limits = value_range(schema.fields[owner(schema.fields, schema.columns[position])])
-                    cells[position] = _blurred(drawn, numbers[agreeing[asked], position], limits, rng)
+                field = schema.fields[owner(schema.fields, schema.columns[position])]
+                if not isinstance(field, Categorical) and np.isfinite(drawn := numbers[donor, position]):
+                    peers = numbers[agreeing[asked], position]
+                    cells[position] = _blurred(drawn, peers, value_range(field), rng)
     return pd.DataFrame(filled, columns=list(schema.columns), dtype=str)
 
 
