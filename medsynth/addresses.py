@@ -20,23 +20,65 @@ from medsynth.errors import InputError
 HIDDEN = "***"
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 VARIABLES_ALONE = re.compile(rf"(?:{VARIABLE.pattern})+")
-# The last @ before the path ends the user's part: a password may hold one, though it should be percent-encoded.
-USER = re.compile(r"(?<=://)[^/?#\s'\"]*(?=@)")
+AUTHORITY = re.compile(r"[^/?#]*")  # of a web address
+NEXT = re.compile(
+    r"(?<=\n)|(?<=[\s'\"])(?=[a-z][\w+.-]*://)", re.IGNORECASE
+)  # where another address may begin in a text
 SECRET_KEY = r"[\w.-]*(?:pass|pwd|token|secret|credential|signature|api[_-]?key|access[_-]?key)[\w.-]*|sig|key"
 QUERY = re.compile(rf"(?<=[?&;])({SECRET_KEY})=([^&;#\s'\"]*)", re.IGNORECASE)
 
 
+@dataclass(frozen=True)
+class _User:
+    """The user's part of an address, `name:password` or a name alone; `web`: of one that begins with http."""
+
+    start: int
+    end: int
+    name: str
+    password: str | None
+    web: bool
+
+
+def _users(address: str) -> Iterator[_User]:
+    """The user's part of an address, and of addresses inside it.
+
+    It ends at the last @: a password may hold one, though it should be percent-encoded. For a web address the path
+    begins at the first slash; SQLAlchemy takes a slash, a question mark, a blank or a quote for part of a password.
+    """
+    start = 0
+    while (found := address.find("://", start)) >= 0:
+        start = found + 3
+        web = address[max(0, found - 5) : found].lower().endswith(("http", "https"))
+        if web:
+            end = AUTHORITY.match(address, start).end()  # type: ignore[union-attr]  # it matches everywhere
+        else:
+            end = start if address.startswith("/", start) else len(address)  # sqlite:///: no host, and no user
+        if (at := address.rfind("@", start, end)) > start:
+            name, colon, password = address[start:at].partition(":")
+            yield _User(start, at, name, password if colon else None, web)
+        start = end
+
+
+def public_address(address: str) -> str:
+    """An address without its user, password and tokens."""
+    kept, start = [], 0
+    for user in _users(address):
+        kept += [address[start : user.start], HIDDEN]
+        start = user.end
+    return QUERY.sub(rf"\1={HIDDEN}", "".join([*kept, address[start:]]))
+
+
 def public(text: str) -> str:
-    """A text without the users, passwords and tokens of the addresses in it."""
-    return QUERY.sub(rf"\1={HIDDEN}", USER.sub(HIDDEN, text))
+    """A text without the users, passwords and tokens of the addresses in it; where in doubt, more is hidden."""
+    return "".join(map(public_address, NEXT.split(text)))
 
 
 def secrets(address: str) -> list[str]:
     """The parts of an address that must not be seen: its password, or the user where none follows, and its tokens."""
     found = [value for _, value in QUERY.findall(address)]
-    if user := USER.search(address):
-        name, colon, password = user[0].partition(":")
-        found.append(password if colon else name)
+    for user in _users(address):
+        found.append(user.name if user.password is None else user.password)
+        found.append(found[-1].partition("@")[0])  # what SQLAlchemy takes for the password
     return [part for part in found if part]
 
 
@@ -50,9 +92,9 @@ def holds_secret(address: str) -> bool:
 
     A user's name alone is none for a database; for a web address it can be a token.
     """
-    name_alone = (user := USER.search(address)) and ":" not in user[0] and not address.lower().startswith("http")
-    found = [part for part in secrets(address) if not (name_alone and user and part == user[0])]
-    return any(not VARIABLES_ALONE.fullmatch(part) for part in found)
+    found = [value for _, value in QUERY.findall(address)]
+    found += [user.password or (user.name if user.web else "") for user in _users(address)]
+    return any(part and not VARIABLES_ALONE.fullmatch(part) for part in found)
 
 
 @dataclass(frozen=True)
@@ -102,7 +144,9 @@ def resolve(address: str, key: str) -> Address:
         InputError: a variable is not set.
     """
     if missing := [name for name in variables(address) if not os.environ.get(name)]:
-        raise InputError(f"{key}: the environment variable {missing[0]} is not set, {public(address)} refers to it")
+        raise InputError(
+            f"{key}: the environment variable {missing[0]} is not set, {public_address(address)} refers to it"
+        )
     uri = VARIABLE.sub(lambda match: os.environ[match[1]], address)
     values = {*secrets(uri), *(os.environ[name] for name in variables(address))}
     return Address(uri, tuple(sorted(values | set(map(unquote, values)), key=len, reverse=True)))

@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
-from medsynth.addresses import public
+from medsynth.addresses import public_address
 from medsynth.errors import InputError
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
@@ -27,7 +27,7 @@ class _Shown(reprlib.Repr):
         self.maxlevel = 3
 
     def repr_str(self, x: str, level: int) -> str:
-        return super().repr_str(public(x), level)
+        return super().repr_str(public_address(x), level)
 
 
 SHOWN = _Shown()
