@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from medsynth.columns import NOT_APPLICABLE_TEXT, spatial_columns
 from medsynth.config import Categorical, ConditionField, Number, Spatial
 
 if TYPE_CHECKING:
@@ -20,15 +21,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 GIVEN, MISSING, NOT_APPLICABLE = 0, 1, 2
-NOT_APPLICABLE_TEXT = "n/a"
-AXES = "xyz"  # array axes from the last: x along columns, y along rows, z along slices
 
 
 def field_columns(name: str, field: ConditionField, spatial_dims: int) -> tuple[str, ...]:
     """The table columns of one field."""
-    if isinstance(field, Spatial):
-        return (*(f"{name}_{axis}" for axis in AXES[:spatial_dims]), f"{name}_size")
-    return (name,)
+    return spatial_columns(name, spatial_dims) if isinstance(field, Spatial) else (name,)
 
 
 def condition_columns(fields: Mapping[str, ConditionField], spatial_dims: int) -> tuple[str, ...]:

@@ -19,7 +19,6 @@ import numpy as np
 from tqdm import tqdm
 
 from medsynth import files, store, tables
-from medsynth.conditions import condition_columns
 from medsynth.config import SPLITS, PhantomSource, PrepareSettings
 from medsynth.errors import InputError
 from medsynth.modalities import MODALITIES
@@ -61,8 +60,6 @@ def prepare(settings: PrepareSettings, out: Path, threads: int = 1) -> StoreInfo
 
 def _write_store(settings: PrepareSettings, folder: Path, threads: int, rejected: list[Rejection]) -> StoreInfo:
     """Fill the store's folder; `rejected` is filled on the way, for the caller to show if this fails."""
-    if taken := store.OWN_COLUMNS.intersection(condition_columns(settings.conditions, len(settings.size))):
-        raise InputError(f"{settings.dataset}: condition {min(taken)!r} has the name of a column that every store has")
     source = settings.source
     if isinstance(source, PhantomSource):
         intake = open_phantom(settings, source)

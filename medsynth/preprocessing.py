@@ -11,12 +11,12 @@ from typing import Literal, Self
 import numpy as np
 from scipy.sparse import csr_array
 
+from medsynth.columns import GEOMETRY, geometry_columns
 from medsynth.errors import InputError
 from medsynth.image import Image
 from medsynth.modalities import Modality
 
 MAX_SPACING_RATIO = 100
-AXIS_NAMES = {2: ("height", "width"), 3: ("depth", "height", "width")}
 
 
 # --- intensity --------------------------------------------------------------------------------------------------
@@ -169,21 +169,16 @@ class Geometry:
     def to_cells(self) -> dict[str, str]:
         """The table cells that `from_cells` reads."""
         return {
-            f"{key}_{name}": repr(value)
-            for key in ("source", "start", "extent")
-            for name, value in zip(AXIS_NAMES[len(self.size)], getattr(self, key), strict=True)
+            column: repr(value)
+            for part in GEOMETRY
+            for column, value in zip(geometry_columns(part, len(self.size)), getattr(self, part), strict=True)
         }
 
     @classmethod
     def from_cells(cls, cells: Mapping[str, str], size: tuple[int, ...]) -> Self:
         """The geometry of one row of samples.csv."""
-        names = AXIS_NAMES[len(size)]
-        return cls(
-            source=tuple(int(cells[f"source_{name}"]) for name in names),
-            start=tuple(float(cells[f"start_{name}"]) for name in names),
-            extent=tuple(float(cells[f"extent_{name}"]) for name in names),
-            size=tuple(size),
-        )
+        source, start, extent = ([cells[column] for column in geometry_columns(part, len(size))] for part in GEOMETRY)
+        return cls(tuple(map(int, source)), tuple(map(float, start)), tuple(map(float, extent)), tuple(size))
 
 
 @lru_cache(maxsize=1024)

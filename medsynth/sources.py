@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from medsynth import formats, store
-from medsynth.conditions import AXES, NOT_APPLICABLE_TEXT, check_cell, condition_columns
+from medsynth.columns import AXES
+from medsynth.conditions import NOT_APPLICABLE_TEXT, check_cell, condition_columns
 from medsynth.config import PhantomSource, PrepareSettings, Spatial, TableSource
 from medsynth.errors import InputError
 from medsynth.modalities import MODALITIES

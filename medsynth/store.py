@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 VERSION = 1
 DIGESTED = ("images.npy", "masks.npy", "samples.csv")
 TABLES = ("samples.csv", "split.csv", "quarantine.csv")
-OWN_COLUMNS = {"source_row", "image", "mask", "subject_id", "split", "sha256", "low", "high"}  # not for conditions
 HALF_RANGE = 32767.5
 COPIED_TOGETHER = 256  # rows
 

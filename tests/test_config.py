@@ -57,6 +57,45 @@ def test_a_wrong_key_or_value_is_named_in_one_line(path, value, message):
     assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
+TAKEN = (
+    *("seed", "sample_id", "model_sha256", "sampler", "verdict", "reason", "nearest_similarity", "file_name"),
+    *("synthetic", "config_sha256", "rescale_slope", "source_width", "extent_height", "split", "mask"),
+    "predicted_pathology",
+)
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_a_condition_cannot_take_the_name_of_a_column(name):
+    number = {"kind": "number", "range": [0, 1]}
+    values = changed("datasets.d.conditions", DATASET["conditions"] | {name: number})
+    message = rf"^x: datasets\.d: conditions\.{name}: '{name}' is a column of medsynth's own, take another name$"
+    with pytest.raises(InputError, match=message):
+        config.parse(config.Config, values, "x")
+    prepared = config.parse(config.Config, CONFIG, "").prepare("d").model_dump(mode="json")
+    prepared["conditions"][name] = number
+    with pytest.raises(InputError, match=f"{name!r} is a column of medsynth's own"):
+        config.parse(config.PrepareSettings, prepared, "--settings")
+
+
+@pytest.mark.parametrize("kind", [{"kind": "number", "range": [0, 1]}, {"kind": "spatial"}])
+def test_two_conditions_cannot_have_one_column(kind):
+    values = changed("datasets.d.conditions", DATASET["conditions"] | {"lesion_size": kind})
+    message = r"conditions\.lesion and conditions\.lesion_size both have the column 'lesion_size'$"
+    with pytest.raises(InputError, match=message):
+        config.parse(config.Config, values, "config.yaml")
+    free = changed("datasets.d.conditions", DATASET["conditions"] | {"lesion_z": kind})  # no column of a flat image
+    assert config.parse(config.Config, free, "").runs()
+
+
+@pytest.mark.parametrize(("value", "meaning"), [("", "is missing"), ("n/a", "cannot apply")])
+def test_no_class_is_called_like_a_cell_without_a_value(value, meaning):
+    values = changed("datasets.d.conditions.pathology.values", ["normal", "nodule", value])
+    message = f"{value!r} is no value: in a cell it says that the value {meaning}"
+    with pytest.raises(InputError, match=message) as caught:
+        config.parse(config.Config, values, "config.yaml")
+    assert "datasets.d.conditions.pathology" in str(caught.value) and "\n" not in str(caught.value)
+
+
 def test_a_sampler_does_not_reach_training_and_a_learning_rate_does():
     plain = config.parse(config.Config, CONFIG, "").train("m")
     sampler = config.parse(config.Config, changed("models.m.sampler", {"guidance": 3}), "")

@@ -200,11 +200,6 @@ def test_a_class_that_loses_its_images_is_named(collection):
     assert not (collection.folder / "out" / "demo").exists()
 
 
-def test_a_condition_cannot_take_the_name_of_a_column(collection):
-    with pytest.raises(InputError, match="condition 'split' has the name"):
-        collection.prepare(conditions=PATHOLOGY | {"split": PATHOLOGY["pathology"]})
-
-
 def test_full_disk_leaves_nothing(collection, monkeypatch):
     def full(*arguments):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -16,7 +16,7 @@ import yaml
 from pydantic import Field, model_validator
 
 from medsynth.addresses import public
-from medsynth.config.conditions import Categorical, ConditionField, Number, Spatial
+from medsynth.config.conditions import Categorical, ConditionField, Number, Spatial, refuse_taken_columns
 from medsynth.config.datasets import (
     SPLITS,
     Balance,
@@ -161,6 +161,11 @@ class PrepareSettings(Strict):
     conditions: dict[Name, ConditionField]
     label: str
     split: Split
+
+    @model_validator(mode="after")
+    def _columns_are_free(self) -> Self:
+        refuse_taken_columns(self.conditions, len(self.size))
+        return self
 
 
 class TrainSettings(Strict):

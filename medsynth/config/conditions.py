@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from medsynth.columns import NOT_APPLICABLE_TEXT, PREDICTED, RESERVED, spatial_columns
 from medsynth.config.section import Strict
 
 
@@ -19,6 +21,9 @@ class Categorical(Strict):
     def _values_differ(self) -> Self:
         if len(set(self.values)) < len(self.values):
             raise ValueError(f"values are not distinct: {list(self.values)}")
+        for text, meaning in (("", "is missing"), (NOT_APPLICABLE_TEXT, "cannot apply")):
+            if text in self.values:
+                raise ValueError(f"{text!r} is no value: in a cell it says that the value {meaning}")
         return self
 
 
@@ -48,3 +53,17 @@ class Spatial(Strict):
 
 
 ConditionField = Annotated[Categorical | Number | Spatial, Field(discriminator="kind")]
+
+
+def refuse_taken_columns(fields: Mapping[str, ConditionField], spatial_dims: int) -> None:
+    """Refuse conditions whose columns another condition has, or medsynth itself in one of its tables.
+
+    Raises:
+        ValueError: names the condition and the column.
+    """
+    for name, field in fields.items():
+        for column in spatial_columns(name, spatial_dims) if isinstance(field, Spatial) else (name,):
+            if column != name and column in fields:
+                raise ValueError(f"conditions.{name} and conditions.{column} both have the column {column!r}")
+            if column in RESERVED or column.startswith(PREDICTED):
+                raise ValueError(f"conditions.{name}: {column!r} is a column of medsynth's own, take another name")

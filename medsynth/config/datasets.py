@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from medsynth.config.conditions import Categorical, ConditionField, Number, Spatial
+from medsynth.config.conditions import Categorical, ConditionField, Number, Spatial, refuse_taken_columns
 from medsynth.config.section import Count, Fraction, Name, Strict
 from medsynth.modalities import MODALITIES
 
@@ -106,6 +106,7 @@ class Dataset(Strict):
         dims = MODALITIES[self.modality].spatial_dims
         if len(self.size) != dims:
             raise ValueError(f"size has {len(self.size)} axes, modality {self.modality} has {dims}")
+        refuse_taken_columns(self.conditions, dims)
         if not isinstance(self.conditions.get(self.label), Categorical):
             raise ValueError(f"label {self.label!r} is not a categorical condition")
         for name, field in self.conditions.items():

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from medsynth import columns
 from tests.workflow.conftest import ROOT, snakemake
 
 MODELS = ("haar", "unshuffle")
@@ -134,6 +135,24 @@ def test_every_step_leaves_its_outputs(tiny) -> None:
         assert kept + rejected == 24
     logs = [path for path in (results / "diagnostics").rglob("*.log")]
     assert len(logs) == len(list((results / "diagnostics").rglob("*.tsv"))) == 1 + 2 * 4 + 2 * 3 + 1
+
+
+def test_no_condition_can_have_the_name_of_a_column_that_a_run_writes(tiny) -> None:
+    results = folder_of(tiny) / "results"
+    conditions = {"pathology", "severity", "lesion_x", "lesion_y", "lesion_size"}
+    predicted = {f"{columns.PREDICTED}{name}" for name in conditions}
+
+    def of(table: str) -> set[str]:
+        found = set((results / table).read_text().partition("\n")[0].split(","))
+        return found - conditions - predicted
+
+    flat = {column for column in columns.STORE if not column.endswith("_depth")}
+    assert of("prepare/tiny/samples.csv") == flat
+    assert of("sample/tiny/haar/shard_0.csv") == columns.SHARD
+    assert of("evaluate/tiny/haar/samples.csv") == columns.JUDGED
+    assert of("release/tiny/haar/metadata.csv") == columns.RELEASED
+    assert of("release/tiny/haar/rejected.csv") == columns.REJECTED
+    assert columns.STORE | columns.SHARD | columns.JUDGED | columns.RELEASED <= columns.RESERVED
 
 
 def test_second_run_has_nothing_to_do(checkout: Path, tiny) -> None:
