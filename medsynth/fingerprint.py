@@ -1,8 +1,8 @@
 """A digest of the code that a step runs, so that edited code reruns that step and no other.
 
 Found by reading the source alone, so that it costs no import of torch: it starts from what the step's own function in
-cli.py imports. `config`, `errors` and `files` are left out, since every step imports them; what `config` decides for a
-step is in that step's settings already.
+cli.py imports. `config`, `errors` and `files` are left out, since every step imports them; `config` only checks, and
+what it lets through is in the step's settings.
 """
 
 from __future__ import annotations

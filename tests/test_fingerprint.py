@@ -3,10 +3,12 @@
 import subprocess
 import sys
 from pathlib import Path
+from types import FunctionType
+from typing import Any, get_args
 
 import pytest
 
-from medsynth import fingerprint
+from medsynth import config, fingerprint
 
 SOURCES = {
     "__init__.py": "",
@@ -73,6 +75,23 @@ def test_step_without_a_command_is_an_error(package: Path) -> None:
 def test_the_steps_of_this_package(step: str, used: str, unused: str) -> None:
     covered = fingerprint.modules(fingerprint.roots(step))
     assert f"medsynth.{used}" in covered and f"medsynth.{unused}" not in covered
+
+
+def sections(annotation: Any) -> set[type]:
+    """The classes of the configuration that an annotation holds."""
+    found = {annotation} if isinstance(annotation, type) and issubclass(annotation, config.Strict) else set()
+    inner = [field.annotation for section in found for field in section.model_fields.values()]
+    return found.union(*map(sections, [*inner, *get_args(annotation)]))
+
+
+def test_settings_of_a_step_decide_nothing_by_themselves() -> None:
+    """Their modules are in no digest: a method that a step calls could change and rerun nothing."""
+    steps = (config.PrepareSettings, config.TrainSettings, config.SampleSettings, config.EvaluateSettings)
+    used = set().union(*map(sections, steps))
+    assert {config.DiffusionSampler, config.Stage, config.Split, config.Number, config.PlanTable} <= used
+    behaviour = FunctionType | property | classmethod | staticmethod
+    public = [(section, name, value) for section in used for name, value in vars(section).items() if name[0] != "_"]
+    assert [f"{section.__name__}.{name}" for section, name, value in public if isinstance(value, behaviour)] == []
 
 
 def test_costs_no_heavy_import() -> None:

@@ -108,16 +108,11 @@ class DiffusionSampler(Strict):
 
     @model_validator(mode="after")
     def _noise_falls(self) -> Self:
-        for index in range(max(len(self.sigma_max), len(self.sigma_min))):
-            _, high, low = self.schedule(index)
+        for stage in range(max(len(self.sigma_max), len(self.sigma_min))):
+            high, low = (levels[min(stage, len(levels) - 1)] for levels in (self.sigma_max, self.sigma_min))
             if low >= high:
                 raise ValueError(f"sigma_min {low:g} is not below sigma_max {high:g}")
         return self
-
-    def schedule(self, stage: int) -> tuple[int, float, float]:
-        """Steps, highest and lowest noise level of a stage, counted from the coarsest."""
-        high, low = (values[min(stage, len(values) - 1)] for values in (self.sigma_max, self.sigma_min))
-        return self.steps[min(stage, len(self.steps) - 1)], high, low
 
 
 class SampledDiffusion(Diffusion):

@@ -21,7 +21,7 @@ from medsynth.conditions import Condition
 from medsynth.errors import InputError
 from medsynth.models import GenerativeModel, ImageSpec
 from medsynth.models.denoiser import Denoiser, Given, append_dims
-from medsynth.models.solvers import SOLVERS, Denoise, noise_levels
+from medsynth.models.solvers import SOLVERS, Denoise, noise_levels, schedule
 
 MAP_SCALE = 3.0  # lesions cover little of the map; set on one pair of short runs, whose intervals overlap
 
@@ -97,7 +97,7 @@ class DiffusionModel(GenerativeModel):
             shape = (bands, *(extent // self.pyramid.factors[index] for extent in self.spec.size))
             drawn = np.stack([generator.standard_normal(shape, np.float32) for generator in generators])
             noise = torch.from_numpy(drawn).to(device)
-            levels = noise_levels(*settings.schedule(index), settings.rho)  # on the CPU: no wait to read one
+            levels = noise_levels(*schedule(settings, index), settings.rho)  # on the CPU: no wait to read one
             denoise = self._guided(index, condition, coarse, settings)
             latent = SOLVERS[settings.solver](denoise, noise * levels[0], levels)
             coarse = self.pyramid.decode(self.stages[index].to_bands(latent), coarse).clamp(-1, 1)

@@ -11,7 +11,7 @@ from medsynth import config
 from medsynth.conditions import ConditionSchema
 from medsynth.errors import InputError
 from medsynth.models import ImageSpec, build
-from medsynth.models.solvers import SOLVERS, noise_levels
+from medsynth.models.solvers import SOLVERS, noise_levels, schedule
 
 FIELDS = {"pathology": config.Categorical(kind="categorical", values=("a", "b"))}
 
@@ -202,7 +202,7 @@ def test_a_stage_with_a_share_learns_from_that_part_of_the_batch_with_the_weight
 
 def test_the_last_entry_of_a_schedule_serves_the_stages_after_it_and_noise_falls():
     settings = config.DiffusionSampler(steps=(8, 4), sigma_max=(80,), sigma_min=(0.01, 0.1, 0.2))
-    assert [settings.schedule(stage) for stage in (0, 1, 3)] == [(8, 80, 0.01), (4, 80, 0.1), (4, 80, 0.2)]
+    assert [schedule(settings, stage) for stage in (0, 1, 3)] == [(8, 80, 0.01), (4, 80, 0.1), (4, 80, 0.2)]
     with pytest.raises(ValueError, match="sigma_min 2 is not below sigma_max 1"):
         config.DiffusionSampler(sigma_max=(80, 1), sigma_min=(0.1, 2))
 
