@@ -47,6 +47,8 @@ def changed(path: str, value) -> dict:
         ("datasets.d.plan.request", {"kind": "per_class", "column": "pathology", "counts": {"cyst": 1}}, "'cyst'"),
         ("datasets.d.conditions.severity.range", [1, 0], "does not rise"),
         ("datasets.d.conditions.lesion.severity", "pathology", "not a number condition"),
+        ("models.m.sampler", {"guided": [8, 0.1]}, "guided [8.0, 0.1] does not rise, expected [lowest, highest]"),
+        ("models.m.sampler", {"guided": [2, 2]}, "guided [2.0, 2.0] does not rise"),
         ("models.m.coarse_noise", -1, "models.m.coarse_noise: Input should be greater than or equal to 0, got -1"),
         ("seed", "zero", "seed: Input should be a valid integer"),
     ],

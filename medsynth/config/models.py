@@ -114,6 +114,12 @@ class DiffusionSampler(Strict):
                 raise ValueError(f"sigma_min {low:g} is not below sigma_max {high:g}")
         return self
 
+    @model_validator(mode="after")
+    def _guided_is_a_range(self) -> Self:
+        if not self.guided[0] < self.guided[1]:
+            raise ValueError(f"guided {list(self.guided)} does not rise, expected [lowest, highest] noise level")
+        return self
+
 
 class SampledDiffusion(Diffusion):
     """A diffusion model and how it is sampled; a change of the sampler retrains nothing."""
