@@ -110,6 +110,16 @@ def test_relative_database_and_artifacts_lie_in_the_working_directory(workdir: P
     assert Path(card).read_text() == "# card\n"
 
 
+def test_a_linked_training_goes_by_the_name_of_the_link(workdir: Path) -> None:
+    results = make_results(workdir)
+    (workdir / "elsewhere").mkdir()
+    results["train"].rename(workdir / "elsewhere/run_17")
+    results["train"].symlink_to(workdir / "elsewhere/run_17")
+    log(Tracking(experiment="link"), results | {"train": Path("train/toy/../toy/diffusion")}, workdir / "log.json")
+    [run] = runs(workdir, "link")
+    assert (run.data.tags["dataset"], run.data.tags["model"]) == ("toy", "diffusion")
+
+
 def test_params_metrics_and_curves_read_back(workdir: Path) -> None:
     log(Tracking(experiment="values"), make_results(workdir), workdir / "log.json")
     [run] = runs(workdir, "values")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -83,7 +84,7 @@ class Results:
         Raises:
             InputError: a file is missing or damaged, or the released images are not by these weights.
         """
-        dataset, model = train.resolve().parts[-2:]
+        dataset, model = Path(os.path.abspath(train)).parts[-2:]  # noqa: PTH100  # a link keeps the name that it has here
         info = read_json(train / "model.json", "weights_sha256", "store")
         sampler = read_json(release / "generator.json", "sampler")["sampler"]
         released = tables.read(release / "metadata.csv", ["generator_sha256"])
