@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from medsynth import columns
+from tests.faults.conftest import contents
 from tests.workflow.conftest import ROOT, snakemake
 
 MODELS = ("haar", "unshuffle")
@@ -123,12 +124,20 @@ def folder_of(arguments: list[str | Path]) -> Path:
     return Path(arguments[-1])
 
 
+def check_release(folder: Path) -> None:
+    """It holds what its checksums list, as they say, and nothing else."""
+    subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=folder, check=True)
+    listed = {line.split("  ", 1)[1] for line in (folder / "SHA256SUMS").read_text().splitlines()}
+    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
+    assert found == {*listed, "SHA256SUMS"}
+
+
 def test_every_step_leaves_its_outputs(tiny) -> None:
     results = folder_of(tiny) / "results"
     assert {path.name for path in results.iterdir()} == {*STEPS, "diagnostics"}
     for model in MODELS:
         release = results / "release/tiny" / model
-        subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=release, check=True)
+        check_release(release)
         kept = (release / "metadata.csv").read_text().count("\n") - 1
         assert kept == len(list((release / "images").glob("*.png")))
         rejected = (release / "rejected.csv").read_text().count("\n") - 1
@@ -200,6 +209,32 @@ def test_edited_setting_starts_at_the_step_it_concerns(checkout: Path, tiny, tmp
     jobs = planned(snakemake(checkout, "-n", *arguments))
     assert [rule for rule in order if rule in jobs] == order[order.index(first) :]
     assert "haar" not in section or jobs["evaluate"] == 1  # the other model is left alone
+
+
+def test_another_release_replaces_the_whole_folder_and_one_that_fails_leaves_no_images(checkout: Path, tiny) -> None:
+    release = folder_of(tiny) / "results/release/tiny/haar"
+    verdicts = folder_of(tiny) / "results/evaluate/tiny/haar/samples.csv"
+    before = contents(release)
+    for name in ("images/of_another_run.png", "images/.hidden", "left_behind.csv"):
+        (release / name).touch()
+    again = [*tiny, "--forcerun", "release", "--until", "release", "--", release / "SHA256SUMS"]
+    whole, times = verdicts.read_bytes(), (verdicts.stat().st_atime_ns, verdicts.stat().st_mtime_ns)
+    try:
+        verdicts.write_text("sample_id\n")
+        os.utime(verdicts, ns=times)
+        done = snakemake(checkout, *again)
+    finally:
+        verdicts.write_bytes(whole)
+        os.utime(verdicts, ns=times)
+    assert done.returncode != 0 and "samples.csv: damaged" in done.stdout, done.stdout
+    assert set(contents(release)) == {"left_behind.csv"}
+    (release / "images").mkdir()
+    (release / "images/of_another_run.png").touch()
+    done = snakemake(checkout, *again)
+    assert done.returncode == 0, done.stdout
+    check_release(release)
+    assert contents(release) == before
+    assert snakemake(checkout, *tiny).returncode == 0  # or what follows would have to be made again in the next test
 
 
 def test_run_is_found_again_when_its_record_is_lost(checkout: Path, tiny) -> None:

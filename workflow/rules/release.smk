@@ -1,3 +1,5 @@
+# images/ is no declared output: Snakemake would put a file of its own into it, which goes out with the dataset. Like
+# one it is removed first, so that a release that fails leaves no images without their table.
 rule release:
     input:
         store=rules.prepare.output,
@@ -10,7 +12,6 @@ rule release:
         rejected=f"{RELEASE}/rejected.csv",
         generator=f"{RELEASE}/generator.json",
         card=f"{RELEASE}/README.md",
-        images=directory(f"{RELEASE}/images"),
     log:
         f"{DIAGNOSTICS}/release/{{dataset}}/{{model}}.log",
     benchmark:
@@ -31,5 +32,6 @@ rule release:
     message:
         "release {wildcards.dataset} from {wildcards.model}"
     shell:
+        "rm -rf {params.out:q}/images && "
         "python -m medsynth release --store {params.store:q} --train {params.train:q} --samples {params.samples:q}"
         " --evaluation {params.evaluation:q} --out {params.out:q} > {log:q} 2>&1"
