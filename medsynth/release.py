@@ -237,9 +237,11 @@ Rejected samples have no image; `rejected.csv` lists them with the reason.
 
 {_metric_table(metrics)}
 
-CI is the 95 % interval: a bootstrap over subjects; for FID, density and coverage a jackknife. The floor is what
-held-out real images reach in place of the synthetic ones: a value that good cannot be told from real images by this
-measure.
+CI is a 95 % interval. Of `kid`, a bootstrap over the subjects of the held-out real images and over the synthetic
+images; of `fid`, `density` and `coverage`, a jackknife that leaves out groups of those subjects, and groups of
+synthetic images; of all else, a bootstrap over the synthetic images alone. No interval covers what another training of
+the generator or of the predictor would change. The floor is what held-out real images reach in place of the synthetic
+ones: a value that good cannot be told from real images by this measure.
 
 ## How they were made
 

@@ -220,6 +220,17 @@ def test_card_counts_by_class_and_shows_each_metric(tmp_path: Path) -> None:
     assert "| diversity | normal | 0.5 |  | 0.6 | 100 | 4 | higher |" in text
 
 
+def test_card_says_what_each_interval_is(tmp_path: Path) -> None:
+    release(make_store(), **make_samples(), out=tmp_path / "out")
+    text = " ".join((tmp_path / "out/README.md").read_text().split())
+    for claim in (
+        "Of `kid`, a bootstrap over the subjects of the held-out real images and over the synthetic images;",
+        "of `fid`, `density` and `coverage`, a jackknife",
+        "of all else, a bootstrap over the synthetic images alone.",
+    ):
+        assert claim in text
+
+
 def test_all_rejected_leaves_a_table_without_rows(tmp_path: Path) -> None:
     samples = make_samples()
     samples["verdicts"]["verdict"] = "rejected"

@@ -48,7 +48,7 @@ SPLITS = tuple(Split.model_fields)  # in the order that a store keeps them
 
 
 class PerClass(Strict):
-    """So many images for each value of a categorical column."""
+    """So many samples for each value of a categorical column; what is then rejected is not replaced."""
 
     kind: Literal["per_class"]
     column: str
@@ -56,14 +56,20 @@ class PerClass(Strict):
 
 
 class Balance(Strict):
-    """Fill every class up to the largest class of the training rows."""
+    """Fill every class up to the largest class of the training rows.
+
+    That is what is sampled: what is then rejected is not replaced.
+    """
 
     kind: Literal["balance"]
     column: str
 
 
 class Oversample(Strict):
-    """Fill every class that has fewer than `minimum` training rows up to it."""
+    """Fill every class that has fewer than `minimum` training rows up to it.
+
+    That is what is sampled: what is then rejected is not replaced.
+    """
 
     kind: Literal["oversample"]
     column: str
@@ -71,7 +77,7 @@ class Oversample(Strict):
 
 
 class PlanTable(Strict):
-    """One synthetic image for each row of a CSV of conditions; empty cells are drawn from the training rows."""
+    """One sample for each row of a CSV of conditions; empty cells are drawn from the training rows."""
 
     kind: Literal["table"]
     table: str

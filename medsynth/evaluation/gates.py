@@ -1,7 +1,8 @@
 """The verdict on each synthetic image: kept, or rejected with its reasons.
 
-Both gates take their limits from real validation images, which neither the reader nor the generator was trained on, so
-that each limit has a meaning: how often a real image would fall beyond it.
+Both gates take their limits from real validation images, so that each limit has a meaning: how often a real image would
+fall beyond it. Neither the reader nor the generator learned from them, but both keep the weights that do best on them:
+the reader reads them a little better than other images, which makes the second gate a little stricter than it says.
 
 - A copy: more like its nearest training image than the given quantile of the validation images are to theirs.
 - Misread: the reader sees another class, and gives the class that was asked so low a probability that at most

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -6,7 +7,7 @@ import pytest
 
 from medsynth.config import EvaluateSettings, Evaluation
 from medsynth.errors import InputError
-from medsynth.evaluation import METRICS, evaluate
+from medsynth.evaluation import METRICS, adherence, evaluate, fidelity, gather
 from medsynth.store import Store, StoreInfo
 
 CLASSES = ("dark", "bright")
@@ -100,6 +101,28 @@ def test_values_lie_in_their_intervals_and_near_the_floor(results: Path) -> None
     assert accuracy["floor"] > 0.9
     assert accuracy["value"] == pytest.approx(accuracy["floor"] - 5 / 80, abs=0.05)
     assert metrics.loc["copy_rate", "all"]["value"] >= 5 / 80
+
+
+def test_intervals_are_of_what_the_card_says(collection: Store, synthetic, monkeypatch: pytest.MonkeyPatch) -> None:
+    """KID's and the jackknife's take subjects of test images; every other sees synthetic images alone."""
+    seen = {}
+
+    def note(kind: str, interval: Callable) -> Callable:
+        def noted(*arguments, **options):
+            seen[metric.name] = kind
+            return interval(*arguments, **options)
+
+        return noted
+
+    monkeypatch.setattr(fidelity, "kid_interval", note("subjects, bootstrap", fidelity.kid_interval))
+    monkeypatch.setattr(fidelity, "jackknife_interval", note("subjects, jackknife", fidelity.jackknife_interval))
+    monkeypatch.setattr(adherence, "bootstrap_interval", note("synthetic images", adherence.bootstrap_interval))
+    evidence = gather(SETTINGS, collection, *synthetic)
+    for metric in METRICS:
+        list(metric.rows(evidence))
+    by_subject = {name: kind for name, kind in seen.items() if kind != "synthetic images"}
+    jackknife = dict.fromkeys(("fid", "density", "coverage"), "subjects, jackknife")
+    assert by_subject == {"kid": "subjects, bootstrap"} | jackknife
 
 
 def test_copies_and_misread_images_are_rejected_with_a_reason(results: Path, collection: Store) -> None:

@@ -16,6 +16,7 @@ from pydicom.dataset import Dataset
 
 from medsynth import config
 from tests.formats.test_dicom import dataset, encode
+from tests.workflow.conftest import snakemake
 
 ROOT = Path(__file__).parents[2]
 PLANTED = (
@@ -205,6 +206,27 @@ def test_subjects_and_file_names_stay_in_the_store_and_beside_the_verdicts(run):
     assert holding(run / "work", SUBJECT) == store - {"results/prepare/d/quarantine.csv"}
     judged = {"results/evaluate/d/m/samples.csv"}
     assert holding(run / "work", FILE) == (store | judged) - {"results/prepare/d/split.csv"}
+
+
+def test_a_refused_collection_is_named_where_the_security_page_says(run, tmp_path):
+    """Here one subject stands in two splits, which is said with the subject's id and the images' paths."""
+    whole = whole_configuration(run).model_dump(mode="json")
+    whole["data_root"] = "."
+    whole["datasets"]["d"]["source"]["max_bad_fraction"] = 0.0
+    (tmp_path / "config.json").write_text(json.dumps(whole))
+    work = tmp_path / "work"
+    work.mkdir()
+    torn = [f"{FILE}1.dcm,{SUBJECT},normal,train", f"{FILE}2.dcm,{SUBJECT},normal,test"]
+    (work / "samples.csv").write_text("\n".join(["image,subject_id,pathology,split", *torn]))
+    store = "results/prepare/d/store.json"
+    done = snakemake(ROOT, "--cores", "1", "--configfile", tmp_path / "config.json", "--directory", work, store)
+    assert done.returncode != 0 and SUBJECT in done.stdout and FILE in done.stdout
+    places = {"samples.csv", "results/prepare/d.quarantine.csv", "results/diagnostics/prepare/d.log"}
+    for text in (SUBJECT, FILE):
+        assert {name for name in holding(work, text) if not name.startswith(".snakemake/")} == places
+    page = (ROOT / "SECURITY.md").read_text()
+    for place in ("`results/prepare/<dataset>.quarantine.csv`", "`results/diagnostics/prepare/*.log`", "`.snakemake/`"):
+        assert place in page
 
 
 def test_every_spoilt_file_is_quarantined_with_its_reason(run):
