@@ -25,7 +25,8 @@ NEXT = re.compile(
     r"(?<=\n)|(?<=[\s'\"])(?=[a-z][\w+.-]*://)", re.IGNORECASE
 )  # where another address may begin in a text
 SECRET_KEY = r"[\w.-]*(?:pass|pwd|token|secret|credential|signature|api[_-]?key|access[_-]?key)[\w.-]*|sig|key"
-QUERY = re.compile(rf"(?<=[?&;])({SECRET_KEY})=([^&;#\s'\"]*)", re.IGNORECASE)
+QUERY = re.compile(rf"(?<=[?&;])({SECRET_KEY})=([^&\s]*)", re.IGNORECASE)
+WEB_QUERY = re.compile(rf"(?<=[?&;])({SECRET_KEY})=([^&;#\s'\"]*)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -59,13 +60,18 @@ def _users(address: str) -> Iterator[_User]:
         start = end
 
 
+def _query(address: str) -> re.Pattern[str]:
+    """What finds an address's tokens."""
+    return WEB_QUERY if address.partition("://")[0].lower().endswith(("http", "https")) else QUERY
+
+
 def public_address(address: str) -> str:
     """An address without its user, password and tokens."""
     kept, start = [], 0
     for user in _users(address):
         kept += [address[start : user.start], HIDDEN]
         start = user.end
-    return QUERY.sub(rf"\1={HIDDEN}", "".join([*kept, address[start:]]))
+    return _query(address).sub(rf"\1={HIDDEN}", "".join([*kept, address[start:]]))
 
 
 def public(text: str) -> str:
@@ -75,7 +81,7 @@ def public(text: str) -> str:
 
 def secrets(address: str) -> list[str]:
     """The parts of an address that must not be seen: its password, or the user where none follows, and its tokens."""
-    found = [value for _, value in QUERY.findall(address)]
+    found = [value for _, value in _query(address).findall(address)]
     for user in _users(address):
         found.append(user.name if user.password is None else user.password)
         found.append(found[-1].partition("@")[0])  # what SQLAlchemy takes for the password
@@ -92,7 +98,7 @@ def holds_secret(address: str) -> bool:
 
     A user's name alone is none for a database; for a web address it can be a token.
     """
-    found = [value for _, value in QUERY.findall(address)]
+    found = [value for _, value in _query(address).findall(address)]
     found += [user.password or (user.name if user.web else "") for user in _users(address)]
     return any(part and not VARIABLES_ALONE.fullmatch(part) for part in found)
 

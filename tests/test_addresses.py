@@ -30,6 +30,7 @@ SECRET = "hunter2"
         ("mysql://name:s3://hunter2@host/db", "mysql://***@host/db"),
         ("https://host/api?token=hunter2&a=1", "https://host/api?token=***&a=1"),
         ("mysql://host/db?a=1&Password=hunter2", "mysql://host/db?a=1&Password=***"),
+        ("mysql://host/db?password=hunter2'x#y/z", "mysql://host/db?password=***"),
         ("https://host/x?sig=hunter2#end", "https://host/x?sig=***#end"),
     ],
 )
