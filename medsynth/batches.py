@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -27,6 +27,11 @@ class Examples:
         """(N, C, *spatial) float32 in [-1, 1], and N conditions."""
         chosen = torch.as_tensor(rows, device=self.images.device)
         return decode(self.images[chosen]), self.condition[chosen]
+
+    def blocks(self, rows: Sequence[int], size: int) -> Iterator[Tensor]:
+        """The images of many rows, at most `size` at a time."""
+        for start in range(0, len(rows), size):
+            yield self.gather(rows[start : start + size])[0]
 
 
 def decode(stored: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from medsynth import config, training
-from medsynth.batches import training_order
+from medsynth.batches import Examples, training_order
 from medsynth.checkpoint import load_model, read_tensors
 from medsynth.errors import InputError
 from medsynth.store import Store, digest
@@ -41,6 +41,21 @@ def test_every_epoch_has_every_row_once_whatever_the_step():
     assert [sorted(whole[start : start + 10]) for start in (0, 10, 20)] == [list(range(10))] * 3
     assert [row for first in range(0, 30, 6) for row in training_order(0, 10, first, 6)] == whole
     assert whole[:10] != whole[10:20] and training_order(1, 10, 0, 10) != whole[:10]
+
+
+def test_statistics_are_taken_of_few_images_at_a_time(store, monkeypatch):
+    gathered, gather = [], Examples.gather
+
+    def noting(self, rows):
+        gathered.append(len(rows))
+        return gather(self, rows)
+
+    monkeypatch.setattr(Examples, "gather", noting)
+    monkeypatch.setattr(training, "STATISTICS_BLOCK", 10)
+    trainer = Trainer(settings(batch_size=1), store, CPU)
+    assert gathered == [10, 10, 10, 2]
+    images = store.split("train").intensities()
+    assert trainer.model.stages[1].coarse_mean.item() == pytest.approx(images.mean(), rel=1e-4)
 
 
 def test_the_learning_rate_warms_up_stays_and_decays(store):
