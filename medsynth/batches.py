@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -49,6 +50,10 @@ def training_order(seed: int, size: int, first: int, count: int) -> list[int]:
     rows: list[int] = []
     while len(rows) < count:
         epoch, offset = divmod(first + len(rows), size)
-        order = np.random.default_rng((seed, epoch)).permutation(size)
-        rows.extend(order[offset : offset + count - len(rows)].tolist())
+        rows.extend(_epoch_order(seed, size, epoch)[offset : offset + count - len(rows)].tolist())
     return rows
+
+
+@lru_cache(maxsize=2)  # a batch may end in the next epoch; drawing the order of a million rows takes as long as a step
+def _epoch_order(seed: int, size: int, epoch: int) -> np.ndarray:
+    return np.random.default_rng((seed, epoch)).permutation(size)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from medsynth import config, training
-from medsynth.batches import Examples, training_order
+from medsynth.batches import Examples, _epoch_order, training_order
 from medsynth.checkpoint import load_model, read_tensors
 from medsynth.errors import InputError
 from medsynth.store import Store, digest
@@ -41,6 +41,14 @@ def test_every_epoch_has_every_row_once_whatever_the_step():
     assert [sorted(whole[start : start + 10]) for start in (0, 10, 20)] == [list(range(10))] * 3
     assert [row for first in range(0, 30, 6) for row in training_order(0, 10, first, 6)] == whole
     assert whole[:10] != whole[10:20] and training_order(1, 10, 0, 10) != whole[:10]
+
+
+def test_an_epoch_is_shuffled_once_for_all_its_batches():
+    _epoch_order.cache_clear()
+    drawn = [row for first in range(0, 3000, 7) for row in training_order(5, 1000, first, 7)]
+    shuffled = np.concatenate([np.random.default_rng((5, epoch)).permutation(1000) for epoch in range(4)])
+    assert drawn == shuffled[: len(drawn)].tolist()
+    assert _epoch_order.cache_info().misses == 4 and _epoch_order.cache_info().currsize <= 2
 
 
 def test_statistics_are_taken_of_few_images_at_a_time(store, monkeypatch):
