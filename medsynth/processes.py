@@ -78,6 +78,7 @@ def _follow_srun() -> None:
     place = os.environ
     if int(place.get("SLURM_STEP_NUM_TASKS", 1)) > 1 and "WORLD_SIZE" not in place:
         place["RANK"], place["WORLD_SIZE"] = place["SLURM_PROCID"], place["SLURM_STEP_NUM_TASKS"]
+        place["LOCAL_WORLD_SIZE"] = str(len(place["SLURM_GTIDS"].split(",")))  # the step's tasks on this node
         place["MASTER_ADDR"] = place["SLURM_LAUNCH_NODE_IPADDR"]
         place["MASTER_PORT"] = str(PORTS.start + int(place["SLURM_JOB_ID"]) % len(PORTS))
 
