@@ -13,7 +13,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -21,6 +20,7 @@ from tqdm import tqdm
 
 from medsynth import checkpoint, files
 from medsynth.augmentation import AUGMENTATION_FEATURES, augment
+from medsynth.averaging import move_average
 from medsynth.batches import Examples, derive_seed, training_order
 from medsynth.checkpoint import difference, spec_of
 from medsynth.conditions import Condition
@@ -190,12 +190,9 @@ class Trainer:
         optimiser.zero_grad(set_to_none=True)
         return broken
 
-    @torch.no_grad()
     def _average(self) -> None:
-        """Power-function EMA (Karras et al. 2024, Eq. 121), whose width is a share of the training so far."""
-        keep = (1 - 1 / self.step) ** (power_of(self.options.ema) + 1)
-        current = self.model.state_dict()
-        torch._foreach_lerp_(list(self.ema.values()), [current[name] for name in self.ema], 1 - keep)
+        """Move the averaged weights, and keep them as the guide once training has come so far."""
+        move_average(self.ema, self.model.state_dict(), self.step, self.options.ema)
         if not self.early and self.progress >= self.options.guide_at:
             self.early = {name: tensor.clone() for name, tensor in self.ema.items()}
 
@@ -339,12 +336,3 @@ def _train(trainer: Trainer, info: StoreInfo, out: Path) -> None:
             out, weights, info, trainer.settings, trainer.images_seen, trainer.seconds, trainer.best_loss
         )
         last.unlink(missing_ok=True)
-
-
-def power_of(width: float) -> float:
-    """The exponent of a power-function EMA from its relative width (Karras et al. 2024, Eq. 126).
-
-    sigma_rel = sqrt(g + 1) / ((g + 2) sqrt(g + 3)), solved for g.
-    """
-    inverse = width**-2
-    return float(np.roots([1, 7, 16 - inverse, 12 - inverse]).real.max())

@@ -9,7 +9,18 @@ PACKAGE = Path(__file__).parents[1] / "medsynth"
 
 # A module may import from its own row and from rows above it.
 ROWS = (
-    {"addresses", "errors", "files", "tables", "modalities", "fingerprint", "gpus", "devices", "processes"},
+    {
+        "addresses",
+        "errors",
+        "files",
+        "tables",
+        "modalities",
+        "fingerprint",
+        "gpus",
+        "devices",
+        "processes",
+        "averaging",
+    },
     {"config", "image"},
     {"conditions", "formats", "phantoms", "preprocessing", "samples"},
     {"sources", "store", "codecs", "networks", "augmentation", "shards"},

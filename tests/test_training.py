@@ -14,7 +14,7 @@ from medsynth.batches import Examples, _epoch_order, training_order
 from medsynth.checkpoint import load_model, read_tensors
 from medsynth.errors import InputError
 from medsynth.store import Store, digest
-from medsynth.training import Trainer, difference, power_of, train
+from medsynth.training import Trainer, difference, train
 
 CPU = torch.device("cpu")
 
@@ -29,11 +29,6 @@ def advance(trainer: Trainer, steps: int) -> Trainer:
     for _ in range(steps):
         trainer.record(trainer.advance(), None)
     return trainer
-
-
-@pytest.mark.parametrize(("width", "power"), [(0.05, 16.97), (0.10, 6.94), (0.15, 3.56)])
-def test_the_power_of_the_ema_profile_is_the_papers(width, power):
-    assert power_of(width) == pytest.approx(power, abs=0.01)  # Karras et al. 2024, section C.1 gives the first two
 
 
 def test_every_epoch_has_every_row_once_whatever_the_step():
