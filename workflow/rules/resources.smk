@@ -68,7 +68,8 @@ def growing(base: float, stored: float = 0, asked: float = 0, shard: float = 0, 
 
     @functools.cache
     def first(dataset: str) -> int:
-        real, wanted = real_images(dataset), images_asked(dataset)
+        real = real_images(dataset)
+        wanted = images_asked(dataset) if asked or shard or image else 0  # other steps need not have the plan's table
         of_real, of_wanted = megabytes(dataset, real), megabytes(dataset, wanted)
         of_shard = of_wanted / CONFIG.datasets[dataset].plan.shards
         return round(base + stored * of_real + asked * of_wanted + shard * of_shard + image * (real + wanted))
