@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -28,6 +29,11 @@ class Examples:
         chosen = torch.as_tensor(rows, device=self.images.device)
         return decode(self.images[chosen]), self.condition[chosen]
 
+    def blocks(self, rows: Sequence[int], size: int) -> Iterator[Tensor]:
+        """The images of many rows, at most `size` at a time."""
+        for start in range(0, len(rows), size):
+            yield self.gather(rows[start : start + size])[0]
+
 
 def decode(stored: Tensor) -> Tensor:
     """uint16 as the store keeps it → float32 in [-1, 1]."""
@@ -35,8 +41,8 @@ def decode(stored: Tensor) -> Tensor:
 
 
 def derive_seed(*parts: int) -> int:
-    """One seed from several numbers, far from those of neighbouring numbers."""
-    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> np.uint64(1))
+    """One seed from several numbers, far from those of neighbouring numbers, and of the same with zeros after them."""
+    return int(np.random.SeedSequence((len(parts), *parts)).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 def training_order(seed: int, size: int, first: int, count: int) -> list[int]:
@@ -44,6 +50,10 @@ def training_order(seed: int, size: int, first: int, count: int) -> list[int]:
     rows: list[int] = []
     while len(rows) < count:
         epoch, offset = divmod(first + len(rows), size)
-        order = np.random.default_rng((seed, epoch)).permutation(size)
-        rows.extend(order[offset : offset + count - len(rows)].tolist())
+        rows.extend(_epoch_order(seed, size, epoch)[offset : offset + count - len(rows)].tolist())
     return rows
+
+
+@lru_cache(maxsize=2)  # a batch may end in the next epoch; drawing the order of a million rows takes as long as a step
+def _epoch_order(seed: int, size: int, epoch: int) -> np.ndarray:
+    return np.random.default_rng((seed, epoch)).permutation(size)

@@ -79,8 +79,13 @@ def fitting_batch_size(attempt: Callable[[int], None], largest: int, device: tor
 
 
 def free_memory() -> int:
-    """Bytes of main memory that this process can still take: what the machine, its job and its own limit all leave."""
-    return max(0, min([psutil.virtual_memory().available, *_left_in_control_groups(), *_left_in_address_space()]))
+    """Bytes of main memory that this process can still take.
+
+    The machine and the job leave them to all processes of a training on this machine; a limit of its own is its own.
+    """
+    shared = min([psutil.virtual_memory().available, *_left_in_control_groups()])
+    share = shared // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    return max(0, min([share, *_left_in_address_space()]))
 
 
 def _left_in_address_space() -> Iterator[int]:

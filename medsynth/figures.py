@@ -34,26 +34,28 @@ def to_tile(image: np.ndarray) -> Image.Image:
 def contact_sheet(
     path: Path,
     title: str,
-    real: Mapping[str, np.ndarray],
-    synthetic: Mapping[str, np.ndarray],
+    classes: Sequence[str],
+    real: tuple[np.ndarray, np.ndarray],
+    synthetic: tuple[np.ndarray, np.ndarray],
     columns: int = COLUMNS,
 ) -> None:
     """For each class a row of real images above a row of synthetic ones, the first of each: nothing is picked.
 
     Args:
-        real, synthetic: uint16 (n, C, *spatial) for each class; a class may be empty.
+        real, synthetic: uint16 (n, C, *spatial), and the class (n,) of each; a class may have none.
     """
-    columns = max([1, *(min(columns, len(images)) for side in (real, synthetic) for images in side.values())])
-    sheet, draw = _sheet(columns * (TILE + GAP), len(real) * (2 * (TILE + GAP) + 34), title)
+    rows = [[np.flatnonzero(labels == name) for _, labels in (real, synthetic)] for name in classes]
+    columns = max([1, *(min(columns, len(found)) for pair in rows for found in pair)])
+    sheet, draw = _sheet(columns * (TILE + GAP), len(classes) * (2 * (TILE + GAP) + 34), title)
     y = 3 * MARGIN
-    for name in real:
+    for name, (of_real, of_synthetic) in zip(classes, rows, strict=True):
         draw.text((MARGIN, y), name.replace("_", " "), INK, _font(17))
-        counts = f"{len(real[name])} real (test), {len(synthetic[name])} synthetic"
+        counts = f"{len(of_real)} real (test), {len(of_synthetic)} synthetic"
         draw.text((sheet.width - MARGIN, y + 4), counts, FAINT, _font(13), anchor="ra")
         y += 26
-        for images, colour in ((real[name], REAL), (synthetic[name], SYNTHETIC)):
-            _row(sheet, y, images[:columns], colour, MARK if colour == SYNTHETIC else "")
-            y += TILE + GAP
+        _row(sheet, y, real[0][of_real[:columns]], REAL, "")
+        _row(sheet, y + TILE + GAP, synthetic[0][of_synthetic[:columns]], SYNTHETIC, MARK)
+        y += 2 * (TILE + GAP)
         y += 8
     sheet.save(path)
 

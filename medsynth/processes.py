@@ -1,11 +1,13 @@
-"""The processes of one training, as torchrun or srun starts them; alone, every operation is a no-op."""
+"""The processes of one training, as torchrun or srun starts and stops them; alone, every operation is a no-op."""
 
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, distributed
@@ -76,5 +78,17 @@ def _follow_srun() -> None:
     place = os.environ
     if int(place.get("SLURM_STEP_NUM_TASKS", 1)) > 1 and "WORLD_SIZE" not in place:
         place["RANK"], place["WORLD_SIZE"] = place["SLURM_PROCID"], place["SLURM_STEP_NUM_TASKS"]
+        place["LOCAL_WORLD_SIZE"] = str(len(place["SLURM_GTIDS"].split(",")))  # the step's tasks on this node
         place["MASTER_ADDR"] = place["SLURM_LAUNCH_NODE_IPADDR"]
         place["MASTER_PORT"] = str(PORTS.start + int(place["SLURM_JOB_ID"]) % len(PORTS))
+
+
+class StopSignal:
+    """Turns SIGTERM into a wish to stop, so that a time limit or a cancelled job leaves a checkpoint behind."""
+
+    def __init__(self) -> None:
+        self.received = False
+        signal.signal(signal.SIGTERM, self._note)
+
+    def _note(self, number: int, frame: Any) -> None:
+        self.received = True

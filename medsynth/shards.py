@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -42,28 +44,54 @@ def write_shard(path: Path, images: np.ndarray, rows: pd.DataFrame) -> None:
 def read_shards(folder: Path) -> tuple[np.ndarray, pd.DataFrame]:
     """All samples of a run in the order of their ids: uint16 (n, C, *spatial), and their rows as text.
 
+    The shards are read one after the other, so that the images are in memory once.
+
     Raises:
         InputError: a shard lacks its table, is damaged, or the two do not agree; a sample comes twice.
     """
     paths = sorted(folder.glob("shard_*.npz"))
     if not paths:
         raise InputError(f"{folder}: no shard_*.npz, expected the output of sample")
-    images, parts = [], []
-    for path in paths:
-        try:
-            with np.load(path, allow_pickle=False) as arrays:
-                images.append(arrays["images"])
-                expected = str(arrays["rows_sha256"])
-            table = path.with_suffix(".csv")
-            if (got := files.sha256(table)) != expected:
-                raise ValueError(f"sha256 of its table is {got[:12]}, it was written with {expected[:12]}")
-            parts.append(tables.read(table))
-        except (*files.UNREADABLE, TypeError) as error:  # a bare array is no archive
-            reason = " ".join(str(error).split())
-            raise InputError(f"{path}: shard cannot be read ({reason}); remove it and sample it again") from None
-        if len(images[-1]) != len(parts[-1]):
-            raise InputError(f"{path}: {len(images[-1])} images, its table has {len(parts[-1])} rows")
+    parts = [_read_rows(path) for path in paths]
     rows = pd.concat(parts, ignore_index=True).sort_values("sample_id")
     if rows["sample_id"].duplicated().any():
         raise InputError(f"{folder}: sample_id {rows['sample_id'][rows['sample_id'].duplicated()].iloc[0]} comes twice")
-    return np.concatenate(images)[rows.index], rows.reset_index(drop=True)
+    places = rows.index.to_numpy().argsort()  # of each row as read, among the ids in order
+    joined = np.empty(0, np.uint16)
+    for path, part in zip(paths, parts, strict=True):
+        images = _read_images(path)
+        if len(images) != len(part):
+            raise InputError(f"{path}: {len(images)} images, its table has {len(part)} rows")
+        if path == paths[0]:
+            joined = np.empty((len(rows), *images.shape[1:]), images.dtype)
+        if (images.shape[1:], images.dtype) != (joined.shape[1:], joined.dtype):
+            raise InputError(f"{path}: images are {images.dtype} {images.shape[1:]}, those of {paths[0].name} are "
+                             f"{joined.dtype} {joined.shape[1:]}")  # fmt: skip
+        mine, places = places[: len(part)], places[len(part) :]
+        joined[mine] = images
+    return joined, rows.reset_index(drop=True)
+
+
+def _read_rows(path: Path) -> pd.DataFrame:
+    """The table beside a shard, which must be the one that the shard was written with."""
+    table = path.with_suffix(".csv")
+    with _naming(path), np.load(path, allow_pickle=False) as arrays:
+        expected = str(arrays["rows_sha256"])
+        if (got := files.sha256(table)) != expected:
+            raise ValueError(f"sha256 of its table is {got[:12]}, it was written with {expected[:12]}")
+        return tables.read(table)
+
+
+def _read_images(path: Path) -> np.ndarray:
+    with _naming(path), np.load(path, allow_pickle=False) as arrays:
+        return arrays["images"]
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Name the shard in what goes wrong while it is read."""
+    try:
+        yield
+    except (*files.UNREADABLE, TypeError) as error:  # a bare array is no archive
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: shard cannot be read ({reason}); remove it and sample it again") from None

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import logging
 import math
-import signal
 import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -22,6 +20,7 @@ from tqdm import tqdm
 
 from medsynth import checkpoint, files
 from medsynth.augmentation import AUGMENTATION_FEATURES, augment
+from medsynth.averaging import move_average
 from medsynth.batches import Examples, derive_seed, training_order
 from medsynth.checkpoint import difference, spec_of
 from medsynth.conditions import Condition
@@ -31,13 +30,15 @@ from medsynth.errors import InputError, is_out_of_memory
 from medsynth.fingerprint import fingerprint
 from medsynth.modalities import MODALITIES
 from medsynth.models import build
-from medsynth.processes import Processes, joined
+from medsynth.processes import Processes, StopSignal, joined
 from medsynth.store import Store, StoreInfo
 
 log = logging.getLogger(__name__)
 
 LOG_EVERY = 25  # steps between two rows of history.csv
 VALIDATION_IMAGES = 512
+STATISTICS_IMAGES = 2000  # at least, where there are as many
+STATISTICS_BLOCK = 64  # images of them in memory at once
 ALONE = Processes()
 COUNTERS = ("step", "images_seen", "seconds", "best_loss", "stale", "history")
 
@@ -65,8 +66,8 @@ class Trainer:
 
         torch.manual_seed(settings.seed)
         self.model = build(settings.model, self.spec)
-        every = max(1, len(self.examples) // 2000)
-        self.model.fit_statistics(self.examples.gather(range(0, len(self.examples), every))[0].cpu())
+        rows = range(0, len(self.examples), max(1, len(self.examples) // STATISTICS_IMAGES))
+        self.model.fit_statistics(block.cpu() for block in self.examples.blocks(rows, STATISTICS_BLOCK))
         self.layout = memory_format(self.spec.spatial_dims)
         self.model.to(device=device, memory_format=self.layout)
         self.dtype = autocast_dtype(device, options.precision)
@@ -189,12 +190,9 @@ class Trainer:
         optimiser.zero_grad(set_to_none=True)
         return broken
 
-    @torch.no_grad()
     def _average(self) -> None:
-        """Power-function EMA (Karras et al. 2024, Eq. 121), whose width is a share of the training so far."""
-        keep = (1 - 1 / self.step) ** (power_of(self.options.ema) + 1)
-        current = self.model.state_dict()
-        torch._foreach_lerp_(list(self.ema.values()), [current[name] for name in self.ema], 1 - keep)
+        """Move the averaged weights, and keep them as the guide once training has come so far."""
+        move_average(self.ema, self.model.state_dict(), self.step, self.options.ema)
         if not self.early and self.progress >= self.options.guide_at:
             self.early = {name: tensor.clone() for name, tensor in self.ema.items()}
 
@@ -338,23 +336,3 @@ def _train(trainer: Trainer, info: StoreInfo, out: Path) -> None:
             out, weights, info, trainer.settings, trainer.images_seen, trainer.seconds, trainer.best_loss
         )
         last.unlink(missing_ok=True)
-
-
-class StopSignal:
-    """Turns SIGTERM into a wish to stop, so that a time limit or a cancelled job leaves a checkpoint behind."""
-
-    def __init__(self) -> None:
-        self.received = False
-        signal.signal(signal.SIGTERM, self._note)
-
-    def _note(self, number: int, frame: Any) -> None:
-        self.received = True
-
-
-def power_of(width: float) -> float:
-    """The exponent of a power-function EMA from its relative width (Karras et al. 2024, Eq. 126).
-
-    sigma_rel = sqrt(g + 1) / ((g + 2) sqrt(g + 3)), solved for g.
-    """
-    inverse = width**-2
-    return float(np.roots([1, 7, 16 - inverse, 12 - inverse]).real.max())

@@ -9,7 +9,19 @@ PACKAGE = Path(__file__).parents[1] / "medsynth"
 
 # A module may import from its own row and from rows above it.
 ROWS = (
-    {"addresses", "columns", "errors", "files", "tables", "modalities", "fingerprint", "gpus", "devices", "processes"},
+    {
+        "addresses",
+        "averaging",
+        "columns",
+        "devices",
+        "errors",
+        "files",
+        "fingerprint",
+        "gpus",
+        "modalities",
+        "processes",
+        "tables",
+    },
     {"config", "image"},
     {"conditions", "formats", "phantoms", "preprocessing", "samples"},
     {"sources", "store", "codecs", "networks", "augmentation", "shards"},

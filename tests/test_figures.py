@@ -37,9 +37,10 @@ def test_tile_keeps_colour() -> None:
 
 def test_every_synthetic_image_of_a_contact_sheet_is_marked(tmp_path: Path) -> None:
     few, many = tmp_path / "few.png", tmp_path / "many.png"
-    real = {"normal": pictures(6, 1, 32, 32), "nodule": pictures(6, 1, 32, 32)}
-    figures.contact_sheet(few, "d", real, {name: images[:1] for name, images in real.items()})
-    figures.contact_sheet(many, "d", real, {name: images[:4] for name, images in real.items()})
+    classes = ["normal", "nodule"]
+    images, labels = pictures(12, 1, 32, 32), np.array(classes * 6)
+    figures.contact_sheet(few, "d", classes, (images, labels), (images[:2], labels[:2]))
+    figures.contact_sheet(many, "d", classes, (images, labels), (images[:8], labels[:8]))
     key = 12 * 12  # the square in the key to the colours
     one = count_colour(few, figures.SYNTHETIC) / 2 - key
     assert one > 800  # frame and mark
@@ -48,9 +49,19 @@ def test_every_synthetic_image_of_a_contact_sheet_is_marked(tmp_path: Path) -> N
 
 
 def test_a_class_without_images_leaves_its_row_empty(tmp_path: Path) -> None:
-    none = pictures(0, 1, 16, 16)
-    figures.contact_sheet(tmp_path / "a.png", "d", {"a": none, "b": none}, {"a": none, "b": pictures(2, 1, 16, 16)})
+    none, two = (pictures(0, 1, 16, 16), np.array([])), (pictures(2, 1, 16, 16), np.array(["b", "b"]))
+    figures.contact_sheet(tmp_path / "a.png", "d", ["a", "b"], none, two)
     assert Image.open(tmp_path / "a.png").size[0] > 200
+
+
+def test_a_contact_sheet_shows_each_class_in_its_row(tmp_path: Path) -> None:
+    white, labels = np.full((3, 1, 16, 16), 65535, dtype=np.uint16), np.array(["b", "a", "b"])
+    white[1] = 0
+    figures.contact_sheet(tmp_path / "a.png", "d", ["a", "b"], (white, labels), (white[:0], labels[:0]))
+    sheet = np.asarray(Image.open(tmp_path / "a.png"))
+    left, top = figures.MARGIN + figures.TILE // 2, 3 * figures.MARGIN + 26 + figures.TILE // 2
+    next_class = 2 * (figures.TILE + figures.GAP) + 34
+    assert sheet[top, left].tolist() == [0, 0, 0] and sheet[top + next_class, left].tolist() == [255, 255, 255]
 
 
 def test_nearest_neighbours_shows_the_most_similar(tmp_path: Path) -> None:

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from medsynth import config, training
-from medsynth.batches import training_order
+from medsynth.batches import Examples, _epoch_order, training_order
 from medsynth.checkpoint import load_model, read_tensors
 from medsynth.errors import InputError
 from medsynth.store import Store, digest
-from medsynth.training import Trainer, difference, power_of, train
+from medsynth.training import Trainer, difference, train
 
 CPU = torch.device("cpu")
 
@@ -31,16 +31,34 @@ def advance(trainer: Trainer, steps: int) -> Trainer:
     return trainer
 
 
-@pytest.mark.parametrize(("width", "power"), [(0.05, 16.97), (0.10, 6.94), (0.15, 3.56)])
-def test_the_power_of_the_ema_profile_is_the_papers(width, power):
-    assert power_of(width) == pytest.approx(power, abs=0.01)  # Karras et al. 2024, section C.1 gives the first two
-
-
 def test_every_epoch_has_every_row_once_whatever_the_step():
     whole = training_order(0, 10, 0, 30)
     assert [sorted(whole[start : start + 10]) for start in (0, 10, 20)] == [list(range(10))] * 3
     assert [row for first in range(0, 30, 6) for row in training_order(0, 10, first, 6)] == whole
     assert whole[:10] != whole[10:20] and training_order(1, 10, 0, 10) != whole[:10]
+
+
+def test_an_epoch_is_shuffled_once_for_all_its_batches():
+    _epoch_order.cache_clear()
+    drawn = [row for first in range(0, 3000, 7) for row in training_order(5, 1000, first, 7)]
+    shuffled = np.concatenate([np.random.default_rng((5, epoch)).permutation(1000) for epoch in range(4)])
+    assert drawn == shuffled[: len(drawn)].tolist()
+    assert _epoch_order.cache_info().misses == 4 and _epoch_order.cache_info().currsize <= 2
+
+
+def test_statistics_are_taken_of_few_images_at_a_time(store, monkeypatch):
+    gathered, gather = [], Examples.gather
+
+    def noting(self, rows):
+        gathered.append(len(rows))
+        return gather(self, rows)
+
+    monkeypatch.setattr(Examples, "gather", noting)
+    monkeypatch.setattr(training, "STATISTICS_BLOCK", 10)
+    trainer = Trainer(settings(batch_size=1), store, CPU)
+    assert gathered == [10, 10, 10, 2]
+    images = store.split("train").intensities()
+    assert trainer.model.stages[1].coarse_mean.item() == pytest.approx(images.mean(), rel=1e-4)
 
 
 def test_the_learning_rate_warms_up_stays_and_decays(store):

@@ -104,6 +104,11 @@ class Dataset(Strict):
     plan: Plan
     models: tuple[Name, ...] | None = None
 
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """(C, *spatial) of each image that a store or a shard holds."""
+        return (MODALITIES[self.modality].channels, *self.size)
+
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:
         if self.modality not in MODALITIES:

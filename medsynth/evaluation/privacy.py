@@ -22,6 +22,8 @@ import torch
 import torch.nn.functional as F
 from scipy.linalg import cholesky, solve_triangular
 
+from medsynth.evaluation.blocks import in_blocks
+
 GRID = {2: 32, 3: 16}  # thumbnail cells a side, by the number of spatial axes
 MARGIN = {2: 2, 3: 1}  # cells by which a query may be shifted each way
 RIDGE = 1.0  # variance, in units of a pixel's, that noise may have
@@ -74,13 +76,12 @@ class TrainingIndex:
 
 def _thumbnails(images: np.ndarray) -> np.ndarray:
     """Average down to (N, C, *grid) float32."""
-    spatial_dims = images.ndim - 2
-    blocks = (
-        torch.from_numpy(np.asarray(images[start : start + BLOCK], dtype=np.float32))
-        for start in range(0, len(images), BLOCK)
-    )
-    size = [GRID[spatial_dims]] * spatial_dims
-    return np.concatenate([F.interpolate(block, size=size, mode="area").numpy() for block in blocks])
+    size = [GRID[images.ndim - 2]] * (images.ndim - 2)
+
+    def shrunk(block: np.ndarray) -> np.ndarray:
+        return F.interpolate(torch.from_numpy(block.astype(np.float32)), size=size, mode="area").numpy()
+
+    return in_blocks(shrunk, images)
 
 
 def _standardised(thumbnails: np.ndarray) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -50,8 +50,12 @@ class GenerativeModel(nn.Module, ABC):
         super().__init__()
         self.guide: Self | None = None
 
-    def fit_statistics(self, images: Tensor) -> None:
-        """Take fixed statistics from training images (N, C, *spatial) in [-1, 1], once, before the first step."""
+    def fit_statistics(self, blocks: Iterable[Tensor]) -> None:
+        """Take fixed statistics from training images, once, before the first step.
+
+        Args:
+            blocks: the images, some at a time, each block (N, C, *spatial) in [-1, 1].
+        """
 
     @abstractmethod
     def loss(self, image: Tensor, condition: Condition, augmentation: Tensor, player: str) -> dict[str, Tensor]:

@@ -38,6 +38,30 @@ def append_dims(x: Tensor, ndim: int) -> Tensor:
     return x.view(-1, *[1] * (ndim - 1))
 
 
+class Moments:
+    """Mean and standard deviation of each channel, over images that come some at a time: (1, C, 1, ..., 1) each."""
+
+    def __init__(self) -> None:
+        self.count = 0  # values of a channel
+        self.total = self.squares = torch.zeros(())
+
+    def add(self, x: Tensor) -> None:
+        """Take in (N, C, *spatial)."""
+        x = x.double()  # the difference of two large sums is taken of them
+        axes = [0, *range(2, x.ndim)]
+        self.count += x.numel() // x.shape[1]
+        self.total = self.total + x.sum(axes, keepdim=True)
+        self.squares = self.squares + x.square().sum(axes, keepdim=True)
+
+    @property
+    def mean(self) -> Tensor:
+        return self.total / self.count
+
+    @property
+    def deviation(self) -> Tensor:
+        return ((self.squares - self.total * self.mean) / (self.count - 1)).clamp(min=0).sqrt()
+
+
 class Denoiser(nn.Module):
     """D(x; sigma) of Eq. 7 around a U-Net.
 
@@ -78,16 +102,15 @@ class Denoiser(nn.Module):
         )
 
     @torch.no_grad()
-    def fit_statistics(self, bands: Tensor, coarse: Tensor | None) -> None:
-        """Measure each sub-band's mean and standard deviation over the training images, and the coarser image's."""
-        axes = [0, *range(2, bands.ndim)]
-        self.band_mean.copy_(bands.mean(axes, keepdim=True))
-        deviation = bands.std(axes, keepdim=True).clamp(min=1e-3)
+    def set_statistics(self, bands: Moments, coarse: Moments) -> None:
+        """Fix the scales by the moments of the training images' sub-bands, and of the coarser image if it is given."""
+        deviation = bands.deviation.clamp(min=1e-3)
+        self.band_mean.copy_(bands.mean)
         self.band_scale.copy_(deviation**self.settings.whitening)
         self.sigma_data.copy_(deviation / self.band_scale)
-        if coarse is not None:
-            self.coarse_mean.copy_(coarse.mean(axes, keepdim=True))
-            self.coarse_scale.copy_(coarse.std(axes, keepdim=True).clamp(min=1e-3))
+        if coarse.count:
+            self.coarse_mean.copy_(coarse.mean)
+            self.coarse_scale.copy_(coarse.deviation.clamp(min=1e-3))
 
     def to_latent(self, bands: Tensor) -> Tensor:
         return (bands - self.band_mean) / self.band_scale

@@ -7,7 +7,7 @@ are enough, and most of the work is done where the image is small.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from medsynth.codecs import Pyramid
 from medsynth.conditions import Condition
 from medsynth.errors import InputError
 from medsynth.models import GenerativeModel, ImageSpec
-from medsynth.models.denoiser import Denoiser, Given, append_dims
+from medsynth.models.denoiser import Denoiser, Given, Moments, append_dims
 from medsynth.models.solvers import SOLVERS, Denoise, noise_levels, schedule
 
 MAP_SCALE = 3.0  # lesions cover little of the map; set on one pair of short runs, whose intervals overlap
@@ -48,9 +48,15 @@ class DiffusionModel(GenerativeModel):
         self.players = self.judged = tuple(f"stages.{index}" for index in range(len(self.stages)))
 
     @torch.no_grad()
-    def fit_statistics(self, images: Tensor) -> None:
-        for stage, level in zip(self.stages, self.pyramid.encode(images), strict=True):
-            stage.fit_statistics(*level)
+    def fit_statistics(self, blocks: Iterable[Tensor]) -> None:
+        of_bands, of_coarse = ([Moments() for _ in self.stages] for _ in range(2))
+        for block in blocks:
+            for index, (bands, coarse) in enumerate(self.pyramid.encode(block)):
+                of_bands[index].add(bands)
+                if coarse is not None:
+                    of_coarse[index].add(coarse)
+        for stage, *moments in zip(self.stages, of_bands, of_coarse, strict=True):
+            stage.set_statistics(*moments)
 
     def given(
         self, index: int, condition: Condition, augmentation: Tensor, coarse: Tensor | None, noise: Tensor | None = None

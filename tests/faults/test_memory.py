@@ -7,12 +7,13 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
 import torch
 
-from medsynth import devices
+from medsynth import devices, processes
 from medsynth.checkpoint import read_tensors
 from medsynth.training import Trainer
 from tests.faults.conftest import refused
@@ -219,3 +220,32 @@ def test_free_memory_is_what_the_machine_and_the_limits_all_leave(monkeypatch) -
         assert 200 * MIB < devices.free_memory() <= 301 * MIB
     finally:
         resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+def test_the_processes_of_a_machine_share_what_it_leaves_but_not_their_own_limits(monkeypatch) -> None:
+    class Machine:
+        available = 800 * MIB
+
+    monkeypatch.setattr(devices.psutil, "virtual_memory", lambda: Machine)
+    monkeypatch.setattr(devices, "_left_in_control_groups", lambda: iter([600 * MIB]))
+    monkeypatch.setattr(devices, "_left_in_address_space", lambda: iter([200 * MIB]))
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    assert devices.free_memory() == 200 * MIB
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    assert devices.free_memory() == 200 * MIB  # 300 of the job
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    assert devices.free_memory() == 150 * MIB
+
+    def attempt(images: int) -> None:
+        torch.ones(images, MIB // 4, requires_grad=True).exp()  # keeps a MiB an image
+
+    assert devices.fitting_batch_size(attempt, 128, torch.device("cpu")) == 64  # 60 % of 150 MiB hold 90
+
+
+def test_processes_that_srun_starts_know_how_many_share_their_node(monkeypatch) -> None:
+    """Of a step of five tasks, two are on this node: the variables that srun sets, and those of torchrun."""
+    step = {"SLURM_STEP_NUM_TASKS": "5", "SLURM_PROCID": "3", "SLURM_GTIDS": "3,4", "SLURM_JOB_ID": "7"}
+    place = step | {"SLURM_LAUNCH_NODE_IPADDR": "10.0.0.1"}
+    monkeypatch.setattr(processes, "os", SimpleNamespace(environ=place))
+    processes._follow_srun()
+    assert (place["RANK"], place["WORLD_SIZE"], place["LOCAL_WORLD_SIZE"]) == ("3", "5", "2")

@@ -11,6 +11,7 @@ from medsynth import config
 from medsynth.conditions import ConditionSchema
 from medsynth.errors import InputError
 from medsynth.models import ImageSpec, build
+from medsynth.models.denoiser import Moments
 from medsynth.models.solvers import SOLVERS, noise_levels, schedule
 
 FIELDS = {"pathology": config.Categorical(kind="categorical", values=("a", "b"))}
@@ -69,7 +70,7 @@ def test_training_finds_the_optimal_denoiser_of_gaussian_data():
     torch.manual_seed(0)
     model = build(small(), spec())
     images = 0.3 * torch.randn(4096, 1, 8, 8)
-    model.fit_statistics(images)
+    model.fit_statistics([images])
     condition = spec().conditions.nothing(512)
     stage, given = model.stages[0], model.given(0, condition, torch.zeros(512, 6), None)
     x = stage.to_latent(model.pyramid.encode(images[:512])[0][0])
@@ -96,12 +97,37 @@ def test_every_band_has_unit_loss_at_the_start_whatever_the_whitening(whitening)
     torch.manual_seed(0)
     model = build(small(whitening=whitening), spec())
     smooth = torch.nn.functional.interpolate(torch.randn(2048, 1, 2, 2), 8, mode="bilinear")
-    model.fit_statistics(smooth)
+    model.fit_statistics([smooth])
     stage = model.stages[0]
     latent = stage.to_latent(model.pyramid.encode(smooth)[0][0])
     torch.testing.assert_close(latent.std((0, 2, 3)), stage.sigma_data.flatten(), rtol=1e-3, atol=1e-5)
     loss = model.loss(smooth, spec().conditions.nothing(2048), torch.zeros(2048, 6), "stages.0")["stage_1"].detach()
     assert loss.mean() == pytest.approx(1, abs=0.1)
+
+
+@pytest.mark.parametrize("whitening", [0.0, 0.5])
+def test_statistics_of_blocks_are_those_of_all_images(whitening):
+    torch.manual_seed(0)
+    images = 0.2 * torch.randn(50, 1, 16, 16) + torch.linspace(-0.9, 0.9, 50).view(-1, 1, 1, 1)
+    model = build(small(2, whitening=whitening), spec(size=16))
+    model.fit_statistics(images.split(7))
+    for stage, (bands, coarse) in zip(model.stages, model.pyramid.encode(images), strict=True):
+        mean, deviation = bands.mean((0, 2, 3)), bands.std((0, 2, 3))
+        torch.testing.assert_close(stage.band_mean.flatten(), mean, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(stage.band_scale.flatten(), deviation**whitening, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(stage.sigma_data.flatten(), deviation ** (1 - whitening), rtol=1e-4, atol=1e-6)
+        if coarse is not None:
+            torch.testing.assert_close(stage.coarse_mean.flatten(), coarse.mean((0, 2, 3)), rtol=1e-4, atol=1e-6)
+            torch.testing.assert_close(stage.coarse_scale.flatten(), coarse.std((0, 2, 3)), rtol=1e-4, atol=1e-6)
+
+
+def test_the_deviation_of_values_far_from_zero_is_exact():
+    # 4 and 4.002 in turn: their mean lies between, their deviation is half the distance, of 100 values.
+    moments = Moments()
+    for _ in range(50):
+        moments.add(torch.tensor([4.0, 4.002], dtype=torch.float64).view(2, 1, 1))
+    assert moments.mean.item() == pytest.approx(4.001, abs=1e-9)
+    assert moments.deviation.item() == pytest.approx(0.001 * math.sqrt(100 / 99), rel=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["identity", "pixel_unshuffle", "haar"])
@@ -177,7 +203,7 @@ def test_every_stage_learns_from_the_same_images_and_takes_the_coarser_one():
     torch.manual_seed(0)
     model = build(small(stages=3), spec(size=16))
     images = torch.nn.functional.interpolate(torch.randn(64, 1, 4, 4), 16, mode="bilinear")
-    model.fit_statistics(images)
+    model.fit_statistics([images])
     terms = {}
     for player in model.players:
         terms |= model.loss(images, spec().conditions.nothing(64), torch.zeros(64, 6), player)
@@ -195,7 +221,7 @@ def test_a_stage_with_a_share_learns_from_that_part_of_the_batch_with_the_weight
     stages = [{"channels": [8]}, {"channels": [8], "share": 0.25}]
     model = build(config.Diffusion(family="diffusion", stages=stages), spec())
     images = torch.randn(64, 1, 8, 8)
-    model.fit_statistics(images)
+    model.fit_statistics([images])
     losses = model.loss(images, spec().conditions.nothing(64), torch.zeros(64, 6), "stages.1")["stage_2"]
     assert (losses[:16] > 0).all() and (losses[16:] == 0).all() and losses.mean().item() == pytest.approx(1, abs=0.3)
 

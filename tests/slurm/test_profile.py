@@ -64,11 +64,12 @@ def test_memory_and_time_grow_with_every_attempt(calls) -> None:
 def test_memory_and_time_grow_with_the_dataset(calls, rule: str) -> None:
     """10 million images of 32 x 32 in two bytes are 20,480 MB."""
     small, small_last, large, large_last = sorted({int(mem) for mem in asked(calls, rule, "--mem")})
-    share = {"prepare": 0.5, "release": 0.5}.get(rule, 1.0)
-    assert large - small == pytest.approx(share * 20_480, abs=2)
+    by_size, by_number = {"prepare": (0.5, 0), "train": (1, 0), "evaluate": (1, 0.02)}.get(rule, (0, 0.005))
+    assert large - small == pytest.approx(by_size * 20_480 + by_number * 10_000_000, rel=1e-3)
     assert (small_last, large_last) == (3 * small, 3 * large)
     minutes = {int(limit) for limit in asked(calls, rule, "-t")}
-    assert len(minutes) == (1 if rule == "train" else 4)  # training's budget is in images, and it goes on
+    # Training's budget is in images, and it goes on; sampling takes its time for what is asked for alone.
+    assert len(minutes) == {"train": 1, "sample": 2}.get(rule, 4)
 
 
 def test_every_job_goes_where_the_command_line_says(calls) -> None:

@@ -1,7 +1,5 @@
 """The checked configuration, and where `python -m medsynth` finds its Python and its package."""
 
-import functools
-import math
 import os
 import shlex
 import sys
@@ -61,31 +59,6 @@ def table_of(source) -> list[str]:
     """The table that a source or a request reads, as an input; its path counts from data_root."""
     reads_table = isinstance(source, (schema.TableSource, schema.PlanTable))
     return [os.path.join(CONFIG.data_root, source.table)] if reads_table else []
-
-
-@functools.cache
-def store_mb(dataset: str) -> int:
-    """About how large a dataset's store is or will be, from the configuration and the table alone."""
-    source, pixels = CONFIG.datasets[dataset].source, math.prod(CONFIG.datasets[dataset].size)
-    if tables := table_of(source):
-        with open(tables[0], "rb") as table:
-            images = sum(1 for _ in table)
-    else:
-        images = source.count
-    return math.ceil(2 * images * pixels / 1e6)  # uint16
-
-
-def growing(base: int, per_mb: float):
-    """A resource that grows with the dataset's size, and with every attempt after a failure."""
-    return lambda wildcards, attempt: attempt * round(base + per_mb * store_mb(wildcards.dataset))
-
-
-def training_minutes(wildcards) -> int:
-    """Several times what two cores need. A later attempt goes on from the checkpoint, and needs no longer."""
-    training = CONFIG.models[wildcards.model].training
-    pixels = training.images * math.prod(CONFIG.datasets[wildcards.dataset].size)
-    by_images, by_clock = pixels / 1e5 / 60, 1.5 * (training.minutes or math.inf)
-    return math.ceil(30 + min(by_images, by_clock))
 
 
 def launcher(wildcards, threads, resources) -> str:

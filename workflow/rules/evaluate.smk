@@ -43,8 +43,8 @@ rule evaluate:
         CONDA_ENV
     threads: 4
     resources:
-        mem_mb=growing(3000, per_mb=1),
-        runtime=growing(20, per_mb=0.1),
+        mem_mb=growing(3000, stored=1, asked=1, shard=1, image=0.02),
+        runtime=evaluation_minutes,
     params:
         settings=lambda wc: CONFIG.evaluate().model_dump_json(),
         code=fingerprint("evaluate"),

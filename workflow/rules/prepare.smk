@@ -15,8 +15,8 @@ rule prepare:
         CONDA_ENV
     threads: 4
     resources:
-        mem_mb=growing(2000, per_mb=0.5),
-        runtime=growing(20, per_mb=0.1),
+        mem_mb=growing(2000, stored=0.5),
+        runtime=growing(20, stored=0.1),
     params:
         settings=lambda wc: CONFIG.prepare(wc.dataset).model_dump_json(),
         code=fingerprint("prepare"),

@@ -20,8 +20,8 @@ rule release:
         CONDA_ENV
     threads: 1
     resources:
-        mem_mb=growing(1000, per_mb=0.5),
-        runtime=growing(20, per_mb=0.1),
+        mem_mb=growing(1000, asked=1, shard=1, image=0.005),
+        runtime=growing(20, stored=0.01, asked=0.02),
     params:
         code=fingerprint("release"),
         store=PREPARE,

@@ -15,8 +15,8 @@ rule sample:
         CONDA_ENV
     threads: 4
     resources:
-        mem_mb=growing(3000, per_mb=1),
-        runtime=lambda wc, attempt: attempt * (20 + store_mb(wc.dataset) // CONFIG.datasets[wc.dataset].plan.shards),
+        mem_mb=growing(3000, shard=2, image=0.005),
+        runtime=growing(20, shard=0.2),
         gpu=0,
         nodes=1,
     params:

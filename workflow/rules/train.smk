@@ -15,7 +15,7 @@ rule train:
         CONDA_ENV
     threads: 8
     resources:
-        mem_mb=growing(3000, per_mb=1),
+        mem_mb=growing(3000, stored=1),
         runtime=training_minutes,
         gpu=0,
         nodes=1,

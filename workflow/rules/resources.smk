@@ -1,0 +1,93 @@
+"""What a step will need, from the configuration and the tables alone: how many images there are, and what each takes.
+
+What the figures rest on: 4,000 real images of 128 x 128 and 4,000 asked for in four shards (131 MB each) took evaluate
+1.2 GB (0.9 of its own, the rest maps the store) and 127 s, release 0.33 GB and 7 s, on two cores. An image costs
+evaluate 16 KB while its reader learns, 14 in the search for copies, 10 as features; read_shards holds all shards once
+and one of them twice; 4,000 features on each side, the most, add kernels of 128 MB each. Minutes are several times what
+two cores took, and every attempt after a failure gets as much again.
+"""
+
+import csv
+import functools
+import math
+from collections import Counter
+from contextlib import suppress
+
+
+@functools.cache
+def real_images(dataset: str) -> int:
+    source = CONFIG.datasets[dataset].source
+    return lines(source) if table_of(source) else source.count
+
+
+@functools.cache
+def images_asked(dataset: str) -> int:
+    """Exactly, or, where training rows decide, about: that they are split as configured, and none is bad."""
+    request = CONFIG.datasets[dataset].plan.request
+    if isinstance(request, schema.PerClass):
+        return sum(request.counts.values())
+    if isinstance(request, schema.PlanTable):
+        return lines(request)
+    present = [CONFIG.datasets[dataset].split.train * count for count in class_counts(dataset, request.column)]
+    wanted = max(present) if isinstance(request, schema.Balance) else request.minimum
+    return math.ceil(sum(max(0, wanted - count) for count in present))
+
+
+def class_counts(dataset: str, column: str) -> list[float]:
+    """How many real images each value of a column has; in phantoms, all alike."""
+    source, values = CONFIG.datasets[dataset].source, CONFIG.datasets[dataset].conditions[column].values
+    if not table_of(source):
+        return [source.count / len(values)] * len(values)
+    counts = Counter()
+    with open(*table_of(source), encoding="utf-8-sig", errors="replace", newline="") as table:
+        delimiter = max(",;\t", key=table.readline().count)
+        table.seek(0)
+        with suppress(csv.Error):  # what is wrong with a table, prepare says
+            counts.update(row.get(column) for row in csv.DictReader(table, delimiter=delimiter))
+    return [counts[value] for value in values]
+
+
+def lines(source) -> int:
+    """How many lines the table of a source or a request has, its header among them."""
+    with open(*table_of(source), "rb") as table:
+        return sum(1 for _ in table)
+
+
+def megabytes(dataset: str, images: float) -> float:
+    """What so many images of a dataset take in the store, in shards and in memory: uint16."""
+    return 2e-6 * images * math.prod(CONFIG.datasets[dataset].image_shape)
+
+
+def growing(base: float, stored: float = 0, asked: float = 0, shard: float = 0, image: float = 0):
+    """A resource that grows with the dataset, and with every attempt after a failure.
+
+    Args:
+        stored, asked, shard: for every MB of the real images, of those asked for, and of those of one shard.
+        image: for every image, real or asked for.
+    """
+
+    @functools.cache
+    def first(dataset: str) -> int:
+        real = real_images(dataset)
+        wanted = images_asked(dataset) if asked or shard or image else 0  # other steps need not have the plan's table
+        of_real, of_wanted = megabytes(dataset, real), megabytes(dataset, wanted)
+        of_shard = of_wanted / CONFIG.datasets[dataset].plan.shards
+        return round(base + stored * of_real + asked * of_wanted + shard * of_shard + image * (real + wanted))
+
+    return lambda wildcards, attempt: attempt * first(wildcards.dataset)
+
+
+def training_minutes(wildcards) -> int:
+    """Several times what two cores need. A later attempt goes on from the checkpoint, and needs no longer."""
+    training = CONFIG.models[wildcards.model].training
+    pixels = training.images * math.prod(CONFIG.datasets[wildcards.dataset].size)
+    by_images, by_clock = pixels / 1e5 / 60, 1.5 * (training.minutes or math.inf)
+    return math.ceil(30 + min(by_images, by_clock))
+
+
+def evaluation_minutes(wildcards, attempt) -> int:
+    """The predictor goes by epochs and images, the features by images, the search for copies by pairs of images."""
+    real, asked = real_images(wildcards.dataset), images_asked(wildcards.dataset)
+    epochs, channels = CONFIG.evaluation.predictor_epochs, CONFIG.datasets[wildcards.dataset].image_shape[0]
+    seconds = 0.005 * epochs * real + 0.03 * (real + asked) + 2e-6 * channels * real * (real + asked)
+    return attempt * math.ceil(20 + seconds / 60)
