@@ -217,7 +217,7 @@ def test_another_release_replaces_the_whole_folder_and_one_that_fails_leaves_no_
     before = contents(release)
     for name in ("images/of_another_run.png", "images/.hidden", "left_behind.csv"):
         (release / name).touch()
-    again = [*tiny, "--forcerun", "release", "--until", "release", "--", release / "SHA256SUMS"]
+    again = [*tiny, "--forcerun", "release", "--until", "release", "--", "results/release/tiny/haar/SHA256SUMS"]
     whole, times = verdicts.read_bytes(), (verdicts.stat().st_atime_ns, verdicts.stat().st_mtime_ns)
     try:
         verdicts.write_text("sample_id\n")
