@@ -86,7 +86,8 @@ def main(argv: list[str] | None = None) -> None:
             write_config(folder / "config.yaml", args.datasets, args.models, count)
             # Quiet: the plan alone. With `--quiet all` a dry run still prints every job, and takes half as long again.
             runs = [dry_run(folder / "config.yaml", folder, "--quiet") for _ in range(args.repeats)]
-        jobs = int(re.findall(r"^total +(\d+)$", runs[0][2], re.MULTILINE)[0])
+            _, _, text = dry_run(folder / "config.yaml", folder, "--quiet", "rules")
+        jobs = int(re.findall(r"^total +(\d+)$", text, re.MULTILINE)[0])
         seconds, memory = (statistics.median(run[place] for run in runs) for place in (0, 1))
         rows.append(dict(zip(COLUMNS, (args.datasets, args.models, count, jobs, seconds, memory), strict=True)))
         print(f"{jobs} jobs: {seconds:.2f} s, {memory:.0f} MiB", file=sys.stderr)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from medsynth import config, training
-from medsynth.batches import Examples, _epoch_order, training_order
+from medsynth.batches import Examples, _epoch_order, derive_seed, training_order
 from medsynth.checkpoint import load_model, read_tensors
 from medsynth.errors import InputError
 from medsynth.store import Store, digest
@@ -187,6 +187,11 @@ def test_a_checkpoint_of_other_data_or_code_is_refused(store, tmp_path, monkeypa
         other.save(tmp_path / "checkpoints" / "last.safetensors")
     with pytest.raises(InputError, match=f"checkpoint of another {origin}: .* remove .* to train anew"):
         train(settings(), store, tmp_path)
+
+
+def test_seeds_of_one_step_are_those_of_no_other():
+    parts = [(0,), (0, 1), (1, 0), (0, 1, 0), (0, 1, 0, 0), (0, 0, 1)]
+    assert len({derive_seed(*part) for part in parts}) == len(parts)
 
 
 def test_a_difference_names_the_innermost_key():
