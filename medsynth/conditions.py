@@ -40,11 +40,6 @@ def owner(fields: Mapping[str, ConditionField], column: str) -> str:
     return column.rpartition("_")[0]
 
 
-def value_range(field: Number | Spatial) -> tuple[float, float]:
-    """The least and the largest number of a field's columns."""
-    return field.range if isinstance(field, Number) else (0.0, 1.0)
-
-
 def check_cell(fields: Mapping[str, ConditionField], column: str, text: str) -> str | None:
     """Why a cell cannot be used, or None if it can."""
     if text in ("", NOT_APPLICABLE_TEXT):
@@ -52,7 +47,7 @@ def check_cell(fields: Mapping[str, ConditionField], column: str, text: str) -> 
     field = fields[owner(fields, column)]
     if isinstance(field, Categorical):
         return None if text in field.values else f"not one of {', '.join(field.values)}"
-    low, high = value_range(field)
+    low, high = field.range if isinstance(field, Number) else (0.0, 1.0)
     try:
         value = float(text)
     except ValueError:

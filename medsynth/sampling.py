@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from medsynth import tables
 from medsynth.checkpoint import load_model
-from medsynth.conditions import NOT_APPLICABLE_TEXT, ConditionSchema, check_cell, owner, value_range
+from medsynth.conditions import NOT_APPLICABLE_TEXT, ConditionSchema, check_cell, owner
 from medsynth.config import (
     Balance,
     Categorical,
@@ -40,8 +40,7 @@ log = logging.getLogger(__name__)
 
 # Of the range [-1, 1]: what another batch size or device may change by rounding, for each precision of the sampler.
 TOLERANCE = {"float32": 2e-3, "bfloat16": 0.1}
-COMMON = 5  # training rows
-LEAST_BLUR = 0.02  # of a condition's range
+NEIGHBOURS = 5  # training rows among which a drawn number is moved
 SEED_BITS = 48  # survives readers that keep numbers as double precision
 
 
@@ -56,7 +55,7 @@ def plan(settings: SampleSettings, store: Store) -> pd.DataFrame:
 
     Conditions that the request leaves open are those of a training row drawn at random among the rows that agree
     with it, so that they follow the training rows' joint distribution; where no row agrees they stay missing. Numbers
-    among them are blurred: what is handed over lists no patient's own age or lesion.
+    among them are moved towards another row's: what is handed over lists no patient's own age or lesion.
     """
     training = store.split("train").samples
     schema = ConditionSchema(store.info.conditions, len(store.info.size))
@@ -141,7 +140,7 @@ def _refuse_unknown_values(requested: pd.DataFrame, schema: ConditionSchema, tra
 def _fill(
     requested: pd.DataFrame, training: pd.DataFrame, schema: ConditionSchema, rng: np.random.Generator
 ) -> pd.DataFrame:
-    """Fill each row's empty cells from one training row that agrees with the others, its numbers blurred.
+    """Fill each row's empty cells from one training row that agrees with the others, its numbers moved.
 
     Agreeing means: the same category, a number where a number is asked, `n/a` where that is asked; and, of those
     rows, to be among the tenth that is nearest in the numbers asked.
@@ -154,14 +153,17 @@ def _fill(
         asked = tuple(str(cell) for cell in cells)
         if asked not in agreeing:
             agreeing[asked] = _agreeing(asked, source, schema)
-        if len(agreeing[asked]):
-            donor = rng.choice(agreeing[asked])
-            for position in np.flatnonzero(cells == ""):
-                cells[position] = source[donor, position]
-                field = schema.fields[owner(schema.fields, schema.columns[position])]
-                if not isinstance(field, Categorical) and np.isfinite(drawn := numbers[donor, position]):
-                    peers = numbers[agreeing[asked], position]
-                    cells[position] = _blurred(drawn, peers, value_range(field), rng)
+        if not len(agreeing[asked]):
+            continue
+        donor = rng.choice(agreeing[asked])
+        empty = cells == ""
+        cells[empty] = source[donor, empty]
+        for group in schema.groups.values():
+            columns = np.arange(group.start, group.stop)
+            columns = columns[empty[columns] & np.isfinite(numbers[donor, columns])]
+            if len(columns):
+                moved = _between_patients(numbers[:, columns], donor, agreeing[asked], rng)
+                cells[columns] = [f"{value:.6g}" for value in moved]
     return pd.DataFrame(filled, columns=list(schema.columns), dtype=str)
 
 
@@ -175,19 +177,29 @@ def _numbers(cells: np.ndarray, schema: ConditionSchema) -> np.ndarray:
     return numbers
 
 
-def _blurred(value: float, peers: np.ndarray, limits: tuple[float, float], rng: np.random.Generator) -> str:
-    """A number near one that was drawn from its peers, so that it is no patient's own.
+def _between_patients(numbers: np.ndarray, donor: int, agreeing: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A place about half-way from one training row's numbers to those of one of the NEIGHBOURS nearest to it.
 
-    That is a draw from a kernel density estimate over them (the smoothed bootstrap; Silverman 1986, section 6.4, width
-    by Eq. 3.31). A value that COMMON of them share tells of nobody, and stays.
+    So they are no patient's own, yet lie where patients' lie (as in SMOTE; Chawla et al. 2002). What as many rows share
+    stays, and whole numbers stay whole.
+
+    Args:
+        numbers: (rows, columns) of one condition; NaN where it has none.
+        agreeing: rows to look among; where they are few, all rows are.
     """
-    peers = peers[np.isfinite(peers)]
-    if np.count_nonzero(peers == value) < COMMON:
-        width = max(0.9 * np.std(peers) * len(peers) ** -0.2, LEAST_BLUR * (limits[1] - limits[0]))
-        whole = np.all(peers == np.round(peers))
-        value = float(np.clip(rng.normal(value, width), *limits))
-        value = round(value) if whole else value
-    return f"{value:.6g}"
+    known = np.isfinite(numbers).all(1)
+    known[donor] = False
+    peers = agreeing[known[agreeing]]
+    if len(peers) < NEIGHBOURS:
+        peers = np.flatnonzero(known)
+    if not len(peers):
+        return numbers[donor]
+    spread = np.ptp(numbers[peers], axis=0)
+    distance = (np.abs(numbers[peers] - numbers[donor]) / np.where(spread > 0, spread, 1)).sum(1)
+    other = rng.choice(peers[np.argsort(distance, kind="stable")[:NEIGHBOURS]])
+    moved = numbers[donor] + rng.uniform(0.25, 0.75) * (numbers[other] - numbers[donor])
+    whole = (numbers[peers] == np.round(numbers[peers])).all(0)
+    return np.where(whole, np.round(moved), moved)
 
 
 def _agreeing(asked: Sequence[str], source: np.ndarray, schema: ConditionSchema) -> np.ndarray:
