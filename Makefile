@@ -17,7 +17,7 @@ help:
 	@echo "make lint   linters and type checks alone"
 	@echo "make schema write workflow/schemas/ anew, after a change of medsynth/config"
 	@echo "make lock   resolve requirements.lock anew"
-	@echo "make clean  remove the results of the demo"
+	@echo "make clean  remove results/, of the demo and of your own runs, and .snakemake/"
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \

@@ -45,9 +45,14 @@ class Grey:
 
 @dataclass(frozen=True)
 class Provenance:
-    """What the images came from: the model's family, and SHA-256 of its weights, its settings and its training data."""
+    """What the images came from: the model's family, and SHA-256 of its weights, its settings and its training data.
+
+    Attributes:
+        images_seen: by the generator while it trained, each as often as it came.
+    """
 
     family: str
+    images_seen: int
     generator: str
     config: str
     training_data: str
@@ -84,7 +89,8 @@ def release(
     Args:
         images: uint16 (N, C, H, W), one for each of `rows`, on the store's scale.
         rows: sample_id, seed, model_sha256, sampler and the conditions as asked.
-        verdicts: sample_id, predicted_<field>, nearest_similarity, verdict (kept or rejected), reason.
+        verdicts: sample_id, predicted_<field>, requested_probability, conformity, nearest_similarity, verdict (kept or
+            rejected), reason.
         metrics: the evaluation's metrics.csv.
         checkpoint_info: the content of model.json.
     Raises:
@@ -157,7 +163,7 @@ def _join(images: np.ndarray, rows: pd.DataFrame, verdicts: pd.DataFrame) -> pd.
         sample_id, verdict = unknown.iloc[0][["sample_id", "verdict"]]
         raise InputError(f"release: sample {sample_id}: verdict {verdict!r}, expected kept or rejected")
     judged = [c for c in verdicts.columns if c.startswith("predicted_")]
-    judged += ["nearest_similarity", "verdict", "reason"]
+    judged += ["requested_probability", "conformity", "nearest_similarity", "verdict", "reason"]
     return rows.reset_index(drop=True).merge(verdicts[["sample_id", *judged]], on="sample_id", how="left")
 
 
@@ -174,6 +180,7 @@ def _provenance(checkpoint_info: Mapping[str, Any], configuration: str) -> Prove
     try:
         return Provenance(
             family=checkpoint_info["settings"]["model"]["family"],
+            images_seen=checkpoint_info["images_seen"],
             generator=checkpoint_info["weights_sha256"],
             config=hashlib.sha256(configuration.encode()).hexdigest(),
             training_data=checkpoint_info["store"]["digest"],
@@ -225,15 +232,23 @@ size_categories:
 
 {kept} images of {size} pixels, {bits}-bit PNG. An intensity in {modality.unit} is the PNG's value * {grey.slope:g} +
 {grey.intercept:g} (`rescale_slope`, `rescale_intercept`). `metadata.csv` has one row an image: the conditions as asked
-under their own names, and as an independent predictor read them from the image under `predicted_`.
+under their own names, and as an independent predictor read them from the image under `predicted_`. Places are fractions
+of the image from its left and upper edge, a size is a diameter as a fraction of its width.
 
 ## Asked, kept, rejected
 
 {_by_class(table, info.label)}
 
-Rejected samples have no image; `rejected.csv` lists them with the reason.
+A sample is rejected for two things alone. It is more like a training image (`nearest_similarity`) than nearly all
+held-out real images are. Or, unless the run left this out, the predictor reads another {info.label} than was asked, and
+gives the one that was asked a probability (`requested_probability`) as low as at most 5 % of real images of that class
+get; `conformity` is that share. So a kept image can be read as another class, where the predictor is unsure of real
+ones too; and neither a lesion's place nor any condition but {info.label} is a reason: compare them with `predicted_`,
+and filter as your use needs. Rejected samples have no image; `rejected.csv` lists them with the reason.
 
 ## How good they are
+
+Of all samples that were asked for, kept or not:
 
 {_metric_table(metrics)}
 
@@ -252,7 +267,8 @@ ones: a value that good cannot be told from real images by this measure.
 | generator, SHA-256 | {made_by.generator} |
 | `generator.json`: how it was trained and sampled, SHA-256 | {made_by.config} |
 | training data, SHA-256 | {made_by.training_data} |
-| training images | {len(store.split("train"))} |
+| training images | {len(store.split("train"))}, of {info.rows_in} rows; {info.rows_quarantined} could not be used |
+| images that the generator saw in training, repeats counted | {made_by.images_seen} |
 | sampler | {_listed(table["sampler"])} |
 | seeds | one for each image, in `metadata.csv` |
 

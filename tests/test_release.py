@@ -21,6 +21,7 @@ WEIGHTS, DATA = "a" * 64, "d" * 64
 CHECKPOINT = {
     "settings": {"seed": 1, "model": {"family": "diffusion", "channels": [8]}},
     "weights_sha256": WEIGHTS,
+    "images_seen": 24_000,
     "store": {"digest": DATA},
 }
 METRICS = pd.DataFrame(
@@ -54,7 +55,14 @@ class FakeStore:
 
 def make_store(modality: str = "chest_xray", low: str = "0.0", high: str = "255.0", channels: int = 1) -> FakeStore:
     info = SimpleNamespace(
-        dataset="toy", modality=modality, size=(2, 3), channels=channels, label="pathology", digest=DATA
+        dataset="toy",
+        modality=modality,
+        size=(2, 3),
+        channels=channels,
+        label="pathology",
+        digest=DATA,
+        rows_in=5,
+        rows_quarantined=2,
     )
     samples = pd.DataFrame({"split": ["train", "train", "test"], "low": [low, low, "-9"], "high": [high, high, "9"]})
     return FakeStore(info, samples)
@@ -80,6 +88,8 @@ def make_samples(n: int = 4, channels: int = 1) -> dict:
             {
                 "sample_id": ids[::-1],
                 "predicted_pathology": pathology[::-1],
+                "requested_probability": 0.9,
+                "conformity": 0.8,
                 "nearest_similarity": [0.1, 0.2, 0.3, 0.4][:n],
                 "nearest_image": "7",
                 "verdict": ["kept", "rejected", "kept", "kept"][:n],

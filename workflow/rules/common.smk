@@ -58,7 +58,21 @@ shell.prefix(shell_prefix(conda=DeploymentMethod.CONDA in workflow.deployment_se
 def table_of(source) -> list[str]:
     """The table that a source or a request reads, as an input; its path counts from data_root."""
     reads_table = isinstance(source, (schema.TableSource, schema.PlanTable))
-    return [os.path.join(CONFIG.data_root, source.table)] if reads_table else []
+    return [str(Path(CONFIG.data_root) / source.table)] if reads_table else []
+
+
+def refuse_missing_tables() -> None:
+    for name, dataset in CONFIG.datasets.items():
+        for table in table_of(dataset.source):
+            if not os.path.isfile(table):
+                raise WorkflowError(
+                    f"config: datasets.{name}.source.table: {table}: no such file; tables count from data_root, "
+                    "which `--config data_root=FOLDER` sets"
+                )
+
+
+if workflow.is_main_process:
+    refuse_missing_tables()
 
 
 def launcher(wildcards, threads, resources) -> str:
