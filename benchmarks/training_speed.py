@@ -66,6 +66,7 @@ def noise_store(size: int) -> Store:
         version=1,
         dataset="noise",
         modality="chest_xray",
+        simulated=True,
         size=(size, size),
         channels=1,
         conditions={"pathology": {"kind": "categorical", "values": ("a", "b")}},

@@ -115,6 +115,7 @@ def _write_store(settings: PrepareSettings, folder: Path, threads: int, rejected
         version=store.VERSION,
         dataset=settings.dataset,
         modality=settings.modality,
+        simulated=isinstance(source, PhantomSource),
         size=settings.size,
         channels=shape[0],
         conditions=settings.conditions,

@@ -208,6 +208,12 @@ def _write_table(table: pd.DataFrame, path: Path, file_names: list[str] | None =
 # --- the card ---------------------------------------------------------------------------------------------------
 
 
+SIMULATED = """The images that the generator learned from and is measured against are simulated themselves. Where this card says
+real, it means those: no patient is in them.
+
+"""
+
+
 def card(store: Store, table: pd.DataFrame, metrics: pd.DataFrame, made_by: Provenance, grey: Grey) -> str:
     """The dataset card in Markdown, with the front matter that Hugging Face reads."""
     info, modality = store.info, MODALITIES[store.info.modality]
@@ -230,7 +236,7 @@ size_categories:
 
 **Every image here was generated. None shows a patient, and none may be used for diagnosis.**
 
-{kept} images of {size} pixels, {bits}-bit PNG. An intensity in {modality.unit} is the PNG's value * {grey.slope:g} +
+{SIMULATED if info.simulated else ""}{kept} images of {size} pixels, {bits}-bit PNG. An intensity in {modality.unit} is the PNG's value * {grey.slope:g} +
 {grey.intercept:g} (`rescale_slope`, `rescale_intercept`). `metadata.csv` has one row an image: the conditions as asked
 under their own names, and as an independent predictor read them from the image under `predicted_`. Places are fractions
 of the image from its left and upper edge, a size is a diameter as a fraction of its width.

@@ -49,6 +49,7 @@ class StoreInfo(Strict):
     """What store.json says of a store.
 
     Attributes:
+        simulated: the images are of a phantom, not of patients.
         structures: name → number of each label in the masks; empty without masks.
         digest: SHA-256 over the digests of images.npy, masks.npy and samples.csv.
     """
@@ -56,6 +57,7 @@ class StoreInfo(Strict):
     version: int
     dataset: str
     modality: str
+    simulated: bool
     size: tuple[int, ...]
     channels: int
     conditions: dict[str, ConditionField]

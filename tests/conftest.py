@@ -57,6 +57,7 @@ def store() -> Store:
         version=1,
         dataset="d",
         modality="chest_xray",
+        simulated=False,
         size=(16, 16),
         channels=1,
         conditions={

@@ -57,6 +57,7 @@ def make_store(modality: str = "chest_xray", low: str = "0.0", high: str = "255.
     info = SimpleNamespace(
         dataset="toy",
         modality=modality,
+        simulated=False,
         size=(2, 3),
         channels=channels,
         label="pathology",
@@ -292,3 +293,11 @@ def test_what_does_not_belong_together_is_refused_and_the_old_release_stays(tmp_
         release(make_store(), **samples, out=tmp_path / "out")
     assert (tmp_path / "out/SHA256SUMS").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_card_says_whether_the_real_images_are_simulated(tmp_path: Path) -> None:
+    store = make_store()
+    for simulated in (False, True):
+        store.info.simulated = simulated
+        release(store, **make_samples(), out=tmp_path / "out")
+        assert ("are simulated themselves" in (tmp_path / "out/README.md").read_text()) == simulated
