@@ -208,8 +208,8 @@ def _write_table(table: pd.DataFrame, path: Path, file_names: list[str] | None =
 # --- the card ---------------------------------------------------------------------------------------------------
 
 
-SIMULATED = """The images that the generator learned from and is measured against are simulated themselves. Where this card says
-real, it means those: no patient is in them.
+SIMULATED = """The images that the generator learned from and is measured against are simulated themselves. Where this
+card says real, it means those: no patient is in them.
 
 """
 
@@ -236,8 +236,8 @@ size_categories:
 
 **Every image here was generated. None shows a patient, and none may be used for diagnosis.**
 
-{SIMULATED if info.simulated else ""}{kept} images of {size} pixels, {bits}-bit PNG. An intensity in {modality.unit} is the PNG's value * {grey.slope:g} +
-{grey.intercept:g} (`rescale_slope`, `rescale_intercept`). `metadata.csv` has one row an image: the conditions as asked
+{SIMULATED if info.simulated else ""}{kept} images of {size} pixels, {bits}-bit PNG. An intensity in {modality.unit} is
+the PNG's value * {grey.slope:g} + {grey.intercept:g} (`rescale_slope`, `rescale_intercept`). `metadata.csv` has one row an image: the conditions as asked
 under their own names, and as an independent predictor read them from the image under `predicted_`. Places are fractions
 of the image from its left and upper edge, a size is a diameter as a fraction of its width.
 
