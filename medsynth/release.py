@@ -237,9 +237,10 @@ size_categories:
 **Every image here was generated. None shows a patient, and none may be used for diagnosis.**
 
 {SIMULATED if info.simulated else ""}{kept} images of {size} pixels, {bits}-bit PNG. An intensity in {modality.unit} is
-the PNG's value * {grey.slope:g} + {grey.intercept:g} (`rescale_slope`, `rescale_intercept`). `metadata.csv` has one row an image: the conditions as asked
-under their own names, and as an independent predictor read them from the image under `predicted_`. Places are fractions
-of the image from its left and upper edge, a size is a diameter as a fraction of its width.
+the PNG's value * {grey.slope:g} + {grey.intercept:g} (`rescale_slope`, `rescale_intercept`). `metadata.csv` has one
+row an image: the conditions as asked under their own names, and as an independent predictor read them from the image
+under `predicted_`. Places are fractions of the image from its left and upper edge, a size is a diameter as a fraction
+of its width.
 
 ## Asked, kept, rejected
 
