@@ -24,7 +24,6 @@ from typing import Any
 import imagecodecs
 import numpy as np
 import pandas as pd
-import pictures
 import pydicom
 from command import positives, run_or_exit, write_table
 from PIL import Image
@@ -170,6 +169,8 @@ def main(argv: list[str] | None = None) -> None:
                 for count in processes:
                     rows += measure(paths, kind, size, count, args.repeats)
             table = write_table(args.out / "prepare_speed.csv", COLUMNS, rows)
+    import pictures  # not above: medsynth's workers load this file, and would wait for a plotting library
+
     table["contender"] += " x " + table["processes"].astype(str)
     pictures.bars(args.out / "prepare_speed.png", table, "images_per_s", "format", "contender", "source_size")
 
