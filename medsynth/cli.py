@@ -11,13 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from medsynth import __version__, config, files
+from medsynth import __version__, columns, config, files
 from medsynth.errors import InputError, is_out_of_memory
 
 DESCRIPTION = "Synthetic medical images for research and teaching, never for diagnosis."
 SAMPLE_SUMMARY = "generate one shard of the plan, or one sample again by its id"
 HISTORY = ("images_seen", "loss", "val_loss", "learning_rate")
-VERDICTS = ("sample_id", "requested_probability", "conformity", "nearest_similarity", "verdict", "reason")
+VERDICTS = ("sample_id", *columns.VERDICT)
 METRICS = ("metric", "value", "ci_low", "ci_high", "floor", "n_real", "n_synthetic", "higher_is_better", "group")
 HELP = {
     "store": "folder that prepare wrote",

@@ -28,9 +28,9 @@ STORE = {"source_row", "image", "subject_id", "split", "sha256", "low", "high"} 
     column for part in GEOMETRY for dims in AXIS_NAMES for column in geometry_columns(part, dims)
 }
 SHARD = {"sample_id", "seed", "model_sha256", "sampler"}
-VERDICT = {"requested_probability", "conformity", "nearest_similarity", "verdict", "reason"}
-JUDGED = {"sample_id", "nearest_image"} | VERDICT
+VERDICT = ("requested_probability", "conformity", "nearest_similarity", "verdict", "reason")  # in this order
+JUDGED = {"sample_id", "nearest_image", *VERDICT}
 DIGESTS = {"generator_sha256", "config_sha256", "training_data_sha256"}
-REJECTED = {"sample_id", "seed", "synthetic"} | VERDICT | DIGESTS
+REJECTED = {"sample_id", "seed", "synthetic", *VERDICT} | DIGESTS
 RELEASED = REJECTED | {"file_name", "rescale_slope", "rescale_intercept"}
 RESERVED = SOURCE | STORE | SHARD | JUDGED | REJECTED | RELEASED

@@ -19,6 +19,7 @@ from PIL import Image as PngImage
 from PIL.PngImagePlugin import PngInfo
 
 from medsynth import __version__, tables
+from medsynth.columns import PREDICTED, VERDICT
 from medsynth.errors import InputError
 from medsynth.files import folder_written_whole, sha256, written_whole
 from medsynth.modalities import MODALITIES
@@ -162,9 +163,9 @@ def _join(images: np.ndarray, rows: pd.DataFrame, verdicts: pd.DataFrame) -> pd.
     if len(unknown):
         sample_id, verdict = unknown.iloc[0][["sample_id", "verdict"]]
         raise InputError(f"release: sample {sample_id}: verdict {verdict!r}, expected kept or rejected")
-    judged = [c for c in verdicts.columns if c.startswith("predicted_")]
-    judged += ["requested_probability", "conformity", "nearest_similarity", "verdict", "reason"]
-    return rows.reset_index(drop=True).merge(verdicts[["sample_id", *judged]], on="sample_id", how="left")
+    predicted = [column for column in verdicts.columns if column.startswith(PREDICTED)]
+    judged = verdicts[["sample_id", *predicted, *VERDICT]]
+    return rows.reset_index(drop=True).merge(judged, on="sample_id", how="left")
 
 
 def _configuration(checkpoint_info: Mapping[str, Any], rows: pd.DataFrame) -> str:

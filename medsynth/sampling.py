@@ -147,6 +147,7 @@ def _fill(
     """
     source = training[list(schema.columns)].to_numpy(dtype=object)
     numbers = _numbers(source, schema)
+    subjects = training["subject_id"].to_numpy()
     filled = requested.to_numpy(dtype=object, copy=True)
     agreeing: dict[tuple[str, ...], np.ndarray] = {}
     for cells in filled:
@@ -162,7 +163,7 @@ def _fill(
             columns = np.arange(group.start, group.stop)
             columns = columns[empty[columns] & np.isfinite(numbers[donor, columns])]
             if len(columns):
-                moved = _between_patients(numbers[:, columns], donor, agreeing[asked], rng)
+                moved = _between_patients(numbers[:, columns], subjects, donor, agreeing[asked], rng)
                 cells[columns] = [f"{value:.6g}" for value in moved]
     return pd.DataFrame(filled, columns=list(schema.columns), dtype=str)
 
@@ -177,18 +178,20 @@ def _numbers(cells: np.ndarray, schema: ConditionSchema) -> np.ndarray:
     return numbers
 
 
-def _between_patients(numbers: np.ndarray, donor: int, agreeing: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A place about half-way from one training row's numbers to those of one of the NEIGHBOURS nearest to it.
+def _between_patients(
+    numbers: np.ndarray, subjects: np.ndarray, donor: int, agreeing: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """A place about half-way from one training row's numbers to another patient's, of the NEIGHBOURS nearest rows.
 
     So they are no patient's own, yet lie where patients' lie (as in SMOTE; Chawla et al. 2002). What as many rows share
     stays, and whole numbers stay whole.
 
     Args:
         numbers: (rows, columns) of one condition; NaN where it has none.
+        subjects: (rows,) whose image each is.
         agreeing: rows to look among; where they are few, all rows are.
     """
-    known = np.isfinite(numbers).all(1)
-    known[donor] = False
+    known = np.isfinite(numbers).all(1) & (subjects != subjects[donor])
     peers = agreeing[known[agreeing]]
     if len(peers) < NEIGHBOURS:
         peers = np.flatnonzero(known)

@@ -59,6 +59,7 @@ class Trainer:
         self.device = device
         self.processes = processes
         self.store_digest = store.info.digest
+        self.code = fingerprint("train")  # now, since the sources may be edited while this runs
         self.spec = spec_of(store.info)
         self.flip_axes = MODALITIES[store.info.modality].flip_axes
         self.examples = Examples(store.split("train"), device)
@@ -242,7 +243,7 @@ class Trainer:
     def _origin(self) -> dict[str, Any]:
         """What a checkpoint must agree with to be gone on from."""
         settings = self.settings.model_dump(mode="json")
-        return {"settings": settings, "store": self.store_digest, "code": fingerprint("train")}
+        return {"settings": settings, "store": self.store_digest, "code": self.code}
 
     def save(self, path: Path) -> None:
         """Write all that `restore` needs as one safetensors file."""

@@ -69,6 +69,12 @@ def test_drawn_numbers_lie_where_patients_lie(store):
     assert (ages.between(0, 5) | ages.between(90, 97)).all() and 0.3 < (ages < 50).mean() < 0.7
 
 
+def test_a_patient_of_many_images_does_not_hand_over_its_age(store):
+    store.samples.loc[:19, ["subject_id", "age_years"]] = ["s0", "63.5"]
+    store.samples.loc[20:, "age_years"] = [str(row + 0.25) for row in range(28)]
+    assert (plan(many(50, 50), store)["age_years"] != "63.5").all()
+
+
 def test_a_class_of_one_patient_does_not_hand_over_its_age(store):
     store.samples["pathology"] = ["high", *["low"] * 47]
     store.samples["age_years"] = ["63.5", *[str(row + 0.25) for row in range(47)]]

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from scipy import stats
 from torch import Tensor, nn
 
+from medsynth.columns import PREDICTED
 from medsynth.conditions import GIVEN, NOT_APPLICABLE_TEXT, Condition, ConditionSchema
 from medsynth.config import Categorical, Number, Spatial
 from medsynth.evaluation.blocks import in_blocks
@@ -266,7 +267,7 @@ def reading_cells(schema: ConditionSchema, table: pd.DataFrame, reading: Reading
         read = reading.values[column]
         text = read.map("{:.4g}".format) if read.dtype.kind == "f" else read
         not_applicable = table[column] == NOT_APPLICABLE_TEXT if column in table else False
-        cells[f"predicted_{column}"] = np.where(not_applicable, NOT_APPLICABLE_TEXT, text)
+        cells[PREDICTED + column] = np.where(not_applicable, NOT_APPLICABLE_TEXT, text)
     return pd.DataFrame(cells)
 
 

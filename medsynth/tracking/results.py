@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from medsynth import files, tables
+from medsynth.columns import PREDICTED
 from medsynth.errors import InputError
 
 if TYPE_CHECKING:
@@ -190,7 +191,7 @@ def _number_columns(conditions: Mapping[str, Mapping[str, Any]]) -> set[str]:
 
 def _typed(table: pd.DataFrame, numbers: set[str]) -> dict[str, str]:
     columns = map(str, table.columns)
-    return {column: "double" if column.removeprefix("predicted_") in numbers else "string" for column in columns}
+    return {column: "double" if column.removeprefix(PREDICTED) in numbers else "string" for column in columns}
 
 
 def _curves(history: Path, end_ms: int) -> tuple[int, list[tuple[str, float, int, int]]]:
