@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Images per second of sampling and their KID, over the number of network evaluations that an image takes.
 
-python benchmarks/sampling_speed.py --checkpoint model.safetensors --store results/prepare/NAME --out DIR
+python benchmarks/sampling_speed.py --checkpoints model.safetensors --store results/prepare/NAME --out DIR
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 import statistics
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -25,21 +26,24 @@ from contract import slices
 
 from medsynth.checkpoint import load_model
 from medsynth.conditions import Condition
-from medsynth.config import DiffusionSampler
+from medsynth.config import ConsistencySampler, DiffusionSampler, Sampler
 from medsynth.devices import choose_device
 from medsynth.errors import InputError
 from medsynth.evaluation.features import extract
 from medsynth.evaluation.fidelity import kid
+from medsynth.models.consistency import ConsistencyModel
 from medsynth.models.diffusion import DiffusionModel
 from medsynth.models.solvers import SOLVERS
 from medsynth.sampling import sample_seed
 from medsynth.store import Store, to_stored
 
 COLUMNS = (
+    "family",
     "solver",
     "precision",
     "steps",
     "autoguidance",
+    "redraw",
     "evaluations",
     "finest_evaluations",
     "images_per_s",
@@ -53,9 +57,10 @@ MOST_SAMPLES = 500
 class Evaluations:
     """Counts how often the networks of a model, and of its guide, are asked for one image."""
 
-    def __init__(self, model: DiffusionModel) -> None:
-        self.calls = [0] * len(model.stages)
-        for owner in (model, model.guide):
+    def __init__(self, model: DiffusionModel | ConsistencyModel) -> None:
+        drawing = model.student if isinstance(model, ConsistencyModel) else model
+        self.calls = [0] * len(drawing.stages)
+        for owner in (drawing, drawing.guide):
             for index, stage in enumerate(owner.stages if owner else ()):
                 stage.register_forward_hook(lambda *_, index=index: self._count(index))
 
@@ -70,10 +75,19 @@ class Evaluations:
 
 def read_steps(text: str) -> list[tuple[int, ...]]:
     """`8:5:2,6:4` → steps of the stages, from coarse to fine, for each sampler."""
-    steps = [tuple(int(positive(number, "steps", int)) for number in part.split(":")) for part in text.split(",")]
-    if (least := min(map(min, steps))) < 2:
-        raise InputError(f"--steps: got {least}, expected 2 or more")
-    return steps
+    return [tuple(int(positive(number, "steps", int)) for number in part.split(":")) for part in text.split(",")]
+
+
+def read_redraw(text: str) -> list[tuple[tuple[float, ...], ...]]:
+    """`2+0.8:1:,:` → noise levels at which each stage draws again, none where there is nothing, for each sampler."""
+    return [
+        tuple(tuple(positive(level, "redraw") for level in stage.split("+") if stage) for stage in part.split(":"))
+        for part in text.split(",")
+    ]
+
+
+def written(redraw: tuple[tuple[float, ...], ...]) -> str:
+    return ":".join("+".join(f"{level:g}" for level in stage) for stage in redraw)
 
 
 @dataclass(frozen=True)
@@ -86,7 +100,7 @@ class Judged:
         floor: KID of as many real training images.
     """
 
-    model: DiffusionModel
+    model: DiffusionModel | ConsistencyModel
     condition: Condition
     seeds: list[int]
     real: np.ndarray
@@ -94,12 +108,12 @@ class Judged:
     title: str
 
     @classmethod
-    def load(cls, args: argparse.Namespace, device: torch.device) -> Self:
+    def load(cls, checkpoint: Path, args: argparse.Namespace, device: torch.device) -> Self:
         store = Store.open(args.store)
-        model, info = load_model(args.checkpoint, device)
+        model, info = load_model(checkpoint, device)
         if info.store.digest != store.info.digest:
-            raise InputError(f"{args.checkpoint}: trained on another store than {args.store}")
-        assert isinstance(model, DiffusionModel)
+            raise InputError(f"{checkpoint}: trained on another store than {args.store}")
+        assert isinstance(model, DiffusionModel | ConsistencyModel)
         test, train = store.split("test"), store.split("train")
         count = args.samples or min(len(test), MOST_SAMPLES)
         if min(count, len(test)) < 2:
@@ -112,7 +126,21 @@ class Judged:
         title = f"{info.store.dataset}, {'x'.join(map(str, info.store.size))}, floor {floor:.3f}"
         return cls(model, condition, seeds, real, floor, title)
 
-    def measure(self, settings: DiffusionSampler, evaluations: Evaluations) -> dict[str, Any]:
+    def samplers(self, args: argparse.Namespace) -> Iterator[tuple[Sampler, dict[str, Any]]]:
+        """Every sampler that the model's family has, and the cells of its row."""
+        for precision in args.precisions:
+            shared = {"precision": precision, "batch_size": args.batch_size}
+            if isinstance(self.model, ConsistencyModel):
+                for redraw in args.redraw:
+                    cells = {"family": "consistency", "precision": precision, "redraw": written(redraw)}
+                    yield ConsistencySampler(redraw=redraw, **shared), cells
+                continue
+            for solver, strength, steps in product(args.solvers, args.autoguidance, args.steps):
+                cells = {"family": "diffusion", "precision": precision, "solver": solver, "autoguidance": strength}
+                cells["steps"] = ":".join(map(str, steps))
+                yield DiffusionSampler(solver=solver, steps=steps, autoguidance=strength, **shared), cells
+
+    def measure(self, settings: Sampler, evaluations: Evaluations) -> dict[str, Any]:
         """Speed and KID of one sampler; the speed is the median over batches."""
         device = next(self.model.parameters()).device
         images, speeds, calls = [], [], [0]
@@ -123,10 +151,7 @@ class Judged:
             speeds.append((part.stop - part.start) / (time.perf_counter() - started))
             calls = evaluations.taken()
         return {
-            "solver": settings.solver,
-            "precision": settings.precision,
-            "steps": ":".join(map(str, settings.steps)),
-            "autoguidance": settings.autoguidance,
+            "steps": ":".join(map(str, calls)),
             "evaluations": sum(calls),
             "finest_evaluations": calls[-1],
             "images_per_s": statistics.median(speeds),
@@ -138,14 +163,21 @@ class Judged:
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--checkpoint", type=Path, required=True, help="model.safetensors, its model.json beside it")
-    parser.add_argument("--store", type=Path, required=True, help="the prepared store that it was trained on")
+    parser.add_argument(
+        "--checkpoints", type=Path, nargs="+", required=True, help="model.safetensors of each, its model.json beside it"
+    )
+    parser.add_argument("--store", type=Path, required=True, help="the prepared store that they were trained on")
     parser.add_argument("--solvers", default="dpm_solver", help=f"some of {', '.join(SOLVERS)}, by commas")
     parser.add_argument("--precisions", default="float32,bfloat16", help="number formats of the networks, by commas")
     parser.add_argument(
         "--steps",
-        default="2,4:3:2,6:4:2,8:5:2,8:5:3,12:8:2,12:8:5",
+        default="2,4:3:2,6:4:2,8:5:1,8:5:2,8:5:3,12:8:2,12:8:5",
         help="steps of the stages from coarse to fine, as 8:5:2, by commas; the last serves all later stages",
+    )
+    parser.add_argument(
+        "--redraw",
+        default=":,0.8:0.5:,2+0.8:1:",
+        help="of a consistency model: the stages' noise levels to draw again from, as 2+0.8:1: for 2 and 0.8, 1, none",
     )
     parser.add_argument("--autoguidance", default="1,2", help="strengths, by commas; 1 is none")
     parser.add_argument("--samples", help=f"images; as many as are held out, at most {MOST_SAMPLES}")
@@ -156,6 +188,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     args.solvers, args.precisions = args.solvers.split(","), args.precisions.split(",")
     args.steps, args.autoguidance = read_steps(args.steps), positives(args.autoguidance, "autoguidance")
+    args.redraw = read_redraw(args.redraw)
     args.samples = args.samples and int(positive(args.samples, "samples", int))
     for option, known in (("solvers", tuple(SOLVERS)), ("precisions", ("float32", "bfloat16"))):
         if unknown := set(getattr(args, option)).difference(known):
@@ -167,24 +200,19 @@ def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
     torch.set_num_threads(args.threads)
     torch.set_flush_denormal(True)
-    judged = Judged.load(args, choose_device())
-    evaluations = Evaluations(judged.model)
     rows: list[dict[str, Any]] = []
-    for solver, precision, strength, steps in product(args.solvers, args.precisions, args.autoguidance, args.steps):
-        settings = DiffusionSampler(
-            solver=solver, precision=precision, steps=steps, autoguidance=strength, batch_size=args.batch_size
-        )
-        rows.append(judged.measure(settings, evaluations))
-        print(
-            "{solver}, {precision}, {steps} steps, autoguidance {autoguidance:g}: "
-            "{images_per_s:.3g} images/s, KID {kid:.3f}".format(**rows[-1]),
-            file=sys.stderr,
-        )
-        table = write_table(args.out / "sampling_speed.csv", COLUMNS, rows)
-    sampler = table["solver"] + ", " + table["precision"] + ", autoguidance " + table["autoguidance"].map("{:g}".format)
+    for checkpoint in args.checkpoints:
+        judged = Judged.load(checkpoint, args, choose_device())
+        evaluations = Evaluations(judged.model)
+        for settings, cells in judged.samplers(args):
+            rows.append(judged.measure(settings, evaluations) | cells)
+            shown = ", ".join(f"{name} {cell}" for name, cell in cells.items())
+            print("{}: {images_per_s:.3g} images/s, KID {kid:.3f}".format(shown, **rows[-1]), file=sys.stderr)
+            table = write_table(args.out / "sampling_speed.csv", COLUMNS, rows)
+    drawn = table.fillna({"solver": "", "autoguidance": 1}).astype({"autoguidance": str})
     pictures.lines(
         args.out / "sampling_speed.png",
-        table.assign(sampler=sampler),
+        table.assign(sampler=drawn[["family", "solver", "precision", "autoguidance"]].agg(" ".join, axis=1)),
         "evaluations",
         ("kid", "images_per_s"),
         "sampler",

@@ -24,12 +24,18 @@ VERSION = 1
 
 
 class CheckpointInfo(config.Strict):
-    """What stands in model.json: from what a generator was made, how, and the digest of its weights."""
+    """What stands in model.json: from what a generator was made, how, and the digest of its weights.
+
+    Attributes:
+        teacher_sha256: digest of the weights that it learnt from, None where it learnt from images alone.
+        images_seen: in training, each as often as it came, by its teacher too.
+    """
 
     version: int
     medsynth: str
     store: StoreInfo
     settings: config.TrainSettings
+    teacher_sha256: str | None
     images_seen: int
     seconds: float
     val_loss: float
@@ -98,6 +104,7 @@ def save_model(
     weights: dict[str, Tensor],
     store: StoreInfo,
     settings: config.TrainSettings,
+    teacher: CheckpointInfo | None,
     images_seen: int,
     seconds: float,
     val_loss: float,
@@ -109,7 +116,8 @@ def save_model(
         medsynth=medsynth.__version__,
         store=store,
         settings=settings,
-        images_seen=images_seen,
+        teacher_sha256=teacher.weights_sha256 if teacher else None,
+        images_seen=images_seen + (teacher.images_seen if teacher else 0),
         seconds=round(seconds, 3),
         val_loss=val_loss,
         weights_sha256=files.sha256(folder / "model.safetensors"),
@@ -153,6 +161,19 @@ def load_model(weights: Path, device: torch.device) -> tuple[GenerativeModel, Ch
     load_weights(model, tensors, weights)
     model.to(device=device, memory_format=memory_format(len(info.store.size)))
     return model.eval().requires_grad_(False), info
+
+
+def load_teacher(weights: Path, store: StoreInfo, device: torch.device) -> tuple[GenerativeModel, CheckpointInfo]:
+    """Load a model for another one to learn from.
+
+    Raises:
+        InputError: as `load_model`, or it learnt from another store.
+    """
+    model, info = load_model(weights, device)
+    if info.store.digest != store.digest:
+        got, expected = info.store.digest[:12], store.digest[:12]
+        raise InputError(f"{weights}: the teacher learnt from a store with digest {got}, this one has {expected}")
+    return model, info
 
 
 def load_weights(model: GenerativeModel, tensors: dict[str, Tensor], path: Path) -> None:

@@ -40,7 +40,7 @@ def train(args: argparse.Namespace) -> None:
     from medsynth.training import train
 
     settings = config.parse_json(config.TrainSettings, args.settings, "--settings")
-    train(settings, Store.open(args.store, verify=True), args.out)
+    train(settings, Store.open(args.store, verify=True), args.out, args.teacher)
 
 
 def sample(args: argparse.Namespace) -> None:
@@ -143,7 +143,8 @@ def build_parser() -> argparse.ArgumentParser:
         return subparser
 
     step(prepare, "check, split and store a collection").add_argument("--threads", type=int, default=1)
-    step(train, "train one model on one prepared store", "store")
+    training = step(train, "train one model on one prepared store", "store")
+    training.add_argument("--teacher", type=Path, help="weights of the model that it learns from, if it has a teacher")
     sampling = step(sample, SAMPLE_SUMMARY, "store", "checkpoint", required=False)
     sampling.add_argument("--shard", type=int, default=0, help="number of the shard, from 0")
     sampling.add_argument("--sample-id", help="make this sample again alone, as a PNG")

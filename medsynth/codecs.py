@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from medsynth import config
+from medsynth.resolutions import codec_factor, stage_factors
 
 CONV = {2: F.conv2d, 3: F.conv3d}
 CONV_TRANSPOSE = {2: F.conv_transpose2d, 3: F.conv_transpose3d}
@@ -59,7 +60,7 @@ class Codec(nn.Module):
     def __init__(self, settings: config.Codec, image_channels: int, spatial_dims: int) -> None:
         super().__init__()
         matrix = PATCHES[settings.kind](settings.levels, spatial_dims)
-        self.factor = round(len(matrix) ** (1 / spatial_dims))
+        self.factor = codec_factor(settings)
         self.spatial_dims = spatial_dims
         self.image_channels = image_channels
         self.channels = len(matrix) * image_channels
@@ -86,14 +87,14 @@ class Pyramid(nn.Module):
         bands: channels of each level.
     """
 
-    def __init__(self, settings: config.Codec, levels: int, image_channels: int, spatial_dims: int) -> None:
+    def __init__(self, settings: config.Diffusion, image_channels: int, spatial_dims: int) -> None:
         super().__init__()
-        self.codec = Codec(settings, image_channels, spatial_dims)
+        self.codec = Codec(settings.codec, image_channels, spatial_dims)
         self.haar = Codec(config.Codec(kind="haar", levels=1), image_channels, spatial_dims)
         self.mean = 2.0 ** (spatial_dims / 2)  # the orthonormal average of a patch over its mean
         details = self.haar.channels - image_channels
-        self.factors = (self.codec.factor * 2 ** (levels - 1), *(2**level for level in reversed(range(1, levels))))
-        self.bands = (self.codec.channels, *[details] * (levels - 1))
+        self.factors = stage_factors(settings)
+        self.bands = (self.codec.channels, *[details] * (len(settings.stages) - 1))
 
     def encode(self, image: Tensor) -> list[tuple[Tensor, Tensor | None]]:
         """(N, C, *spatial) → the bands of each level, coarse to fine, and the coarser image that they refine."""

@@ -49,11 +49,13 @@ class Provenance:
     """What the images came from: the model's family, and SHA-256 of its weights, its settings and its training data.
 
     Attributes:
-        images_seen: by the generator while it trained, each as often as it came.
+        images_seen: by the generator while it trained, and by its teacher, each as often as it came.
+        teacher: SHA-256 of the weights of the generator that it learnt from, None where it learnt from images alone.
     """
 
     family: str
     images_seen: int
+    teacher: str | None
     generator: str
     config: str
     training_data: str
@@ -182,6 +184,7 @@ def _provenance(checkpoint_info: Mapping[str, Any], configuration: str) -> Prove
         return Provenance(
             family=checkpoint_info["settings"]["model"]["family"],
             images_seen=checkpoint_info["images_seen"],
+            teacher=checkpoint_info["teacher_sha256"],
             generator=checkpoint_info["weights_sha256"],
             config=hashlib.sha256(configuration.encode()).hexdigest(),
             training_data=checkpoint_info["store"]["digest"],
@@ -274,9 +277,10 @@ ones: a value that good cannot be told from real images by this measure.
 | model family | {made_by.family} |
 | generator, SHA-256 | {made_by.generator} |
 | `generator.json`: how it was trained and sampled, SHA-256 | {made_by.config} |
+| generator that it learnt from, SHA-256 | {made_by.teacher or "none, from images alone"} |
 | training data, SHA-256 | {made_by.training_data} |
 | training images | {len(store.split("train"))}, of {info.rows_in} rows; {info.rows_quarantined} could not be used |
-| images that the generator saw in training, repeats counted | {made_by.images_seen} |
+| images that the generator, and its teacher, saw in training, repeats counted | {made_by.images_seen} |
 | sampler | {_listed(table["sampler"])} |
 | seeds | one for each image, in `metadata.csv` |
 

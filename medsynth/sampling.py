@@ -260,6 +260,9 @@ def sample_shard(settings: SampleSettings, store: Store, weights: Path, shard: i
         raise InputError(
             f"{weights}: trained on a store with digest {info.store.digest[:12]}, this one has {store.info.digest[:12]}"
         )
+    if not isinstance(settings.sampler, info.settings.model.sampled_by):
+        got, expected = type(settings.sampler).__name__, info.settings.model.sampled_by.__name__
+        raise InputError(f"{weights}: is sampled by a {expected}, got a {got}")
     rows = plan(settings, store)
     rows = rows[shard_rows(len(rows), shard, settings.plan.shards)].reset_index(drop=True)
     schema = ConditionSchema(info.store.conditions, len(info.store.size))
@@ -291,6 +294,6 @@ def regenerate(sample_id: str, results: Path) -> np.ndarray:
     model, info = load_model(weights, choose_device())
     if info.weights_sha256 != row.at[0, "model_sha256"]:
         raise InputError(f"{weights}: sha256 is {info.weights_sha256[:12]}, {sample_id} was made by another generator")
-    sampler = parse_json(Sampler, str(row.at[0, "sampler"]), str(path))
+    sampler = parse_json(info.settings.model.sampled_by, str(row.at[0, "sampler"]), str(path))
     schema = ConditionSchema(info.store.conditions, len(info.store.size))
     return generate(model, schema, row, sampler)[0]

@@ -29,7 +29,7 @@ from medsynth.devices import autocast_dtype, choose_device, fitting_batch_size, 
 from medsynth.errors import InputError, is_out_of_memory
 from medsynth.fingerprint import fingerprint
 from medsynth.modalities import MODALITIES
-from medsynth.models import build
+from medsynth.models import GenerativeModel, build
 from medsynth.processes import Processes, StopSignal, joined
 from medsynth.store import Store, StoreInfo
 
@@ -52,7 +52,12 @@ class Trainer:
     """
 
     def __init__(
-        self, settings: TrainSettings, store: Store, device: torch.device, processes: Processes = ALONE
+        self,
+        settings: TrainSettings,
+        store: Store,
+        device: torch.device,
+        processes: Processes = ALONE,
+        teacher: Path | None = None,
     ) -> None:
         self.settings = settings
         self.options = options = settings.model.training
@@ -68,7 +73,12 @@ class Trainer:
         torch.manual_seed(settings.seed)
         self.model = build(settings.model, self.spec)
         rows = range(0, len(self.examples), max(1, len(self.examples) // STATISTICS_IMAGES))
-        self.model.fit_statistics(block.cpu() for block in self.examples.blocks(rows, STATISTICS_BLOCK))
+        taught_by: GenerativeModel | None = None
+        self.taught: checkpoint.CheckpointInfo | None = None
+        if teacher:
+            taught_by, self.taught = checkpoint.load_teacher(teacher, store.info, device)
+        blocks = (block.cpu() for block in self.examples.blocks(rows, STATISTICS_BLOCK))
+        self.model.begin(blocks, taught_by)
         self.layout = memory_format(self.spec.spatial_dims)
         self.model.to(device=device, memory_format=self.layout)
         self.dtype = autocast_dtype(device, options.precision)
@@ -194,7 +204,7 @@ class Trainer:
     def _average(self) -> None:
         """Move the averaged weights, and keep them as the guide once training has come so far."""
         move_average(self.ema, self.model.state_dict(), self.step, self.options.ema)
-        if not self.early and self.progress >= self.options.guide_at:
+        if self.model.keeps_guide and not self.early and self.progress >= self.options.guide_at:
             self.early = {name: tensor.clone() for name, tensor in self.ema.items()}
 
     @torch.no_grad()
@@ -243,7 +253,8 @@ class Trainer:
     def _origin(self) -> dict[str, Any]:
         """What a checkpoint must agree with to be gone on from."""
         settings = self.settings.model_dump(mode="json")
-        return {"settings": settings, "store": self.store_digest, "code": self.code}
+        teacher = self.taught.weights_sha256 if self.taught else None
+        return {"settings": settings, "store": self.store_digest, "code": self.code, "teacher": teacher}
 
     def save(self, path: Path) -> None:
         """Write all that `restore` needs as one safetensors file."""
@@ -291,14 +302,17 @@ class Trainer:
         self.batch_size = min(self.batch_size, info["batch_size"])
 
 
-def train(settings: TrainSettings, store: Store, out: Path) -> None:
+def train(settings: TrainSettings, store: Store, out: Path, teacher: Path | None = None) -> None:
     """Train a model on the training subjects of a store, going on from `out/checkpoints` where a run broke off.
 
     Writes model.safetensors, model.json and history.csv into `out`, and removes the checkpoints when all are there.
+
+    Args:
+        teacher: weights of the model to learn from, trained on the same store, for a family that has one.
     """
     device = choose_device()
     with joined(device) as processes:
-        _train(Trainer(settings, store, device, processes), store.info, out)
+        _train(Trainer(settings, store, device, processes, teacher), store.info, out)
 
 
 def _train(trainer: Trainer, info: StoreInfo, out: Path) -> None:
@@ -325,7 +339,7 @@ def _train(trainer: Trainer, info: StoreInfo, out: Path) -> None:
                 next_save = time.monotonic() + options.checkpoint_seconds
             if stopping:
                 raise SystemExit(f"stopped by SIGTERM; {last} holds the state, start again to go on")
-    if not trainer.early:
+    if trainer.model.keeps_guide and not trainer.early:
         log.warning("training ended before guide_at: the guide is the model itself, and autoguidance changes nothing")
         trainer.early = {name: tensor.clone() for name, tensor in trainer.best.items()}
     if leads:
@@ -334,6 +348,13 @@ def _train(trainer: Trainer, info: StoreInfo, out: Path) -> None:
             history.to_csv(part, index=False, float_format="%.6g")
         weights = trainer.best | {f"guide.{name}": tensor for name, tensor in trainer.early.items()}
         checkpoint.save_model(
-            out, weights, info, trainer.settings, trainer.images_seen, trainer.seconds, trainer.best_loss
+            out,
+            weights,
+            info,
+            trainer.settings,
+            trainer.taught,
+            trainer.images_seen,
+            trainer.seconds,
+            trainer.best_loss,
         )
         last.unlink(missing_ok=True)

@@ -53,7 +53,8 @@ def test_channels_do_not_mix():
 @pytest.mark.parametrize("levels", [1, 2, 3])
 def test_a_pyramid_is_put_together_again_and_its_averages_are_those_of_the_pixels(dims, channels, levels):
     image = torch.randn(2, channels, *[16] * dims)
-    pyramid = Pyramid(config.Codec(kind="haar", levels=1), levels, channels, dims)
+    stages = (config.Stage(channels=(8,)),) * levels
+    pyramid = Pyramid(config.Diffusion(family="diffusion", stages=stages), channels, dims)
     coarse = None
     for (bands, given), factor, count in zip(pyramid.encode(image), pyramid.factors, pyramid.bands, strict=True):
         assert bands.shape == (2, count, *[16 // factor] * dims)

@@ -21,6 +21,7 @@ DATASET = {
     "plan": {"request": {"kind": "balance", "column": "pathology"}, "shards": 2},
 }
 CONFIG = {"datasets": {"d": DATASET}, "models": {"m": {"family": "diffusion"}}}
+STUDENT = {"family": "consistency", "teacher": "m"}
 
 
 def changed(path: str, value) -> dict:
@@ -41,6 +42,11 @@ def changed(path: str, value) -> dict:
         ("models.m.training", {"learning_rat": 1}, "did you mean 'learning_rate'?"),
         ("datasets.d.modality", "chest_xry", "did you mean 'chest_xray'?"),
         ("datasets.d.size", [32, 32, 32], "size has 3 axes, modality chest_xray has 2"),
+        (
+            "datasets.d.size",
+            [60, 64],
+            "datasets.d and models.m: size [60, 64] is not divisible by 16, which a",
+        ),
         ("datasets.d.label", "severity", "label 'severity' is not a categorical condition"),
         ("datasets.d.split", {"train": 0.5, "val": 0.5, "test": 0.5}, "add up to 1"),
         ("datasets.d.models", ["n"], "unknown model 'n', did you mean 'm'?"),
@@ -50,6 +56,10 @@ def changed(path: str, value) -> dict:
         ("models.m.sampler", {"guided": [8, 0.1]}, "guided [8.0, 0.1] does not rise, expected [lowest, highest]"),
         ("models.m.sampler", {"guided": [2, 2]}, "guided [2.0, 2.0] does not rise"),
         ("models.m.coarse_noise", -1, "models.m.coarse_noise: Input should be greater than or equal to 0, got -1"),
+        ("models.s", {"family": "consistency", "teacher": "n"}, "models.s: teacher 'n' is not a diffusion model"),
+        ("models.s", STUDENT | {"steps": [1]}, "models.s: steps [1] leave nothing to learn"),
+        ("models.s", STUDENT | {"sampler": {"redraw": [[90, 1]]}}, "not below the teacher's sigma_max 80"),
+        ("models.s", STUDENT | {"sampler": {"redraw": [[1, 2]]}}, "models.s.sampler: redraw [1.0, 2.0] does not fall"),
         ("seed", "zero", "seed: Input should be a valid integer"),
     ],
 )
@@ -105,9 +115,20 @@ def test_a_sampler_does_not_reach_training_and_a_learning_rate_does():
     assert config.parse(config.Config, changed("models.m.training", {"learning_rate": 1e-4}), "").train("m") != plain
 
 
+def test_a_student_is_taught_by_its_teachers_sampler_but_for_the_steps():
+    values = changed("models.s", STUDENT | {"training": {"images": 7}})
+    values["models"]["m"]["sampler"] = {"guidance": 1.7, "steps": [9], "precision": "bfloat16", "batch_size": 3}
+    whole = config.parse(config.Config, values, "")
+    student = whole.train("s").model
+    assert student.taught == config.DiffusionSampler(guidance=1.7, steps=(12, 8, 1))
+    assert student.teacher == whole.train("m").model
+    assert student.training == config.Distillation(images=7) and student.training.learning_rate == 5e-4
+
+
 def test_every_slice_survives_json():
-    whole = config.parse(config.Config, CONFIG, "")
-    for part in (whole.prepare("d"), whole.train("m"), whole.sample("d", "m"), whole.evaluate(), whole.tracking):
+    whole = config.parse(config.Config, changed("models.s", STUDENT | {"sampler": {"batch_size": 8}}), "")
+    of_models = (part for model in whole.models for part in (whole.train(model), whole.sample("d", model)))
+    for part in (whole.prepare("d"), *of_models, whole.evaluate(), whole.tracking):
         assert config.parse_json(type(part), part.model_dump_json(), "") == part
 
 

@@ -156,6 +156,12 @@ def test_shards_hold_the_plan_and_any_sample_can_be_made_again_alone(store, resu
         assert np.abs(again.astype(int) - images[index]).max() <= TOLERANCE["float32"] / 2 * 65535
 
 
+def test_the_sampler_of_another_family_is_refused(store, results, tmp_path):
+    other = settings(PER_CLASS).model_copy(update={"sampler": config.ConsistencySampler()})
+    with pytest.raises(InputError, match="is sampled by a DiffusionSampler, got a ConsistencySampler"):
+        sample_shard(other, store, results / "train/d/m/model.safetensors", 0, tmp_path / "shard_0.npz")
+
+
 def test_the_number_of_shards_changes_no_sample(store, results, tmp_path):
     whole = tmp_path / "whole/shard_0.npz"
     sample_shard(settings(PER_CLASS), store, results / "train/d/m/model.safetensors", 0, whole)

@@ -168,6 +168,59 @@ def test_training_leaves_a_model_that_loads_and_no_checkpoint(store, tmp_path):
     assert pd.read_csv(tmp_path / "history.csv").columns.tolist()[:3] == ["step", "images_seen", "seconds"]
 
 
+def student() -> config.TrainSettings:
+    teacher, sampler = settings().model, config.DiffusionSampler(steps=(3, 1))
+    training = config.Distillation(images=64, effective_batch_size=8, validate_every=32)
+    taught = config.Consistency(family="consistency", teacher=teacher, taught=sampler, training=training)
+    return config.TrainSettings(seed=3, model=taught)
+
+
+def test_a_student_learns_from_the_trained_teacher_and_says_from_which(store, tmp_path):
+    train(settings(), store, tmp_path / "teacher")
+    weights = tmp_path / "teacher" / "model.safetensors"
+    train(student(), store, tmp_path / "student", weights)
+    model, info = load_model(tmp_path / "student" / "model.safetensors", CPU)
+    teacher, of_teacher = load_model(weights, CPU)
+    assert info.teacher_sha256 == of_teacher.weights_sha256 and of_teacher.teacher_sha256 is None
+    assert info.images_seen == 64 + 64
+    assert model.guide is None and not any("guide" in name for name in model.state_dict())
+    learnt, taught = (
+        torch.cat([p.flatten() for p in stage.parameters()]) for stage in (model.student.stages[0], teacher.stages[0])
+    )
+    assert 0 < (learnt - taught).norm() < 0.3 * taught.norm()  # it began as the teacher
+    assert all(
+        torch.equal(*pair)
+        for pair in zip(model.student.stages[1].parameters(), teacher.stages[1].parameters(), strict=True)
+    )
+    history = pd.read_csv(tmp_path / "student" / "history.csv")
+    assert history["loss"].notna().all() and "stage_2" not in history
+
+
+def test_a_student_goes_on_from_its_checkpoint_and_only_with_the_same_teacher(store, tmp_path):
+    weights = []
+    for seed in (3, 4):
+        folder = tmp_path / f"teacher{seed}"
+        train(settings().model_copy(update={"seed": seed}), store, folder)
+        weights.append(folder / "model.safetensors")
+    train(student(), store, tmp_path / "unbroken", weights[0])
+    broken = advance(Trainer(student(), store, CPU, teacher=weights[0]), 3)
+    broken.save(tmp_path / "broken" / "checkpoints" / "last.safetensors")
+    with pytest.raises(InputError, match=r"checkpoint of another teacher: .* remove .* to train anew"):
+        train(student(), store, tmp_path / "broken", weights[1])
+    train(student(), store, tmp_path / "broken", weights[0])
+    (one, _), (other, _) = (read_tensors(tmp_path / name / "model.safetensors") for name in ("unbroken", "broken"))
+    assert all(torch.equal(one[name], tensor) for name, tensor in other.items())
+
+
+def test_a_student_of_no_teacher_or_of_one_of_another_store_is_refused(store, tmp_path):
+    with pytest.raises(InputError, match="learns from a trained diffusion model, got none"):
+        train(student(), store, tmp_path / "student")
+    train(settings(), store, tmp_path / "teacher")
+    other = Store(store.info.model_copy(update={"digest": "other"}), store.images, None, store.samples)
+    with pytest.raises(InputError, match=r"the teacher learnt from a store with digest .*, this one has other"):
+        train(student(), other, tmp_path / "student", tmp_path / "teacher" / "model.safetensors")
+
+
 @pytest.mark.parametrize("change", [{"learning_rate": 1.0}, {"augmentation": {"shift": 0.5}}])
 def test_a_checkpoint_of_another_configuration_is_refused(store, tmp_path, change):
     path = tmp_path / "checkpoints" / "last.safetensors"

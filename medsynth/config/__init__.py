@@ -31,11 +31,16 @@ from medsynth.config.datasets import (
     TableSource,
 )
 from medsynth.config.models import (
+    AnySampler,
     Augmentation,
     Codec,
+    Consistency,
+    ConsistencySampler,
     Diffusion,
     DiffusionSampler,
+    Distillation,
     Model,
+    SampledConsistency,
     SampledDiffusion,
     Sampler,
     Stage,
@@ -45,6 +50,7 @@ from medsynth.config.models import (
 from medsynth.config.section import Count, Name, Settings, Strict, parse, parse_json
 from medsynth.config.tracking import Tracking
 from medsynth.errors import InputError
+from medsynth.resolutions import misfit
 
 __all__ = [
     "SPLITS",
@@ -54,9 +60,12 @@ __all__ = [
     "Codec",
     "ConditionField",
     "Config",
+    "Consistency",
+    "ConsistencySampler",
     "Dataset",
     "Diffusion",
     "DiffusionSampler",
+    "Distillation",
     "EvaluateSettings",
     "Evaluation",
     "LogSettings",
@@ -70,6 +79,7 @@ __all__ = [
     "PrepareSettings",
     "Request",
     "SampleSettings",
+    "SampledConsistency",
     "SampledDiffusion",
     "Sampler",
     "Settings",
@@ -118,6 +128,24 @@ class Config(Strict):
                     raise ValueError(f"datasets.{name}.models: unknown model {model!r}, did you mean {near[0]!r}?")
         return self
 
+    @model_validator(mode="after")
+    def _teachers_exist(self) -> Self:
+        for name, model in self.models.items():
+            try:
+                model.trained(self.models)
+            except ValueError as error:
+                raise ValueError(f"models.{name}: {error}") from None
+        return self
+
+    @model_validator(mode="after")
+    def _sizes_fit(self) -> Self:
+        for dataset, model in self.runs():
+            trained = self.train(model).model
+            cascade = trained.teacher if isinstance(trained, Consistency) else trained
+            if reason := misfit(cascade, self.datasets[dataset].size):
+                raise ValueError(f"datasets.{dataset} and models.{model}: {reason}")
+        return self
+
     def runs(self) -> list[tuple[str, str]]:
         """Every (dataset, model) pair to train."""
         return [(d, m) for d, dataset in self.datasets.items() for m in dataset.models or self.models]
@@ -128,8 +156,7 @@ class Config(Strict):
         return PrepareSettings(seed=self.seed, dataset=dataset, data_root=self.data_root, **shared)
 
     def train(self, model: str) -> TrainSettings:
-        trained = self.models[model].model_dump(exclude={"sampler"})
-        return TrainSettings.model_validate({"seed": self.seed, "model": trained})
+        return TrainSettings(seed=self.seed, model=self.models[model].trained(self.models))
 
     def sample(self, dataset: str, model: str) -> SampleSettings:
         return SampleSettings(
@@ -179,7 +206,7 @@ class SampleSettings(Strict):
     model: Name
     data_root: str = "."
     plan: Plan
-    sampler: Sampler
+    sampler: AnySampler
 
 
 class EvaluateSettings(Strict):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from medsynth.config.section import Count, Fraction, Positive, Strict
+from medsynth.config.section import Count, Fraction, Name, Positive, Strict
 
 
 class Codec(Strict):
@@ -34,9 +36,9 @@ class Training(Strict):
 
     images: Count = 100_000
     minutes: Positive | None = None
-    effective_batch_size: Count = 16
+    effective_batch_size: Count = 32
     batch_size: Count | Literal["auto"] = "auto"
-    learning_rate: Positive = 2e-3
+    learning_rate: Positive = 3e-3
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     warmup: Fraction = 0.05
     decay: Fraction = 0.6
@@ -50,6 +52,63 @@ class Training(Strict):
     validate_every: Count = 5_000
     checkpoint_seconds: Positive = 60.0
     patience: Count | None = 5
+
+
+Levels = Annotated[tuple[Positive, ...], Field(min_length=1)]
+
+
+class Sampler(Strict):
+    """What sampling is told, whatever the family: images at once, and the number format of its networks."""
+
+    batch_size: Count = 64
+    precision: Literal["float32", "bfloat16"] = "float32"
+
+
+class DiffusionSampler(Sampler):
+    """How noise becomes an image: the solver, the noise levels of Karras et al. 2022, Eq. 5, and guidance.
+
+    `steps`, `sigma_max` and `sigma_min` have one entry for each stage, from coarse to fine; the last entry serves all
+    stages after it. Guidance of either kind acts between two noise levels alone, `guided` (Kynkäänniemi et al. 2024).
+    """
+
+    solver: Literal["heun", "dpm_solver"] = "dpm_solver"
+    steps: Annotated[tuple[Count, ...], Field(min_length=1)] = (8, 5, 2)
+    sigma_max: Levels = (80.0, 20.0)
+    sigma_min: Levels = (0.01, 0.03, 0.05)
+    rho: Positive = 7.0
+    guidance: Annotated[float, Field(ge=0)] = 1.0
+    autoguidance: Annotated[float, Field(ge=1)] = 2.0
+    guided: tuple[Annotated[float, Field(ge=0)], Positive] = (0.1, 8.0)
+
+    @model_validator(mode="after")
+    def _noise_falls(self) -> Self:
+        for stage in range(max(len(self.sigma_max), len(self.sigma_min))):
+            high, low = (levels[min(stage, len(levels) - 1)] for levels in (self.sigma_max, self.sigma_min))
+            if low >= high:
+                raise ValueError(f"sigma_min {low:g} is not below sigma_max {high:g}")
+        return self
+
+    @model_validator(mode="after")
+    def _guided_is_a_range(self) -> Self:
+        if not self.guided[0] < self.guided[1]:
+            raise ValueError(f"guided {list(self.guided)} does not rise, expected [lowest, highest] noise level")
+        return self
+
+
+class ConsistencySampler(Sampler):
+    """A stage draws at once from pure noise, then again from each of its noise levels in `redraw`, which fall.
+
+    `redraw` has one entry for each stage, from coarse to fine; the last entry serves all stages after it.
+    """
+
+    redraw: Annotated[tuple[tuple[Positive, ...], ...], Field(min_length=1)] = ((3.0, 1.0, 0.3), (1.0,), ())
+
+    @model_validator(mode="after")
+    def _noise_falls(self) -> Self:
+        for levels in self.redraw:
+            if any(high <= low for high, low in pairwise(levels)):
+                raise ValueError(f"redraw {list(levels)} does not fall")
+        return self
 
 
 class Stage(Strict):
@@ -69,6 +128,8 @@ class Diffusion(Strict):
     `stages` go from coarse to fine; each after the first doubles the resolution.
     """
 
+    sampled_by: ClassVar[type[Sampler]] = DiffusionSampler
+
     family: Literal["diffusion"]
     codec: Codec = Codec()
     stages: Annotated[tuple[Stage, ...], Field(min_length=1)] = (
@@ -84,50 +145,76 @@ class Diffusion(Strict):
     training: Training = Training()
 
 
-Steps = Annotated[int, Field(ge=2)]
-Levels = Annotated[tuple[Positive, ...], Field(min_length=1)]
-
-
-class DiffusionSampler(Strict):
-    """How noise becomes an image: the solver, the noise levels of Karras et al. 2022, Eq. 5, and guidance.
-
-    `steps`, `sigma_max` and `sigma_min` have one entry for each stage, from coarse to fine; the last entry serves all
-    stages after it. Guidance of either kind acts between two noise levels alone, `guided` (Kynkäänniemi et al. 2024).
-    """
-
-    solver: Literal["heun", "dpm_solver"] = "dpm_solver"
-    steps: Annotated[tuple[Steps, ...], Field(min_length=1)] = (8, 5, 2)
-    sigma_max: Levels = (80.0, 20.0)
-    sigma_min: Levels = (0.01, 0.03, 0.05)
-    rho: Positive = 7.0
-    batch_size: Count = 64
-    guidance: Annotated[float, Field(ge=0)] = 1.0
-    autoguidance: Annotated[float, Field(ge=1)] = 2.0
-    guided: tuple[Annotated[float, Field(ge=0)], Positive] = (0.1, 8.0)
-    precision: Literal["float32", "bfloat16"] = "float32"
-
-    @model_validator(mode="after")
-    def _noise_falls(self) -> Self:
-        for stage in range(max(len(self.sigma_max), len(self.sigma_min))):
-            high, low = (levels[min(stage, len(levels) - 1)] for levels in (self.sigma_max, self.sigma_min))
-            if low >= high:
-                raise ValueError(f"sigma_min {low:g} is not below sigma_max {high:g}")
-        return self
-
-    @model_validator(mode="after")
-    def _guided_is_a_range(self) -> Self:
-        if not self.guided[0] < self.guided[1]:
-            raise ValueError(f"guided {list(self.guided)} does not rise, expected [lowest, highest] noise level")
-        return self
-
-
 class SampledDiffusion(Diffusion):
     """A diffusion model and how it is sampled; a change of the sampler retrains nothing."""
 
     sampler: DiffusionSampler = DiffusionSampler()
 
+    def trained(self, models: Mapping[str, Model]) -> Diffusion:
+        return Diffusion.model_validate(self.model_dump(exclude={"sampler"}))
 
-# A second family makes each of these a union, the first two discriminated by `family`.
-Trained = Diffusion
-Model = SampledDiffusion
-Sampler = DiffusionSampler
+
+class Distillation(Training):
+    """The budget and the optimiser of a student; `guide_at` is not used."""
+
+    images: Count = 12_000
+    effective_batch_size: Count = 16
+    learning_rate: Positive = 5e-4
+    validate_every: Count = 6_000
+
+
+class Consistency(Strict):
+    """What a student of a diffusion model is trained by (Song et al. 2023).
+
+    `taught` is the teacher's sampler: its guidance and noise levels, in the steps that the student learns to leave out.
+    """
+
+    sampled_by: ClassVar[type[Sampler]] = ConsistencySampler
+
+    family: Literal["consistency"]
+    teacher: Diffusion
+    taught: DiffusionSampler
+    training: Distillation = Distillation()
+
+
+class SampledConsistency(Strict):
+    """A student of the diffusion model that `teacher` names, which draws each stage in a few evaluations.
+
+    It learns where the teacher's sampler leads when it goes in `steps`, one entry for each stage; a stage of one step
+    has nothing to learn and keeps the teacher's weights. A change of its own sampler retrains nothing.
+    """
+
+    family: Literal["consistency"]
+    teacher: Name
+    steps: Annotated[tuple[Count, ...], Field(min_length=1)] = (12, 8, 1)
+    training: Distillation = Distillation()
+    sampler: ConsistencySampler = ConsistencySampler()
+
+    def trained(self, models: Mapping[str, Model]) -> Consistency:
+        """What it is trained by.
+
+        Raises:
+            ValueError: the teacher is none, or there is nothing to learn from it.
+        """
+        teacher = models.get(self.teacher)
+        if not isinstance(teacher, SampledDiffusion):
+            known = [name for name, model in models.items() if isinstance(model, SampledDiffusion)]
+            raise ValueError(f"teacher {self.teacher!r} is not a diffusion model, expected one of {known}")
+        if set(self.steps[: len(teacher.stages)]) == {1}:
+            raise ValueError(f"steps {list(self.steps)} leave nothing to learn, expected more than 1 for a stage")
+        for stage, levels in enumerate(self.sampler.redraw):
+            highest = teacher.sampler.sigma_max[min(stage, len(teacher.sampler.sigma_max) - 1)]
+            if levels and levels[0] >= highest:
+                raise ValueError(f"sampler.redraw {list(levels)} is not below the teacher's sigma_max {highest:g}")
+        same = {name: field.default for name, field in Sampler.model_fields.items()}  # they change no path
+        return Consistency(
+            family=self.family,
+            teacher=teacher.trained(models),
+            taught=teacher.sampler.model_copy(update=same | {"steps": self.steps}),
+            training=self.training,
+        )
+
+
+Trained = Annotated[Diffusion | Consistency, Field(discriminator="family")]
+Model = Annotated[SampledDiffusion | SampledConsistency, Field(discriminator="family")]
+AnySampler = DiffusionSampler | ConsistencySampler

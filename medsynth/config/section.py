@@ -61,11 +61,17 @@ def parse(schema: type[Settings], values: Any, where: str) -> Settings:
     try:
         return schema.model_validate(values)
     except ValidationError as error:
-        raise InputError("; ".join(f"{where}: {_describe(problem)}" for problem in error.errors())) from None
+        raise InputError("; ".join(f"{where}: {_describe(problem, values)}" for problem in error.errors())) from None
 
 
-def _describe(problem: Any) -> str:
-    key = ".".join(str(part) for part in problem["loc"]) or "top level"
+def _describe(problem: Any, values: Any) -> str:
+    keys = []
+    for part in problem["loc"]:
+        if isinstance(values, dict) and part not in values and problem["type"] != "missing":
+            continue  # pydantic's name for the member of a union, no key of the file
+        keys.append(str(part))
+        values = values[part] if isinstance(values, dict | list) and part in values else None
+    key = ".".join(keys) or "top level"
     message = problem["msg"].removeprefix("Value error, ")
     got = "" if isinstance(problem["input"], dict) else f", got {SHOWN.repr(problem['input'])}"
     return f"{key}: {message}{got}"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 from torch import Tensor, nn
 
@@ -39,22 +39,28 @@ class GenerativeModel(nn.Module, ABC):
         players: paths of the submodules that are optimised in turn, each by its own loss.
         judged: those of them whose held-out losses, added up, decide which weights are the best.
         spec: what it knows of the images that it makes.
-        guide: the same model early in its training, once loaded: the weaker one that autoguidance moves away from.
+        keeps_guide: whether its early state is kept with its weights.
+        guide: that state, once loaded: the weaker model that autoguidance moves away from.
     """
 
     players: tuple[str, ...]
     judged: tuple[str, ...]
     spec: ImageSpec
+    keeps_guide: bool
 
     def __init__(self) -> None:
         super().__init__()
         self.guide: Self | None = None
 
-    def fit_statistics(self, blocks: Iterable[Tensor]) -> None:
-        """Take fixed statistics from training images, once, before the first step.
+    @abstractmethod
+    def begin(self, blocks: Iterable[Tensor], teacher: GenerativeModel | None) -> None:
+        """Take, once, before the first step, what does not change while it learns.
 
         Args:
-            blocks: the images, some at a time, each block (N, C, *spatial) in [-1, 1].
+            blocks: training images for fixed statistics, some at a time, each block (N, C, *spatial) in [-1, 1].
+            teacher: the trained model to learn from, for a family that has one.
+        Raises:
+            InputError: a teacher where the family has none, or none where it has one.
         """
 
     @abstractmethod
@@ -71,15 +77,21 @@ class GenerativeModel(nn.Module, ABC):
         """
 
     @abstractmethod
-    def sample(self, condition: Condition, seeds: Sequence[int], settings: config.Sampler) -> Tensor:
-        """Images (N, C, *spatial) in [-1, 1], one for each condition, its noise drawn from its own seed."""
+    def sample(self, condition: Condition, seeds: Sequence[int], settings: Any) -> Tensor:
+        """Images (N, C, *spatial) in [-1, 1], one for each condition, its noise drawn from its own seed.
+
+        Args:
+            settings: the family's sampler section of the configuration.
+        """
 
 
 def build(settings: config.Trained, spec: ImageSpec) -> GenerativeModel:
     """An untrained model of the family that the settings name."""
+    from medsynth.models.consistency import ConsistencyModel
     from medsynth.models.diffusion import DiffusionModel
 
-    families = {
+    families: dict[str, Callable[[Any, ImageSpec], GenerativeModel]] = {
         "diffusion": DiffusionModel,
+        "consistency": ConsistencyModel,
     }
     return families[settings.family](settings, spec)

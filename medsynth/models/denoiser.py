@@ -139,7 +139,10 @@ class Denoiser(nn.Module):
         normal = torch.special.ndtri(quantile.clamp(1e-4, 1 - 1e-4))
         sigma = (self.settings.p_mean + self.settings.p_std * normal).exp()
         wide = append_dims(sigma, latent.ndim)
-        denoised = self(latent + wide * torch.randn_like(latent), sigma, given)
-        # lambda(sigma) = (sigma^2 + sigma_data^2) / (sigma sigma_data)^2, Table 1.
+        return self.error(self(latent + wide * torch.randn_like(latent), sigma, given), latent, sigma)
+
+    def error(self, denoised: Tensor, latent: Tensor, sigma: Tensor) -> Tensor:
+        """Squared error (N,) by lambda(sigma) = (sigma^2 + sigma_data^2) / (sigma sigma_data)^2, Table 1."""
+        wide = append_dims(sigma, latent.ndim)
         weight = (wide**2 + self.sigma_data**2) / (wide * self.sigma_data) ** 2
         return (weight * (denoised - latent) ** 2).flatten(1).mean(1)

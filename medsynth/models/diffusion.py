@@ -7,7 +7,7 @@ are enough, and most of the work is done where the image is small.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import torch
@@ -22,6 +22,10 @@ from medsynth.errors import InputError
 from medsynth.models import GenerativeModel, ImageSpec
 from medsynth.models.denoiser import Denoiser, Given, Moments, append_dims
 from medsynth.models.solvers import SOLVERS, Denoise, noise_levels, schedule
+from medsynth.resolutions import misfit
+
+Noise = Callable[[], Tensor]  # standard normal, of a stage's shape, from each image's own seed
+Draw = Callable[[int, Tensor | None, Noise], Tensor]
 
 MAP_SCALE = 3.0  # lesions cover little of the map; set on one pair of short runs, whose intervals overlap
 
@@ -29,18 +33,15 @@ MAP_SCALE = 3.0  # lesions cover little of the map; set on one pair of short run
 class DiffusionModel(GenerativeModel):
     """One denoiser for each level of the pyramid, each trained in its turn on every batch."""
 
+    keeps_guide = True
+
     def __init__(self, settings: config.Diffusion, spec: ImageSpec) -> None:
         super().__init__()
         self.settings = settings
         self.spec = spec
-        self.pyramid = Pyramid(settings.codec, len(settings.stages), spec.channels, spec.spatial_dims)
-        for stage, factor in zip(settings.stages, self.pyramid.factors, strict=True):
-            step = factor * 2 ** (len(stage.channels) - 1)
-            if any(extent % step for extent in spec.size):
-                raise InputError(
-                    f"size {list(spec.size)} is not divisible by {step}, which a stage of {len(stage.channels)} "
-                    f"resolutions, the first 1/{factor} of the image's, needs: take fewer of them, or fewer stages"
-                )
+        self.pyramid = Pyramid(settings, spec.channels, spec.spatial_dims)
+        if reason := misfit(settings, spec.size):
+            raise InputError(reason)
         self.stages = nn.ModuleList(
             Denoiser(settings, stage, spec, bands, spec.channels if index else 0)
             for index, (stage, bands) in enumerate(zip(settings.stages, self.pyramid.bands, strict=True))
@@ -48,7 +49,9 @@ class DiffusionModel(GenerativeModel):
         self.players = self.judged = tuple(f"stages.{index}" for index in range(len(self.stages)))
 
     @torch.no_grad()
-    def fit_statistics(self, blocks: Iterable[Tensor]) -> None:
+    def begin(self, blocks: Iterable[Tensor], teacher: GenerativeModel | None) -> None:
+        if teacher is not None:
+            raise InputError("a diffusion model learns from images alone, got a teacher")
         of_bands, of_coarse = ([Moments() for _ in self.stages] for _ in range(2))
         for block in blocks:
             for index, (bands, coarse) in enumerate(self.pyramid.encode(block)):
@@ -58,77 +61,110 @@ class DiffusionModel(GenerativeModel):
         for stage, *moments in zip(self.stages, of_bands, of_coarse, strict=True):
             stage.set_statistics(*moments)
 
-    def given(
-        self, index: int, condition: Condition, augmentation: Tensor, coarse: Tensor | None, noise: Tensor | None = None
-    ) -> Given:
-        """What a stage is told.
-
-        Args:
-            coarse: (N, C, *spatial) the image that the stages before it made.
-            noise: what is added to the coarser image, in its standard deviations.
-        """
+    def given(self, index: int, condition: Condition, augmentation: Tensor, coarse: Tensor | None) -> Given:
+        """What a stage is told; `coarse` (N, C, *spatial) is the image that the stages before it made."""
         planes = self.spec.conditions.draw(condition, self.spec.size)
         for axis in range(2, planes.ndim):
             planes = planes.unflatten(axis, (-1, self.pyramid.factors[index])).mean(axis + 1)
         planes = MAP_SCALE * planes
         if coarse is not None:
             stage = self.stages[index]
-            scaled = (coarse - stage.coarse_mean) / stage.coarse_scale
-            planes = torch.cat([scaled if noise is None else scaled + noise, planes], 1)
+            planes = torch.cat([(coarse - stage.coarse_mean) / stage.coarse_scale, planes], 1)
         return Given(condition, planes, augmentation)
 
-    def loss(self, image: Tensor, condition: Condition, augmentation: Tensor, player: str) -> dict[str, Tensor]:
-        index = self.players.index(player)
+    def lesson(self, image: Tensor, condition: Condition, index: int) -> tuple[Tensor, Condition, Tensor | None]:
+        """What a stage learns from: sub-bands, conditions of which some are left out, and a noisy coarser image.
+
+        They are of the first images of the batch alone, where the stage has a `share`.
+        """
         seen = max(1, round(self.settings.stages[index].share * len(image)))
         with torch.autocast(image.device.type, enabled=False):  # bfloat16 would round what is to be learnt
             bands, coarse = self.pyramid.encode(image[:seen])[index]
         dropping = torch.rand(seen, len(self.spec.conditions.groups) + 1, device=image.device)
         condition = self.spec.conditions.drop(condition[:seen], self.settings.condition_dropout, dropping)
-        noise = None
         if coarse is not None:  # against the errors of the stages before it (Ho et al. 2022, section 4)
-            level = self.settings.coarse_noise * torch.rand(seen, device=image.device)
-            noise = append_dims(level, coarse.ndim) * torch.randn_like(coarse)
-        losses = self.stages[index].loss(bands, self.given(index, condition, augmentation[:seen], coarse, noise))
-        # What the stage did not see counts as nothing, what it saw for as much as the whole batch.
-        return {f"stage_{index + 1}": F.pad(losses * (len(image) / seen), (0, len(image) - seen))}
+            level = append_dims(self.settings.coarse_noise * torch.rand(seen, device=image.device), coarse.ndim)
+            coarse = coarse + level * self.stages[index].coarse_scale * torch.randn_like(coarse)
+        return bands, condition, coarse
+
+    def loss(self, image: Tensor, condition: Condition, augmentation: Tensor, player: str) -> dict[str, Tensor]:
+        index = self.players.index(player)
+        bands, condition, coarse = self.lesson(image, condition, index)
+        given = self.given(index, condition, augmentation[: len(bands)], coarse)
+        return {f"stage_{index + 1}": for_all(self.stages[index].loss(bands, given), len(image))}
 
     @torch.no_grad()
     def sample(self, condition: Condition, seeds: Sequence[int], settings: config.DiffusionSampler) -> Tensor:
-        device = next(self.parameters()).device
-        condition = condition.to(device)
+        condition = condition.to(self.device)
+
+        def draw(index: int, coarse: Tensor | None, noise: Noise) -> Tensor:
+            levels = noise_levels(*schedule(settings, index), settings.rho)  # on the CPU: no wait to read one
+            none = self.no_augmentation(len(seeds))
+            denoise = self.guided(index, condition, none, coarse, settings)
+            with self.autocast(settings.precision):
+                return SOLVERS[settings.solver](denoise, noise() * levels[0], levels)
+
+        return self.descend(seeds, draw)
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+    def no_augmentation(self, count: int) -> Tensor:
+        """(count, A): images that are as they were."""
+        return torch.zeros(count, AUGMENTATION_FEATURES[self.spec.spatial_dims], device=self.device)
+
+    def autocast(self, precision: str) -> torch.autocast:
+        """The number format of the networks."""
+        dtype = getattr(torch, precision)
+        return torch.autocast(self.device.type, dtype, enabled=dtype is not torch.float32)
+
+    def descend(self, seeds: Sequence[int], draw: Draw) -> Tensor:
+        """Draw the stages from coarse to fine: (N, C, *spatial) in [-1, 1].
+
+        Args:
+            draw: from a stage, the coarser image and a source of its noise to its latent sub-bands.
+        """
         # torch's own generator would take no more than the last 32 bits of a seed.
         generators = [np.random.Generator(np.random.Philox(seed)) for seed in seeds]
-        coarse: Tensor | None = None
+        image: Tensor | None = None
         for index, bands in enumerate(self.pyramid.bands):
             shape = (bands, *(extent // self.pyramid.factors[index] for extent in self.spec.size))
-            drawn = np.stack([generator.standard_normal(shape, np.float32) for generator in generators])
-            noise = torch.from_numpy(drawn).to(device)
-            levels = noise_levels(*schedule(settings, index), settings.rho)  # on the CPU: no wait to read one
-            denoise = self._guided(index, condition, coarse, settings)
-            latent = SOLVERS[settings.solver](denoise, noise * levels[0], levels)
-            coarse = self.pyramid.decode(self.stages[index].to_bands(latent), coarse).clamp(-1, 1)
-        assert coarse is not None
-        return coarse
 
-    def _guided(
-        self, index: int, condition: Condition, coarse: Tensor | None, settings: config.DiffusionSampler
+            def noise(shape: tuple[int, ...] = shape) -> Tensor:
+                drawn = np.stack([generator.standard_normal(shape, np.float32) for generator in generators])
+                return torch.from_numpy(drawn).to(self.device)
+
+            latent = draw(index, image, noise)
+            image = self.pyramid.decode(self.stages[index].to_bands(latent), image).clamp(-1, 1)
+        assert image is not None
+        return image
+
+    def guided(
+        self,
+        index: int,
+        condition: Condition,
+        augmentation: Tensor,
+        coarse: Tensor | None,
+        settings: config.DiffusionSampler,
     ) -> Denoise:
-        count, device = len(condition), condition.values.device
-        none = torch.zeros(count, AUGMENTATION_FEATURES[self.spec.spatial_dims], device=device)
+        """One stage as the solvers take it, with guidance where the settings ask for it.
+
+        Raises:
+            InputError: autoguidance is asked for, and the model has no early state.
+        """
         stage, guide = self.stages[index], self.guide
-        given = self.given(index, condition, none, coarse)
+        given = self.given(index, condition, augmentation, coarse)
         if settings.autoguidance != 1 and guide is None:
             raise InputError("sampler.autoguidance: the model has no early state to be guided by")
         if settings.guidance != 1:
-            unconditional = self.given(index, self.spec.conditions.nothing(count).to(device), none, coarse)
-
+            nothing = self.spec.conditions.nothing(len(condition)).to(self.device)
+            unconditional = self.given(index, nothing, augmentation, coarse)
         low, high = settings.guided
-        dtype = getattr(torch, settings.precision)
 
-        @torch.autocast(device.type, dtype, enabled=dtype is not torch.float32)
         def denoise(x: Tensor, sigma: Tensor) -> Tensor:
             within = low <= float(sigma) <= high
-            sigma = sigma.to(device).expand(len(x))
+            sigma = sigma.to(x.device).expand(len(x))
             guided = stage(x, sigma, given)
             if not within:
                 return guided
@@ -142,3 +178,8 @@ class DiffusionModel(GenerativeModel):
             return guided
 
         return denoise
+
+
+def for_all(losses: Tensor, count: int) -> Tensor:
+    """(count,) of the first images' losses: what was not seen counts as nothing, what was seen for the whole batch."""
+    return F.pad(losses * (count / len(losses)), (0, count - len(losses)))

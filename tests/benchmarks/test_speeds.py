@@ -74,17 +74,36 @@ def test_sampling_speed_has_a_row_for_each_sampler_and_counts_its_evaluations(ta
     )
     trainer = Trainer(chosen, store, CPU)
     weights = trainer.ema | {f"guide.{name}": tensor.clone() for name, tensor in trainer.ema.items()}
-    save_model(tmp_path, weights, store.info, chosen, 0, 0.0, 1.0)
-    arguments = ["--checkpoint", tmp_path / "model.safetensors", "--store", tmp_path / "store", "--out", tmp_path]
+    info = save_model(tmp_path, weights, store.info, chosen, None, 0, 0.0, 1.0)
+    student = config.Consistency(family="consistency", teacher=chosen.model, taught=config.DiffusionSampler())
+    taught = config.TrainSettings(seed=0, model=student)
+    student = {f"student.{name}": tensor for name, tensor in trainer.ema.items()}
+    save_model(tmp_path / "student", student, store.info, taught, info, 0, 0.0, 1.0)
+    both = [tmp_path / "model.safetensors", tmp_path / "student/model.safetensors"]
+    arguments = ["--checkpoints", *both, "--store", tmp_path / "store", "--out", tmp_path]
     arguments = [*map(str, arguments), "--samples", "4", "--threads", "1"]
-    sampling_speed.main([*arguments, "--steps", "2,6:3", "--solvers", "heun,dpm_solver", "--precisions", "float32"])
+    sampling_speed.main(
+        [
+            *arguments,
+            "--steps",
+            "2,6:3",
+            "--solvers",
+            "heun,dpm_solver",
+            "--precisions",
+            "float32",
+            "--redraw",
+            "2+0.8:1,:",
+        ]
+    )
     rows = pd.read_csv(tmp_path / "sampling_speed.csv")
     assert tuple(rows) == sampling_speed.COLUMNS
     counts = rows.set_index(["solver", "autoguidance", "steps"])[["evaluations", "finest_evaluations"]]
     expected = {("heun", 1, "2"): [3 + 3, 3], ("heun", 1, "6:3"): [11 + 5, 5], ("dpm_solver", 1, "6:3"): [6 + 3, 3]}
     # Guided where the noise is between 0.1 and 8: 7.3, 1.5 and 0.2 of the first stage's, 1.6 of the later one's.
     expected |= {("dpm_solver", 2, "6:3"): [6 + 3 + 3 + 1, 3 + 1]}
-    assert len(counts) == 8 and {key: counts.loc[key].tolist() for key in expected} == expected
+    students = rows[rows["family"] == "consistency"]
+    assert students[["redraw", "steps", "evaluations"]].values.tolist() == [["2+0.8:1", "3:2", 5], [":", "1:1", 2]]
+    assert len(counts) == 8 + 2 and {key: counts.loc[key].tolist() for key in expected} == expected
     assert (rows["images_per_s"] > 0).all() and (tmp_path / "sampling_speed.png").exists()
     with pytest.raises(InputError, match="--solvers: unknown 'euler', expected some of heun, dpm_solver"):
         sampling_speed.main([*arguments, "--solvers", "euler"])

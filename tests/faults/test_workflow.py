@@ -30,7 +30,7 @@ class Work:
         self.disk.mkdir()
         (folder / "results").symlink_to(self.disk)
         config = yaml.safe_load((ROOT / "config/tiny.yaml").read_text())
-        del config["models"]["unshuffle"]
+        config["models"] = {"haar": config["models"]["haar"]}
         config["datasets"]["tiny"]["plan"]["shards"] = 2
         config["models"]["haar"]["training"] = {"images": 2000, "validate_every": 1000, "checkpoint_seconds": 0.1}
         (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))

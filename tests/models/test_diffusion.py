@@ -70,7 +70,7 @@ def test_training_finds_the_optimal_denoiser_of_gaussian_data():
     torch.manual_seed(0)
     model = build(small(), spec())
     images = 0.3 * torch.randn(4096, 1, 8, 8)
-    model.fit_statistics([images])
+    model.begin([images], None)
     condition = spec().conditions.nothing(512)
     stage, given = model.stages[0], model.given(0, condition, torch.zeros(512, 6), None)
     x = stage.to_latent(model.pyramid.encode(images[:512])[0][0])
@@ -97,7 +97,7 @@ def test_every_band_has_unit_loss_at_the_start_whatever_the_whitening(whitening)
     torch.manual_seed(0)
     model = build(small(whitening=whitening), spec())
     smooth = torch.nn.functional.interpolate(torch.randn(2048, 1, 2, 2), 8, mode="bilinear")
-    model.fit_statistics([smooth])
+    model.begin([smooth], None)
     stage = model.stages[0]
     latent = stage.to_latent(model.pyramid.encode(smooth)[0][0])
     torch.testing.assert_close(latent.std((0, 2, 3)), stage.sigma_data.flatten(), rtol=1e-3, atol=1e-5)
@@ -110,7 +110,7 @@ def test_statistics_of_blocks_are_those_of_all_images(whitening):
     torch.manual_seed(0)
     images = 0.2 * torch.randn(50, 1, 16, 16) + torch.linspace(-0.9, 0.9, 50).view(-1, 1, 1, 1)
     model = build(small(2, whitening=whitening), spec(size=16))
-    model.fit_statistics(images.split(7))
+    model.begin(images.split(7), None)
     for stage, (bands, coarse) in zip(model.stages, model.pyramid.encode(images), strict=True):
         mean, deviation = bands.mean((0, 2, 3)), bands.std((0, 2, 3))
         torch.testing.assert_close(stage.band_mean.flatten(), mean, rtol=1e-4, atol=1e-6)
@@ -203,7 +203,7 @@ def test_every_stage_learns_from_the_same_images_and_takes_the_coarser_one():
     torch.manual_seed(0)
     model = build(small(stages=3), spec(size=16))
     images = torch.nn.functional.interpolate(torch.randn(64, 1, 4, 4), 16, mode="bilinear")
-    model.fit_statistics([images])
+    model.begin([images], None)
     terms = {}
     for player in model.players:
         terms |= model.loss(images, spec().conditions.nothing(64), torch.zeros(64, 6), player)
@@ -221,7 +221,7 @@ def test_a_stage_with_a_share_learns_from_that_part_of_the_batch_with_the_weight
     stages = [{"channels": [8]}, {"channels": [8], "share": 0.25}]
     model = build(config.Diffusion(family="diffusion", stages=stages), spec())
     images = torch.randn(64, 1, 8, 8)
-    model.fit_statistics([images])
+    model.begin([images], None)
     losses = model.loss(images, spec().conditions.nothing(64), torch.zeros(64, 6), "stages.1")["stage_2"]
     assert (losses[:16] > 0).all() and (losses[16:] == 0).all() and losses.mean().item() == pytest.approx(1, abs=0.3)
 

@@ -100,8 +100,8 @@ def ended(process: subprocess.Popen) -> str:
 def test_release_is_that_of_one_machine(local: Path, tmp_path: Path, snakemake) -> None:
     status, output = snakemake(tmp_path, *SLURM, *QUICK)
     assert status == 0, output
-    assert len(submitted(output)) == 1 + 2 + 6 + 2 + 2  # prepare, train, sample, evaluate, release
-    for model in ("haar", "unshuffle"):
+    assert len(submitted(output)) == 1 + 3 + 9 + 3 + 3  # prepare, train, sample, evaluate, release
+    for model in ("haar", "unshuffle", "student"):
         table = f"results/release/tiny/{model}/metadata.csv"
         assert (tmp_path / table).read_text() == (local / table).read_text()
         assert (tmp_path / f"results/log/tiny/{model}.json").exists()

@@ -27,6 +27,7 @@ def config(tmp_path_factory) -> Path:
     tiny["source"]["count"] = 60
     tiny["plan"] = {"request": {"kind": "per_class", "column": "pathology", "counts": ASKED}, "shards": 2}
     values["datasets"] = {name: tiny for name in DATASETS}
+    del values["models"]["student"]
     for model in values["models"].values():
         model["training"] = {"images": 160, "validate_every": 80}
     values["evaluation"] = {"bootstrap": 20, "predictor_epochs": 1}

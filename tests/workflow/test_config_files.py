@@ -48,7 +48,7 @@ def shown(default: Any) -> str:
     if isinstance(default, NoneType):
         return "none"
     if isinstance(default, tuple):
-        return str(list(default))
+        return str([list(part) if isinstance(part, tuple) else part for part in default])
     if isinstance(default, bool):
         return str(default).lower()
     return str(default) or "empty"
@@ -73,7 +73,7 @@ def test_the_schema_file_is_that_of_the_code() -> None:
 
 
 def test_every_class_of_the_schema_is_found() -> None:
-    for_steps = {name for name in vars(config) if name.endswith("Settings")}
+    for_steps = {name for name in vars(config) if name.endswith("Settings")} | {"Consistency"}
     defined = {
         value.__name__
         for value in vars(config).values()

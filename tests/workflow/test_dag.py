@@ -11,10 +11,12 @@ import pytest
 import yaml
 
 from medsynth import columns
+from medsynth.sampling import TOLERANCE, regenerate
+from medsynth.shards import read_shards
 from tests.faults.conftest import contents
 from tests.workflow.conftest import ROOT, snakemake
 
-MODELS = ("haar", "unshuffle")
+MODELS = ("haar", "unshuffle", "student")
 STEPS = ("prepare", "train", "sample", "evaluate", "release", "log")
 
 pytestmark = pytest.mark.xdist_group("dag")  # the run below is made once
@@ -59,15 +61,23 @@ def test_named_configuration_is_not_mixed_with_the_demo(tmp_path: Path) -> None:
     done = snakemake(ROOT, "-n", "--configfile", ROOT / "config/tiny.yaml", "--directory", tmp_path)
     assert planned(done) == {
         "prepare": 1,
-        "train": 2,
-        "sample": 6,
-        "evaluate": 2,
-        "release": 2,
+        "train": 3,
+        "sample": 9,
+        "evaluate": 3,
+        "release": 3,
         "log_initialise": 1,
-        "log": 2,
+        "log": 3,
         "all": 1,
     }
     assert "chest/" not in done.stdout
+
+
+def test_a_teacher_is_trained_where_its_student_alone_is_asked_for(tmp_path: Path) -> None:
+    config = yaml.safe_load((ROOT / "config/tiny.yaml").read_text())
+    config["datasets"]["tiny"]["models"] = ["student"]
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    jobs = planned(snakemake(ROOT, "-n", "--configfile", tmp_path / "config.yaml", "--directory", tmp_path))
+    assert jobs["train"] == 2 and jobs["sample"] == 3 and jobs["release"] == 1
 
 
 def test_data_root_alone_can_be_given(tmp_path: Path) -> None:
@@ -144,7 +154,7 @@ def test_every_step_leaves_its_outputs(tiny) -> None:
         rejected = (release / "rejected.csv").read_text().count("\n") - 1
         assert kept + rejected == 24
     logs = [path for path in (results / "diagnostics").rglob("*.log")]
-    assert len(logs) == len(list((results / "diagnostics").rglob("*.tsv"))) == 1 + 2 * 4 + 2 * 3 + 1
+    assert len(logs) == len(list((results / "diagnostics").rglob("*.tsv"))) == 1 + 3 * (4 + 3) + 1
 
 
 def test_no_condition_can_have_the_name_of_a_column_that_a_run_writes(tiny) -> None:
@@ -163,6 +173,17 @@ def test_no_condition_can_have_the_name_of_a_column_that_a_run_writes(tiny) -> N
     assert of("release/tiny/haar/metadata.csv") == columns.RELEASED
     assert of("release/tiny/haar/rejected.csv") == columns.REJECTED
     assert columns.STORE | columns.SHARD | columns.JUDGED | columns.RELEASED <= columns.RESERVED
+
+
+def test_an_image_of_a_student_can_be_made_again_and_its_card_names_the_teacher(tiny) -> None:
+    results = folder_of(tiny) / "results"
+    images, _ = read_shards(results / "sample/tiny/student")
+    again = regenerate("tiny-student-000003", results)
+    assert abs(again.astype(int) - images[3]).max() <= TOLERANCE["float32"] / 2 * 65535
+    teacher = json.loads((results / "train/tiny/haar/model.json").read_text())
+    card = (results / "release/tiny/student/README.md").read_text()
+    assert f"| generator that it learnt from, SHA-256 | {teacher['weights_sha256']} |" in card
+    assert "repeats counted | 1536 |" in card  # 512 of its own, 1,024 of its teacher
 
 
 def test_second_run_has_nothing_to_do(checkout: Path, tiny) -> None:
@@ -192,7 +213,9 @@ def test_edited_module_reruns_the_steps_that_use_it_and_what_follows(checkout: P
 @pytest.mark.parametrize(
     ("section", "key", "value", "first"),
     [
-        (("models", "haar", "sampler"), "guidance", 1.5, "sample"),
+        (("models", "unshuffle", "sampler"), "guidance", 1.5, "sample"),
+        (("models", "haar", "sampler"), "guidance", 1.5, "train"),  # its student learns from it
+        (("models", "student", "sampler"), "redraw", [[2.0], []], "sample"),
         (("models", "haar", "training"), "images", 2500, "train"),
         (("evaluation",), "bootstrap", 30, "evaluate"),
         (("tracking",), "experiment", "other", "log_initialise"),
@@ -209,7 +232,8 @@ def test_edited_setting_starts_at_the_step_it_concerns(checkout: Path, tiny, tmp
     order = ["prepare", "train", "sample", "evaluate", "release", "log_initialise", "log"]
     jobs = planned(snakemake(checkout, "-n", *arguments))
     assert [rule for rule in order if rule in jobs] == order[order.index(first) :]
-    assert "haar" not in section or jobs["evaluate"] == 1  # the other model is left alone
+    if "models" in section:  # a student learns again from another teacher, the other models are left alone
+        assert jobs["evaluate"] == (2 if "haar" in section else 1)
 
 
 def test_another_release_replaces_the_whole_folder_and_one_that_fails_leaves_no_images(checkout: Path, tiny) -> None:
@@ -263,7 +287,7 @@ def test_tracking_that_is_down_costs_no_result(checkout: Path, tiny, tmp_path: P
 
 def test_tracking_waits_for_all_releases_unless_the_workflow_keeps_going(tmp_path: Path) -> None:
     record = ["-n", "--configfile", ROOT / "config/tiny.yaml", "--directory", tmp_path, "results/log/tracking.json"]
-    assert planned(snakemake(ROOT, *record))["release"] == 2
+    assert planned(snakemake(ROOT, *record))["release"] == 3
     assert planned(snakemake(ROOT, *record, "--keep-going")) == {"log_initialise": 1}
 
 
