@@ -87,6 +87,7 @@ def read_redraw(text: str) -> list[tuple[tuple[float, ...], ...]]:
 
 
 def written(redraw: tuple[tuple[float, ...], ...]) -> str:
+    """As `read_redraw` reads it."""
     return ":".join("+".join(f"{level:g}" for level in stage) for stage in redraw)
 
 

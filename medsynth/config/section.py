@@ -70,7 +70,7 @@ def _describe(problem: Any, values: Any) -> str:
         if isinstance(values, dict) and part not in values and problem["type"] != "missing":
             continue  # pydantic's name for the member of a union, no key of the file
         keys.append(str(part))
-        values = values[part] if isinstance(values, dict | list) and part in values else None
+        values = values.get(part) if isinstance(values, dict) else None
     key = ".".join(keys) or "top level"
     message = problem["msg"].removeprefix("Value error, ")
     got = "" if isinstance(problem["input"], dict) else f", got {SHOWN.repr(problem['input'])}"

@@ -18,7 +18,7 @@ from medsynth.conditions import Condition
 from medsynth.errors import InputError
 from medsynth.models import GenerativeModel, ImageSpec
 from medsynth.models.denoiser import Given
-from medsynth.models.diffusion import DiffusionModel, Noise, for_all
+from medsynth.models.diffusion import DiffusionModel, Noise, over_batch
 from medsynth.models.solvers import SOLVERS, Denoise, noise_levels, schedule
 
 
@@ -61,7 +61,7 @@ class ConsistencyModel(GenerativeModel):
         steps = [int(torch.randint(len(levels) - 1, ()))] if torch.is_grad_enabled() else range(len(levels) - 1)
         latent = self.student.stages[index].to_latent(bands)
         errors = [self._error(index, latent, given, denoise, levels[step : step + 2]) for step in steps]
-        return {f"stage_{index + 1}": for_all(torch.stack(errors).mean(0), len(image))}
+        return {f"stage_{index + 1}": over_batch(torch.stack(errors).mean(0), len(image))}
 
     def _error(self, index: int, latent: Tensor, given: Given, denoise: Denoise, levels: Tensor) -> Tensor:
         """How far (N,) the student's end of a path is from its own end one step nearer; levels: (2,), falling."""

@@ -91,7 +91,7 @@ class DiffusionModel(GenerativeModel):
         index = self.players.index(player)
         bands, condition, coarse = self.lesson(image, condition, index)
         given = self.given(index, condition, augmentation[: len(bands)], coarse)
-        return {f"stage_{index + 1}": for_all(self.stages[index].loss(bands, given), len(image))}
+        return {f"stage_{index + 1}": over_batch(self.stages[index].loss(bands, given), len(image))}
 
     @torch.no_grad()
     def sample(self, condition: Condition, seeds: Sequence[int], settings: config.DiffusionSampler) -> Tensor:
@@ -180,6 +180,6 @@ class DiffusionModel(GenerativeModel):
         return denoise
 
 
-def for_all(losses: Tensor, count: int) -> Tensor:
+def over_batch(losses: Tensor, count: int) -> Tensor:
     """(count,) of the first images' losses: what was not seen counts as nothing, what was seen for the whole batch."""
     return F.pad(losses * (count / len(losses)), (0, count - len(losses)))
