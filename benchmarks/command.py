@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 import pandas as pd
 
-from medsynth import files
+from medsynth.disk import files
 from medsynth.errors import InputError
 
 
@@ -27,7 +27,7 @@ def run_or_exit(main: Callable[[], None]) -> None:
 
 def add_precision(parser: argparse.ArgumentParser) -> None:
     """`--precision`, the same for every contender."""
-    from medsynth.devices import Precision  # brings torch, which prepare_speed's workers need not load
+    from medsynth.machine.devices import Precision  # brings torch, which prepare_speed's workers need not load
 
     help = "number format of all contenders' training; auto is the device's fastest"
     parser.add_argument("--precision", choices=get_args(Precision), default="auto", help=help)

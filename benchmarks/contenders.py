@@ -15,12 +15,12 @@ from contract import Contender, Task, count_parameters, slices
 from peers import PEER_SETTINGS, DenoisingDiffusionPytorch, Monai
 
 from medsynth import config
+from medsynth.artifacts.store import to_stored
 from medsynth.config import TrainSettings
 from medsynth.errors import InputError
-from medsynth.evaluation.features import to_uint8
-from medsynth.sampling import sample_seed
-from medsynth.store import to_stored
-from medsynth.training import LOG_EVERY, Trainer
+from medsynth.judges.features import to_uint8
+from medsynth.sample.plan import sample_seed
+from medsynth.train.loop import LOG_EVERY, Trainer
 
 
 class Medsynth(Contender):

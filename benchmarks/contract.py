@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from medsynth.devices import Precision
+from medsynth.artifacts.store import Store
 from medsynth.errors import InputError
-from medsynth.store import Store
+from medsynth.machine.devices import Precision
 
 
 class NotInstalledError(InputError):

@@ -14,11 +14,11 @@ import torch.nn.functional as F
 from contract import Contender, NotInstalledError, Task, count_parameters, slices
 from torch import Tensor, nn
 
-from medsynth.batches import Examples, training_order
-from medsynth.conditions import GIVEN, Condition
-from medsynth.devices import autocast_dtype, memory_format
-from medsynth.evaluation.features import to_uint8
-from medsynth.store import to_stored
+from medsynth.artifacts.store import to_stored
+from medsynth.conditions.schema import GIVEN, Condition
+from medsynth.judges.features import to_uint8
+from medsynth.machine.devices import autocast_dtype, memory_format
+from medsynth.train.batches import Examples, training_order
 
 SAMPLED_TOGETHER = 64
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
 from PIL import Image, ImageDraw, ImageFont
 
-from medsynth import files
+from medsynth.disk import files
 
 TILE = 96
 GAP = 4

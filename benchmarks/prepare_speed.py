@@ -32,7 +32,7 @@ from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian,
 from medsynth.config import PrepareSettings, Split, TableSource
 from medsynth.errors import InputError
 from medsynth.phantoms import PHANTOMS
-from medsynth.preparation import prepare
+from medsynth.prepare.prepare import prepare
 
 COLUMNS = ("format", "source_size", "contender", "processes", "images", "seconds", "images_per_s")
 STORED_SIZE = 64

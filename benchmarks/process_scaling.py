@@ -21,7 +21,7 @@ from command import positives, run_or_exit, write_table
 
 from medsynth.config import Diffusion, PhantomSource, PrepareSettings, Split, TrainSettings
 from medsynth.errors import InputError
-from medsynth.preparation import prepare
+from medsynth.prepare.prepare import prepare
 
 COLUMNS = ("processes", "images", "images_per_s", "ratio_to_one")
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node")

@@ -24,18 +24,18 @@ from ceiling import synchronise
 from command import positive, positives, run_or_exit, write_table
 from contract import slices
 
-from medsynth.checkpoint import load_model
-from medsynth.conditions import Condition
+from medsynth.artifacts.store import Store, to_stored
+from medsynth.conditions.schema import Condition
 from medsynth.config import ConsistencySampler, DiffusionSampler, Sampler
-from medsynth.devices import choose_device
 from medsynth.errors import InputError
-from medsynth.evaluation.features import extract
-from medsynth.evaluation.fidelity import kid
-from medsynth.models.consistency import ConsistencyModel
-from medsynth.models.diffusion import DiffusionModel
+from medsynth.evaluate.fidelity import kid
+from medsynth.judges.features import extract
+from medsynth.machine.devices import choose_device
+from medsynth.models.checkpoint import load_model
+from medsynth.models.families.consistency import ConsistencyModel
+from medsynth.models.families.diffusion import DiffusionModel
 from medsynth.models.solvers import SOLVERS
-from medsynth.sampling import sample_seed
-from medsynth.store import Store, to_stored
+from medsynth.sample.plan import sample_seed
 
 COLUMNS = (
     "family",

@@ -28,15 +28,15 @@ from ceiling import synchronise
 from command import add_precision, positive, positives, run_or_exit, write_table
 from contract import Contender, NotInstalledError, Task
 
-from medsynth import files
+from medsynth.artifacts.store import Store
 from medsynth.config import PrepareSettings, Split, TableSource
-from medsynth.devices import choose_device
+from medsynth.disk import files
 from medsynth.errors import InputError
-from medsynth.evaluation.features import features, to_uint8
-from medsynth.evaluation.fidelity import kid
-from medsynth.modalities import MODALITIES
-from medsynth.preparation import prepare
-from medsynth.store import Store
+from medsynth.evaluate.fidelity import kid
+from medsynth.images.modalities import MODALITIES
+from medsynth.judges.features import features, to_uint8
+from medsynth.machine.devices import choose_device
+from medsynth.prepare.prepare import prepare
 
 COLUMNS = ("contender", "seconds", "images_seen", "images_per_s", "kid", "floor", "n_synthetic")
 SHARES = Split(train=0.7, val=0.05, test=0.25)

@@ -33,9 +33,9 @@ from contract import Contender, NotInstalledError, Task
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from medsynth.devices import Precision, autocast_dtype, choose_device
+from medsynth.artifacts.store import Store, StoreInfo
 from medsynth.errors import InputError, is_out_of_memory
-from medsynth.store import Store, StoreInfo
+from medsynth.machine.devices import Precision, autocast_dtype, choose_device
 
 COLUMNS = (
     "contender",

@@ -11,7 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from medsynth import __version__, columns, config, files
+from medsynth import __version__, config
+from medsynth.config import columns
+from medsynth.disk import files
 from medsynth.errors import InputError, is_out_of_memory
 
 DESCRIPTION = "Synthetic medical images for research and teaching, never for diagnosis."
@@ -30,14 +32,14 @@ HELP = {
 
 
 def prepare(args: argparse.Namespace) -> None:
-    from medsynth.preparation import prepare
+    from medsynth.prepare.prepare import prepare
 
     prepare(config.parse_json(config.PrepareSettings, args.settings, "--settings"), args.out, args.threads)
 
 
 def train(args: argparse.Namespace) -> None:
-    from medsynth.store import Store
-    from medsynth.training import train
+    from medsynth.artifacts.store import Store
+    from medsynth.train.loop import train
 
     settings = config.parse_json(config.TrainSettings, args.settings, "--settings")
     train(settings, Store.open(args.store, verify=True), args.out, args.teacher)
@@ -48,26 +50,26 @@ def sample(args: argparse.Namespace) -> None:
         _sample_again(args)
         return
     _need(args, "settings", "store", "checkpoint", "out")
-    from medsynth.sampling import sample_shard
-    from medsynth.store import Store
+    from medsynth.artifacts.store import Store
+    from medsynth.sample.sample import sample_shard
 
     settings = config.parse_json(config.SampleSettings, args.settings, "--settings")
     sample_shard(settings, Store.open(args.store), args.checkpoint, args.shard, args.out)
 
 
 def _sample_again(args: argparse.Namespace) -> None:
-    from medsynth.release import release_one
-    from medsynth.sampling import regenerate
+    from medsynth.release.release import release_one
+    from medsynth.sample.sample import regenerate
 
     out = args.out or Path(f"{args.sample_id}.png")
     release_one(args.sample_id, regenerate(args.sample_id, args.results), args.results, out)
 
 
 def evaluate(args: argparse.Namespace) -> None:
-    from medsynth import tables
-    from medsynth.evaluation import evaluate
-    from medsynth.shards import read_shards
-    from medsynth.store import Store
+    from medsynth.artifacts.shards import read_shards
+    from medsynth.artifacts.store import Store
+    from medsynth.disk import tables
+    from medsynth.evaluate.evaluate import evaluate
 
     settings = config.parse_json(config.EvaluateSettings, args.settings, "--settings")
     history = tables.read(args.train / "history.csv", HISTORY, text=False)
@@ -75,10 +77,10 @@ def evaluate(args: argparse.Namespace) -> None:
 
 
 def release(args: argparse.Namespace) -> None:
-    from medsynth import tables
-    from medsynth.release import release
-    from medsynth.shards import read_shards
-    from medsynth.store import Store
+    from medsynth.artifacts.shards import read_shards
+    from medsynth.artifacts.store import Store
+    from medsynth.disk import tables
+    from medsynth.release.release import release
 
     release(
         Store.open(args.store, verify=True),
@@ -90,12 +92,12 @@ def release(args: argparse.Namespace) -> None:
     )
 
 
-def log(args: argparse.Namespace) -> None:
-    from medsynth import tracking
+def track(args: argparse.Namespace) -> None:
+    from medsynth.track import track as tracking
 
     folders = ("store", "train", "evaluation", "release")
     _need(args, "settings", "out", *(() if args.initialise else ("initialised", *folders)))
-    settings = config.parse_json(config.LogSettings, args.settings, "--settings")
+    settings = config.parse_json(config.TrackSettings, args.settings, "--settings")
     if args.initialise:
         tracking.initialise(settings, args.out)
     else:
@@ -151,9 +153,9 @@ def build_parser() -> argparse.ArgumentParser:
     sampling.add_argument("--results", type=Path, default=Path("results"), help="where --sample-id looks (results)")
     step(evaluate, "measure the samples and give each a verdict", "store", "train", "samples")
     step(release, "write the dataset that is handed over", "store", "train", "samples", "evaluation", settings=False)
-    logging_step = step(log, "log one run to MLflow", "store", "train", "evaluation", "release", required=False)
-    logging_step.add_argument("--initialise", action="store_true", help="make ready what all runs share, and log none")
-    logging_step.add_argument("--initialised", type=Path, help="file that --initialise wrote")
+    tracking_step = step(track, "log one run in MLflow", "store", "train", "evaluation", "release", required=False)
+    tracking_step.add_argument("--initialise", action="store_true", help="make ready what all runs share, and log none")
+    tracking_step.add_argument("--initialised", type=Path, help="file that --initialise wrote")
     step(schema, "write the JSON schema of config.yaml", settings=False)
     return parser
 

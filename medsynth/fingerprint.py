@@ -1,8 +1,8 @@
 """A digest of the code that a step runs, so that edited code reruns that step and no other.
 
 Found by reading the source alone, so that it costs no import of torch: it starts from what the step's own function in
-cli.py imports. `config`, `errors` and `files` are left out, since every step imports them; `config` only checks, and
-what it lets through is in the step's settings.
+cli.py imports. `config`, `errors` and `disk.files` are left out, since every step imports them; `config` only checks,
+and what it lets through is in the step's settings.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent
-SHARED = {"medsynth.config", "medsynth.errors", "medsynth.files"}
+SHARED = ("medsynth.config", "medsynth.errors", "medsynth.disk.files")
+NAMES = "medsynth.config.columns"  # no check but what tables are written with
 
 
 def fingerprint(step: str) -> str:
@@ -44,11 +45,15 @@ def modules(start: tuple[str, ...]) -> set[str]:
     waiting = list(start)
     while waiting:
         module = waiting.pop()
-        if module in found or module in SHARED:
+        if module in found or _is_shared(module):
             continue
         found.add(module)
         waiting.extend(_imports(module))
     return found
+
+
+def _is_shared(module: str) -> bool:
+    return module != NAMES and any(f"{module}.".startswith(f"{shared}.") for shared in SHARED)
 
 
 def _file(module: str) -> Path | None:

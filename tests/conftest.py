@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from hypothesis import settings
 
-from medsynth.store import Store, StoreInfo
+from medsynth.artifacts.store import Store, StoreInfo
 
 # The same examples in every run, and no verdict by the clock; MEDSYNTH_FUZZ=5000 looks for new ones.
 settings.register_profile("stable", derandomize="MEDSYNTH_FUZZ" not in os.environ, deadline=None)

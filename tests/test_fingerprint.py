@@ -64,12 +64,12 @@ def test_step_without_a_command_is_an_error(package: Path) -> None:
 @pytest.mark.parametrize(
     ("step", "used", "unused"),
     [
-        ("prepare", "phantoms.chest_xray", "training"),
-        ("train", "models.diffusion", "evaluation"),
-        ("sample", "models.diffusion", "training"),
-        ("evaluate", "evaluation.privacy", "models.diffusion"),
-        ("release", "release", "evaluation"),
-        ("log", "tracking", "release"),
+        ("prepare", "phantoms.chest_xray", "train.loop"),
+        ("train", "models.families.diffusion", "evaluate.evaluate"),
+        ("sample", "models.families.diffusion", "train.loop"),
+        ("evaluate", "judges.copies", "models.families.diffusion"),
+        ("release", "release.card", "evaluate.evaluate"),
+        ("track", "track.results", "release.release"),
     ],
 )
 def test_the_steps_of_this_package(step: str, used: str, unused: str) -> None:

@@ -1,6 +1,6 @@
 """The schema of config.yaml: one class a section, one settings class a step. Imports neither torch nor pandas.
 
-`load` reads and checks a whole configuration; `Config.prepare`, `.train`, `.sample`, `.evaluate` and `.log` cut the
+`load` reads and checks a whole configuration; `Config.prepare`, `.train`, `.sample`, `.evaluate` and `.track` cut the
 slice that one step needs, so that a change of a sampler never retrains a model.
 """
 
@@ -15,7 +15,7 @@ from typing import Annotated, Literal, Self
 import yaml
 from pydantic import Field, model_validator
 
-from medsynth.addresses import public
+from medsynth.config.addresses import public
 from medsynth.config.conditions import Categorical, ConditionField, Number, Spatial, refuse_taken_columns
 from medsynth.config.datasets import (
     SPLITS,
@@ -47,10 +47,10 @@ from medsynth.config.models import (
     Trained,
     Training,
 )
+from medsynth.config.resolutions import misfit
 from medsynth.config.section import Count, Name, Settings, Strict, parse, parse_json
 from medsynth.config.tracking import Tracking
 from medsynth.errors import InputError
-from medsynth.resolutions import misfit
 
 __all__ = [
     "SPLITS",
@@ -68,7 +68,6 @@ __all__ = [
     "Distillation",
     "EvaluateSettings",
     "Evaluation",
-    "LogSettings",
     "Model",
     "Number",
     "Oversample",
@@ -88,6 +87,7 @@ __all__ = [
     "Stage",
     "Strict",
     "TableSource",
+    "TrackSettings",
     "Tracking",
     "TrainSettings",
     "Trained",
@@ -171,10 +171,10 @@ class Config(Strict):
     def evaluate(self) -> EvaluateSettings:
         return EvaluateSettings(seed=self.seed, evaluation=self.evaluation)
 
-    def log(self) -> LogSettings:
+    def track(self) -> TrackSettings:
         made_from = json.dumps(self.model_dump(mode="json", exclude={"results", "tracking"}), sort_keys=True)
         digest = hashlib.sha256(made_from.encode()).hexdigest()
-        return LogSettings(tracking=self.tracking, datasets=tuple(self.datasets), configuration_sha256=digest)
+        return TrackSettings(tracking=self.tracking, datasets=tuple(self.datasets), configuration_sha256=digest)
 
 
 class PrepareSettings(Strict):
@@ -214,7 +214,7 @@ class EvaluateSettings(Strict):
     evaluation: Evaluation
 
 
-class LogSettings(Strict):
+class TrackSettings(Strict):
     """Where to log, and what the workflow is: `configuration_sha256` is the digest of all that decides its results."""
 
     tracking: Tracking

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from medsynth.columns import NOT_APPLICABLE_TEXT, PREDICTED, RESERVED, spatial_columns
+from medsynth.config.columns import NOT_APPLICABLE_TEXT, PREDICTED, RESERVED, spatial_columns
 from medsynth.config.section import Strict
 
 

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from medsynth.config.conditions import Categorical, ConditionField, Number, Spatial, refuse_taken_columns
 from medsynth.config.section import Count, Fraction, Name, Strict
-from medsynth.modalities import MODALITIES
+from medsynth.images.modalities import MODALITIES
 
 
 class PhantomSource(Strict):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import field_validator
 
-from medsynth import addresses
+from medsynth.config import addresses
 from medsynth.config.section import Strict
 
 

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from medsynth import config
-from medsynth.augmentation import AUGMENTATION_FEATURES
-from medsynth.conditions import Condition
-from medsynth.models import ImageSpec
-from medsynth.networks.blocks import ConditionEmbedding, FourierFeatures
-from medsynth.networks.unet import UNet
+from medsynth.conditions.schema import Condition
+from medsynth.models.augmentation import AUGMENTATION_FEATURES
+from medsynth.models.contract import ImageSpec
+from medsynth.models.networks.blocks import ConditionEmbedding, FourierFeatures
+from medsynth.models.networks.unet import UNet
 
 
 @dataclass(frozen=True)

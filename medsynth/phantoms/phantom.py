@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from medsynth.errors import InputError
-from medsynth.modalities import MODALITIES
+from medsynth.images.modalities import MODALITIES
 
 NOT_APPLICABLE = "n/a"
 SMALLEST_SIZE = 16

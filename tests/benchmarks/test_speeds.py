@@ -12,11 +12,11 @@ import torch
 import training_speed
 
 from medsynth import config
-from medsynth.checkpoint import save_model
+from medsynth.artifacts.store import Store
 from medsynth.errors import InputError
-from medsynth.preparation import prepare
-from medsynth.store import Store
-from medsynth.training import Trainer
+from medsynth.models.checkpoint import save_model
+from medsynth.prepare.prepare import prepare
+from medsynth.train.loop import Trainer
 
 CPU = torch.device("cpu")
 

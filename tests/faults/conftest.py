@@ -11,12 +11,12 @@ import pandas as pd
 import pytest
 
 from medsynth import config
+from medsynth.artifacts.store import Store
 from medsynth.cli import main
-from medsynth.sampling import sample_shard
-from medsynth.store import Store
-from medsynth.training import train
-from tests.test_training import settings as train_settings
-from tests.test_training import write_store
+from medsynth.sample.sample import sample_shard
+from medsynth.train.loop import train
+from tests.train.test_loop import settings as train_settings
+from tests.train.test_loop import write_store
 
 WRITES = {"os.rename", "os.remove", "os.rmdir", "os.mkdir"}
 PLAN = {

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from medsynth.artifacts.shards import read_shards
+from medsynth.artifacts.store import Store
 from medsynth.cli import main
 from medsynth.errors import InputError
-from medsynth.shards import read_shards
-from medsynth.store import Store
-from medsynth.training import Trainer
+from medsynth.train.loop import Trainer
 from tests.faults.conftest import refused, release_arguments, sample_arguments
-from tests.test_training import CPU, settings, write_store
+from tests.train.test_loop import CPU, settings, write_store
 
 
 def flip(path: Path, position: int) -> Callable[[], None]:

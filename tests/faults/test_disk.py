@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from medsynth.cli import main
-from medsynth.files import folder_written_whole, write_text
+from medsynth.disk.files import folder_written_whole, write_text
 from tests.faults.conftest import contents, release_arguments, sample_arguments
 from tests.faults.test_kill import PREPARE
-from tests.test_training import settings, write_store
+from tests.train.test_loop import settings, write_store
 
 SMALL_DISK = """
 set -eu
@@ -85,7 +85,9 @@ def test_sample_and_release_on_a_full_disk(fault, on_a_small_disk, results, tmp_
 
 def test_a_quota_on_files_is_one_line_too(fault, results, tmp_path: Path) -> None:
     """A limit on the size of files stops a write in its middle, on any file system and without leave to mount."""
-    script = "import resource, sys; from medsynth.cli import main; import medsynth.training, medsynth.release\n"
+    script = (
+        "import resource, sys; from medsynth.cli import main; import medsynth.train.loop, medsynth.release.release\n"
+    )
     script += "resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300)); main(sys.argv[1:])"
     before = contents(tmp_path / "results")
     for arguments in (sample_arguments(results), release_arguments(results)):

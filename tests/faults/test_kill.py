@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from medsynth import config
-from medsynth.checkpoint import read_tensors
 from medsynth.cli import main
+from medsynth.models.checkpoint import read_tensors
 from tests.faults.conftest import contents, deaths, release_arguments, sample_arguments
-from tests.test_training import settings, start, write_store
+from tests.train.test_loop import settings, start, write_store
 
 PREPARE = config.PrepareSettings(
     seed=1,

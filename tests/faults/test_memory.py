@@ -13,18 +13,18 @@ import psutil
 import pytest
 import torch
 
-from medsynth import devices, processes
-from medsynth.checkpoint import read_tensors
-from medsynth.training import Trainer
+from medsynth.machine import devices, processes
+from medsynth.models.checkpoint import read_tensors
+from medsynth.train.loop import Trainer
 from tests.faults.conftest import refused
-from tests.test_training import CPU, settings, write_store
+from tests.train.test_loop import CPU, settings, write_store
 
 MIB = 2**20
 # Runs a step with so many MiB of address space more than its imports take.
 LIMITED = """
 import resource, sys
 import psutil, torch
-import medsynth.training, medsynth.store
+import medsynth.train.loop, medsynth.artifacts.store
 from medsynth.cli import main
 torch.optim.AdamW([torch.ones(8, requires_grad=True)], fused=True)  # imports more; threads start, whose stacks count
 torch.ones(8, 8, requires_grad=True).sum().backward()

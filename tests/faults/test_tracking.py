@@ -1,6 +1,6 @@
 """A tracking server that is down, slow or dies half-way: one line in bounded time, and in the end one run, whole.
 
-The server is a few lines of HTTP that keep runs as a real one does; `tests/test_tracking.py` has real databases.
+The server is a few lines of HTTP that keep runs as a real one does; `tests/track/test_track.py` has real databases.
 """
 
 import json
@@ -18,11 +18,11 @@ import pytest
 
 from medsynth.config import Tracking
 from medsynth.errors import InputError
-from medsynth.tracking import initialise
-from medsynth.tracking.results import flatten
+from medsynth.track.results import flatten
+from medsynth.track.track import initialise
 from tests.faults.conftest import contents
-from tests.test_tracking import INFO, log_settings, make_results
-from tests.test_tracking import log as log_results
+from tests.track.test_track import INFO, make_results, track_settings
+from tests.track.test_track import log as log_results
 
 LOSE_ANSWER, DROP = "lose the answer", "drop"
 PARAMS = len(flatten(INFO)) + 1  # and the sampler's one
@@ -258,7 +258,7 @@ def test_a_server_that_never_answers_is_given_up_in_bounded_time(fault, server, 
     started = time.monotonic()
     fault("tracking server hangs")
     with pytest.raises(InputError, match="timed out"):
-        initialise(log_settings(Tracking(uri=server.uri, experiment="e")), tmp_path / "tracking.json")
+        initialise(track_settings(Tracking(uri=server.uri, experiment="e")), tmp_path / "initialised.json")
     assert len(server.requests) == 2  # so its wait is two time limits, whatever the machine's load
     assert time.monotonic() - started < server.delay
 

@@ -9,7 +9,7 @@ from scipy.ndimage import binary_dilation
 
 from medsynth.config import ConditionField
 from medsynth.errors import InputError
-from medsynth.modalities import MODALITIES
+from medsynth.images.modalities import MODALITIES
 from medsynth.phantoms import PHANTOMS, PhantomImage
 from medsynth.phantoms import projection as pj
 from medsynth.phantoms.rays import View

@@ -15,8 +15,8 @@ import tifffile
 from pydicom.encaps import encapsulate
 from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEGBaseline8Bit
 
-from tests.formats.test_dicom import STORED, dataset, encode
-from tests.formats.test_raster import huge_png
+from tests.images.formats.test_dicom import STORED, dataset, encode
+from tests.images.formats.test_raster import huge_png
 
 SMALL = PIL.Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16))
 MEMORY = 256 * 2**20  # beyond what the imports take
@@ -115,9 +115,9 @@ BOMBS = {
 
 def decode_with_little_memory(folder: Path) -> dict[str, str]:
     """What is wrong with each file of a folder, as the step `prepare` finds it."""
-    from medsynth import formats
     from medsynth.errors import InputError
-    from medsynth.preprocessing import find_geometry
+    from medsynth.images.formats import files as formats
+    from medsynth.images.geometry import find_geometry
 
     for name in ("a.png", "a.jpg", "a.tif", "a.dcm"):  # whatever is imported at the first use
         formats.read(folder / "sound" / name)

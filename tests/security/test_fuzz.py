@@ -19,13 +19,13 @@ from pydicom.uid import RLELossless
 
 from medsynth import config
 from medsynth.errors import InputError
-from medsynth.formats import decode
-from medsynth.image import Image
-from medsynth.samples import Rejection, read_samples
-from medsynth.sources import Prepared, open_table
-from tests.formats.test_dicom import STORED, dataset, encode
-from tests.test_prepare import settings as prepare_settings
-from tests.test_samples import FIELDS, HEADER
+from medsynth.images.formats.files import decode
+from medsynth.images.image import Image
+from medsynth.prepare.sources import Prepared, open_table
+from medsynth.prepare.table import Rejection, read_samples
+from tests.images.formats.test_dicom import STORED, dataset, encode
+from tests.prepare.test_prepare import settings as prepare_settings
+from tests.prepare.test_table import FIELDS, HEADER
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = int(os.environ.get("MEDSYNTH_FUZZ", 200))

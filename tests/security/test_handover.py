@@ -15,7 +15,7 @@ import pytest
 from pydicom.dataset import Dataset
 
 from medsynth import config
-from tests.formats.test_dicom import dataset, encode
+from tests.images.formats.test_dicom import dataset, encode
 from tests.workflow.conftest import snakemake
 
 ROOT = Path(__file__).parents[2]
@@ -130,7 +130,7 @@ def commands(whole: config.Config) -> list[list[str]]:
         "train": whole.train("m"),
         "sample": whole.sample("d", "m"),
         "evaluate": whole.evaluate(),
-        "log": whole.log(),
+        "track": whole.track(),
     }
 
     def step(name: str, *arguments: str) -> list[str]:
@@ -144,10 +144,10 @@ def commands(whole: config.Config) -> list[list[str]]:
         step("sample", "--store", store, "--checkpoint", weights, "--out", f"{sample}/shard_0.npz"),
         step("evaluate", *of_model, "--out", judged),
         step("release", *of_model, "--evaluation", judged, "--out", release),
-        step("log", "--initialise", "--out", "results/log/tracking.json"),
+        step("track", "--initialise", "--out", "results/track/initialised.json"),
         step(
-            *("log", "--initialised", "results/log/tracking.json", "--store", store, "--train", train),
-            *("--evaluation", judged, "--release", release, "--out", "results/log/d/m.json"),
+            *("track", "--initialised", "results/track/initialised.json", "--store", store, "--train", train),
+            *("--evaluation", judged, "--release", release, "--out", "results/track/d/m.json"),
         ),
     ]
 

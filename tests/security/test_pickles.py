@@ -9,14 +9,14 @@ import pandas as pd
 import pytest
 import torch
 
+from medsynth.artifacts.shards import read_shards
+from medsynth.artifacts.store import Store
 from medsynth.errors import InputError
-from medsynth.evaluation import features
-from medsynth.preparation import prepare
-from medsynth.shards import read_shards
-from medsynth.store import Store
-from medsynth.training import train
-from tests.test_prepare import phantom
-from tests.test_training import settings
+from medsynth.judges import features
+from medsynth.prepare.prepare import prepare
+from medsynth.train.loop import train
+from tests.prepare.test_prepare import phantom
+from tests.train.test_loop import settings
 
 PACKAGE = Path(__file__).parents[2] / "medsynth"
 CAN_RUN_CODE = {"pickle", "cPickle", "dill", "joblib", "cloudpickle", "marshal", "shelve", "skops"}

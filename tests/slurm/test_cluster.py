@@ -104,7 +104,7 @@ def test_release_is_that_of_one_machine(local: Path, tmp_path: Path, snakemake) 
     for model in ("haar", "unshuffle", "student"):
         table = f"results/release/tiny/{model}/metadata.csv"
         assert (tmp_path / table).read_text() == (local / table).read_text()
-        assert (tmp_path / f"results/log/tiny/{model}.json").exists()
+        assert (tmp_path / f"results/track/tiny/{model}.json").exists()
 
 
 def test_two_nodes_train_as_one_process_does(untrained: Path, snakemake) -> None:

@@ -89,7 +89,7 @@ def test_many_runs_end_whole_through_faults(config: Path, tmp_path: Path, node: 
             ]
             assert len(rows) == sum(ASKED.values())
             keys.update(rows)
-            assert (tmp_path / f"results/log/{dataset}/{model}.json").exists()
+            assert (tmp_path / f"results/track/{dataset}/{model}.json").exists()
     assert len(keys) == len(DATASETS) * 2 * sum(ASKED.values()) and set(keys.values()) == {1}
     for kind in ("node lost", "job cancelled", "job out of memory"):
         record_property("fault", f"{kind}, among 24 runs")

@@ -77,7 +77,7 @@ def test_the_password_reaches_the_server_and_no_file(tmp_path: Path, server) -> 
         path.parent.mkdir(parents=True)
         path.touch()
     uri = f"http://name:${{PASSWORD}}@127.0.0.1:{port}"
-    only = ["--allowed-rules", "log_initialise", "--printshellcmds", "results/log/tracking.json"]
+    only = ["--allowed-rules", "track_initialise", "--printshellcmds", "results/track/initialised.json"]
     done = snakemake(tmp_path, uri, *only, PASSWORD=SECRET)
     assert done.returncode != 0 and f"tracking.uri http://***@127.0.0.1:{port}" in done.stdout, done.stdout
     assert received and set(received) == {f"Basic {base64.b64encode(f'name:{SECRET}'.encode()).decode()}"}

@@ -10,14 +10,14 @@ import pandas as pd
 import pytest
 import yaml
 
-from medsynth import columns
-from medsynth.sampling import TOLERANCE, regenerate
-from medsynth.shards import read_shards
+from medsynth.artifacts.shards import read_shards
+from medsynth.config import columns
+from medsynth.sample.sample import TOLERANCE, regenerate
 from tests.faults.conftest import contents
 from tests.workflow.conftest import ROOT, snakemake
 
 MODELS = ("haar", "unshuffle", "student")
-STEPS = ("prepare", "train", "sample", "evaluate", "release", "log")
+STEPS = ("prepare", "train", "sample", "evaluate", "release", "track")
 
 pytestmark = pytest.mark.xdist_group("dag")  # the run below is made once
 
@@ -51,10 +51,10 @@ def test_demo_is_planned_in_any_folder_without_heavy_imports(tmp_path: Path) -> 
     )  # pandas is not among them: Snakemake loads the plugin for SLURM at every start, and that imports it
     done = snakemake(ROOT, "-n", "--cores", "2", "--directory", tmp_path, program=("-c", probe))
     jobs = planned(done)
-    assert set(jobs) == {*STEPS, "log_initialise", "all"} and jobs["sample"] == 2
+    assert set(jobs) == {*STEPS, "track_initialise", "all"} and jobs["sample"] == 2
     assert "heavy: []" in done.stdout
     assert "results/release/chest/diffusion/SHA256SUMS" in done.stdout
-    assert "results/log/chest/diffusion.json" in done.stdout
+    assert "results/track/chest/diffusion.json" in done.stdout
 
 
 def test_named_configuration_is_not_mixed_with_the_demo(tmp_path: Path) -> None:
@@ -65,8 +65,8 @@ def test_named_configuration_is_not_mixed_with_the_demo(tmp_path: Path) -> None:
         "sample": 9,
         "evaluate": 3,
         "release": 3,
-        "log_initialise": 1,
-        "log": 3,
+        "track_initialise": 1,
+        "track": 3,
         "all": 1,
     }
     assert "chest/" not in done.stdout
@@ -193,10 +193,10 @@ def test_second_run_has_nothing_to_do(checkout: Path, tiny) -> None:
 @pytest.mark.parametrize(
     ("module", "steps"),
     [
-        ("release.py", {"release", "log_initialise", "log"}),
-        ("tracking/results.py", {"log_initialise", "log"}),
-        ("models/diffusion.py", {"train", "sample", "evaluate", "release", "log_initialise", "log"}),
-        ("preparation.py", {"prepare", "train", "sample", "evaluate", "release", "log_initialise", "log"}),
+        ("release/release.py", {"release", "track_initialise", "track"}),
+        ("track/results.py", {"track_initialise", "track"}),
+        ("models/families/diffusion.py", {"train", "sample", "evaluate", "release", "track_initialise", "track"}),
+        ("prepare/prepare.py", {"prepare", "train", "sample", "evaluate", "release", "track_initialise", "track"}),
         ("config/models.py", set()),
     ],
 )
@@ -218,7 +218,7 @@ def test_edited_module_reruns_the_steps_that_use_it_and_what_follows(checkout: P
         (("models", "student", "sampler"), "redraw", [[2.0], []], "sample"),
         (("models", "haar", "training"), "images", 2500, "train"),
         (("evaluation",), "bootstrap", 30, "evaluate"),
-        (("tracking",), "experiment", "other", "log_initialise"),
+        (("tracking",), "experiment", "other", "track_initialise"),
     ],
 )
 def test_edited_setting_starts_at_the_step_it_concerns(checkout: Path, tiny, tmp_path, section, key, value, first):
@@ -229,7 +229,7 @@ def test_edited_setting_starts_at_the_step_it_concerns(checkout: Path, tiny, tmp
     part[key] = value
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     arguments = ["--configfile", tmp_path / "config.yaml", "--directory", folder_of(tiny)]
-    order = ["prepare", "train", "sample", "evaluate", "release", "log_initialise", "log"]
+    order = ["prepare", "train", "sample", "evaluate", "release", "track_initialise", "track"]
     jobs = planned(snakemake(checkout, "-n", *arguments))
     assert [rule for rule in order if rule in jobs] == order[order.index(first) :]
     if "models" in section:  # a student learns again from another teacher, the other models are left alone
@@ -263,7 +263,7 @@ def test_another_release_replaces_the_whole_folder_and_one_that_fails_leaves_no_
 
 
 def test_run_is_found_again_when_its_record_is_lost(checkout: Path, tiny) -> None:
-    record = folder_of(tiny) / "results/log/tiny/haar.json"
+    record = folder_of(tiny) / "results/track/tiny/haar.json"
     before = json.loads(record.read_text())
     record.unlink()
     assert snakemake(checkout, *tiny).returncode == 0
@@ -286,9 +286,16 @@ def test_tracking_that_is_down_costs_no_result(checkout: Path, tiny, tmp_path: P
 
 
 def test_tracking_waits_for_all_releases_unless_the_workflow_keeps_going(tmp_path: Path) -> None:
-    record = ["-n", "--configfile", ROOT / "config/tiny.yaml", "--directory", tmp_path, "results/log/tracking.json"]
+    record = [
+        "-n",
+        "--configfile",
+        ROOT / "config/tiny.yaml",
+        "--directory",
+        tmp_path,
+        "results/track/initialised.json",
+    ]
     assert planned(snakemake(ROOT, *record))["release"] == 3
-    assert planned(snakemake(ROOT, *record, "--keep-going")) == {"log_initialise": 1}
+    assert planned(snakemake(ROOT, *record, "--keep-going")) == {"track_initialise": 1}
 
 
 def test_run_that_fails_leaves_the_others_logged(checkout: Path, tiny) -> None:

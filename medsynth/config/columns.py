@@ -1,0 +1,29 @@
+"""The columns of every table that a run leaves. Conditions have columns in them too, which cannot have these names.
+
+A test compares this list with the tables of a run.
+"""
+
+from medsynth.images.axes import AXES, AXIS_NAMES, GEOMETRY, geometry_columns
+
+NOT_APPLICABLE_TEXT = "n/a"  # the cell of a value that cannot apply; that of a missing one is empty
+
+
+def spatial_columns(name: str, spatial_dims: int) -> tuple[str, ...]:
+    """The columns of a spatial condition."""
+    return (*(f"{name}_{axis}" for axis in AXES[:spatial_dims]), f"{name}_size")
+
+
+PREDICTED = "predicted_"  # before the name of a condition's column: what was read from the image
+
+# Beside the conditions.
+SOURCE = {"image", "subject_id", "split", "mask"}  # of a sample table
+STORE = {"source_row", "image", "subject_id", "split", "sha256", "low", "high"} | {
+    column for part in GEOMETRY for dims in AXIS_NAMES for column in geometry_columns(part, dims)
+}
+SHARD = {"sample_id", "seed", "model_sha256", "sampler"}
+VERDICT = ("requested_probability", "conformity", "nearest_similarity", "verdict", "reason")  # in this order
+JUDGED = {"sample_id", "nearest_image", *VERDICT}
+DIGESTS = {"generator_sha256", "config_sha256", "training_data_sha256"}
+REJECTED = {"sample_id", "seed", "synthetic", *VERDICT} | DIGESTS
+RELEASED = REJECTED | {"file_name", "rescale_slope", "rescale_intercept"}
+RESERVED = SOURCE | STORE | SHARD | JUDGED | REJECTED | RELEASED

@@ -1,0 +1,136 @@
+"""Single-frame DICOM. No message quotes a header's text: it may identify a person."""
+
+from __future__ import annotations
+
+import io
+import zlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from medsynth.errors import InputError
+from medsynth.images.image import MAX_BYTES, Image, refuse_oversized
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+MONOCHROME = ("MONOCHROME1", "MONOCHROME2")
+INFLATED_TOGETHER = 2**24  # bytes
+PREAMBLE = 132  # bytes, with the four letters that end it
+COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
+
+
+def has_preamble(data: bytes) -> bool:
+    """Whether the content is a DICOM file (PS3.10 section 7.1)."""
+    return data[128:132] == b"DICM"
+
+
+def decode(data: bytes) -> Image:
+    """Decode a DICOM file of one frame.
+
+    Voxels are in the modality's unit (after rescale slope and intercept, or the modality LUT). MONOCHROME1 is
+    mirrored within the display range, so that larger is always brighter.
+
+    Raises:
+        InputError: no DICOM, no pixels, several frames, too large, palette colour, or no decoder for its compression.
+    """
+    import pydicom  # costs 0.3 s, which a collection of JPEGs need not pay
+
+    if not has_preamble(data):
+        raise InputError("not a DICOM file: no preamble")
+    _refuse_inflated(data)
+    header = pydicom.dcmread(io.BytesIO(data))
+    voxels = _stored_values(header)
+    if header.PhotometricInterpretation in COLOUR:
+        colour = np.moveaxis(voxels, -1, 0)
+        return Image(colour, _affine(header), (0.0, 2.0**header.BitsStored - 1), str(header.get("Modality", "")))
+    voxels = pydicom.pixels.apply_modality_lut(voxels, header).astype(np.float32)
+    low, high = _display(header)
+    if header.PhotometricInterpretation == "MONOCHROME1":
+        voxels = np.float32(low + high) - voxels
+    return Image(voxels[None], _affine(header), (low, high), str(header.get("Modality", "")))
+
+
+def _refuse_inflated(data: bytes) -> None:
+    """Inflate a deflated file (PS3.5 A.5) up to the limit, before pydicom inflates all of it to read its header."""
+    from pydicom.filereader import read_dataset
+    from pydicom.uid import DeflatedExplicitVRLittleEndian
+
+    # Few files hold it, and all others are spared the second reading.
+    if DeflatedExplicitVRLittleEndian.encode() not in data:
+        return
+    file = io.BytesIO(data)
+    file.seek(PREAMBLE)
+    meta = read_dataset(file, False, True, stop_when=lambda tag, *_: tag >> 16 != 2)
+    if meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+        stream, left, size = zlib.decompressobj(-zlib.MAX_WBITS), data[file.tell() :], 0
+        while left:
+            size += len(stream.decompress(left, INFLATED_TOGETHER))
+            left = stream.unconsumed_tail
+            if size > MAX_BYTES:
+                raise InputError(f"deflated DICOM of more than {MAX_BYTES:,} bytes")
+
+
+def _stored_values(header: Dataset) -> np.ndarray:
+    """(rows, columns) or (rows, columns, 3) as stored, colour as RGB."""
+    from pydicom.pixels import get_decoder, pixel_array
+
+    if not any(key in header for key in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
+        raise InputError("DICOM without pixels")
+    frames = int(header.get("NumberOfFrames") or 1)
+    if frames != 1:
+        raise InputError(f"DICOM of {frames} frames, expected 1")
+    refuse_oversized((header.Rows, header.Columns))
+    kind = header.PhotometricInterpretation
+    if kind not in MONOCHROME + COLOUR:
+        raise InputError(f"photometric interpretation is none of {', '.join(MONOCHROME + COLOUR)}")
+    syntax = header.file_meta.TransferSyntaxUID
+    try:
+        available = get_decoder(syntax).is_available
+    except NotImplementedError:
+        available = False
+    # A name that is not in the standard's list would be the file's own text.
+    name = syntax.name if syntax.name != str(syntax) else "of no known name"
+    if not available:
+        raise InputError(f"no decoder is installed for the transfer syntax {name}")
+    try:
+        return pixel_array(header)
+    except Exception as error:  # damaged pixels make decoders raise anything
+        raise InputError(f"pixels cannot be decoded ({type(error).__name__}, {name})") from None
+
+
+def _display(header: Dataset) -> tuple[float, float]:
+    """The VOI window, or the domain of the VOI LUT, or the range of the stored bits, in the modality's unit.
+
+    Source: DICOM PS3.3 C.11.2.1.2.1 (LINEAR) and C.11.2.1.3.2 (LINEAR_EXACT); a sigmoid's window is taken as linear.
+    """
+    from pydicom.pixels import apply_modality_lut
+
+    if header.get("WindowCenter") is not None and header.get("WindowWidth") is not None:
+        centre, width = (float(np.atleast_1d(value)[0]) for value in (header.WindowCenter, header.WindowWidth))
+        if width > 1 and header.get("VOILUTFunction", "LINEAR") == "LINEAR":
+            return centre - 0.5 - (width - 1) / 2, centre - 0.5 + (width - 1) / 2
+        if width > 0:
+            return centre - width / 2, centre + width / 2
+    if header.get("VOILUTSequence"):
+        entries, first, _ = header.VOILUTSequence[0].LUTDescriptor
+        return float(first), float(first + (entries or 65536) - 1)
+    signed, bits = header.PixelRepresentation, header.BitsStored
+    ends = np.array([-(2 ** (bits - 1)), 2 ** (bits - 1) - 1] if signed else [0, 2**bits - 1])
+    low, high = sorted(apply_modality_lut(ends, header).astype(float).tolist())
+    return low, high
+
+
+def _affine(header: Dataset) -> np.ndarray | None:
+    """(row, column) → mm in RAS+ (PS3.3 C.7.6.2.1.1 gives it in LPS+); the axes alone where no position is stated."""
+    spacing = header.get("PixelSpacing") or header.get("ImagerPixelSpacing")
+    if not spacing:
+        return None
+    row_mm, column_mm = (float(value) for value in spacing)
+    along_row, along_column = np.array(header.get("ImageOrientationPatient") or (1, 0, 0, 0, 1, 0), float).reshape(2, 3)
+    affine = np.eye(4)
+    affine[:3, 0] = along_column * row_mm
+    affine[:3, 1] = along_row * column_mm
+    affine[:3, 2] = np.cross(along_row, along_column) * float(header.get("SliceThickness") or 1)
+    affine[:3, 3] = header.get("ImagePositionPatient") or (0, 0, 0)
+    return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine

@@ -1,0 +1,133 @@
+"""JPEG, PNG and TIFF."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+import imagecodecs
+import numpy as np
+import PIL.Image
+import PIL.ImageOps
+
+from medsynth.errors import InputError
+from medsynth.images.image import MAX_VOXELS, Image, refuse_oversized
+
+if TYPE_CHECKING:
+    import tifffile
+
+# These decode into a buffer of the size that the page states, whatever the compressed bytes say.
+TIFF_COMPRESSIONS = ("NONE", "LZW", "ADOBE_DEFLATE", "DEFLATE", "PACKBITS", "LZMA", "ZSTD")
+PIL.Image.MAX_IMAGE_PIXELS = MAX_VOXELS // 2  # Pillow refuses more than twice as many, also where pydicom uses it
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+JPEG_END = b"\xff\xd9"
+PNG_BIT_DEPTH = 24  # the byte's place in the header
+
+
+def decode_pillow(data: bytes) -> Image:
+    """Decode a JPEG or a PNG of 8 or 16 bits; a palette becomes RGB, an alpha channel must be opaque.
+
+    Raises:
+        InputError: truncated, too large, transparent, or neither grayscale nor RGB.
+    """
+    try:
+        with PIL.Image.open(io.BytesIO(data), formats=("JPEG", "PNG")) as picture:
+            refuse_oversized(picture.size)
+            pixels = _pixels(picture, data)
+    except PIL.UnidentifiedImageError:
+        raise InputError("not a JPEG or PNG image") from None
+    except PIL.Image.DecompressionBombError:
+        raise InputError(f"more pixels than the limit of {MAX_VOXELS:,}") from None
+    except OSError as error:
+        raise InputError(f"cannot be decoded ({error})") from None
+    return from_pixels(pixels)
+
+
+def _pixels(picture: PIL.Image.Image, data: bytes) -> np.ndarray:
+    """(H, W) or (H, W, C) of uint8 or uint16."""
+    if picture.mode in ("RGB", "RGBA") and data.startswith(PNG_SIGNATURE) and data[PNG_BIT_DEPTH] == 16:
+        return imagecodecs.png_decode(data)  # Pillow cuts colour of 16 bits down to 8
+    plain = picture.format == "JPEG" and picture.mode in ("L", "RGB") and "exif" not in picture.info
+    if plain and data.endswith(JPEG_END):
+        # The same pixels without Pillow's copy of them. It takes a truncated file for a whole one, Pillow does not.
+        return imagecodecs.jpeg8_decode(data)
+    picture.load()
+    if "exif" in picture.info:
+        PIL.ImageOps.exif_transpose(picture, in_place=True)
+    if picture.mode == "1":
+        picture = picture.convert("L")
+    elif "transparency" in picture.info and picture.mode in ("L", "RGB", "P"):
+        picture = picture.convert("LA" if picture.mode == "L" else "RGBA")
+    elif picture.mode == "P":
+        picture = picture.convert("RGB")
+    if picture.mode not in ("L", "LA", "RGB", "RGBA", "I;16"):
+        raise InputError(f"colour mode {picture.mode}, expected grayscale or RGB")
+    return np.asarray(picture)
+
+
+def decode_tiff(data: bytes) -> Image:
+    """Decode a TIFF of one page, grayscale or RGB, of integers or floats.
+
+    Raises:
+        InputError: too large, several pages, or a palette.
+    """
+    import tifffile
+
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        if len(file.pages) != 1:
+            raise InputError(f"{len(file.pages)} pages, expected 1")
+        page = file.pages.first
+        refuse_oversized(page.shape)
+        _refuse_oversized_segments(page, data)
+        kind = tifffile.PHOTOMETRIC(page.photometric).name
+        if kind not in ("MINISBLACK", "MINISWHITE", "RGB"):
+            raise InputError(f"photometric interpretation {kind}, expected MINISBLACK, MINISWHITE or RGB")
+        pixels = page.asarray()
+        bits = page.bitspersample
+        planar = page.planarconfig == tifffile.PLANARCONFIG.SEPARATE
+    if pixels.ndim == 3 and planar:
+        pixels = pixels.transpose(1, 2, 0)
+    image = from_pixels(pixels, bits)
+    if kind == "MINISWHITE":
+        if image.display is None:
+            raise InputError("MINISWHITE of floats states no white to invert from")
+        return Image(int(sum(image.display)) - image.voxels.astype(np.int64), display=image.display)
+    return image
+
+
+def _refuse_oversized_segments(page: tifffile.TiffPage, data: bytes) -> None:
+    """Check how large each strip or tile of a TIFF says that it is; one can state more than the page does."""
+    import tifffile
+
+    if page.tile is not None:
+        refuse_oversized(page.tile)
+    kind = tifffile.COMPRESSION(page.compression)
+    if kind == tifffile.COMPRESSION.JPEG:
+        for start, length in zip(page.dataoffsets, page.databytecounts, strict=True):
+            with PIL.Image.open(io.BytesIO(data[start : start + length]), formats=("JPEG",)) as segment:
+                refuse_oversized(segment.size)
+    elif kind.name not in TIFF_COMPRESSIONS:
+        raise InputError(f"compression {kind.name}, expected one of JPEG, {', '.join(TIFF_COMPRESSIONS)}")
+
+
+def from_pixels(pixels: np.ndarray, bits: int | None = None) -> Image:
+    """An image from (H, W) or (H, W, C), its display range from its bits; an opaque alpha channel is dropped.
+
+    Raises:
+        InputError: a number of channels other than 1 to 4, or a transparent pixel.
+    """
+    if pixels.dtype == bool:
+        pixels = pixels.view(np.uint8)
+    channels = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+    if not 1 <= len(channels) <= 4:
+        raise InputError(f"{len(channels)} channels, expected grayscale or RGB")
+    integer = pixels.dtype.kind in "ui"
+    if len(channels) in (2, 4):
+        if not (channels[-1] == (np.iinfo(pixels.dtype).max if integer else 1)).all():
+            raise InputError("transparent pixels, expected an opaque image")
+        channels = channels[:-1]
+    if not integer:
+        return Image(channels)
+    if pixels.dtype.kind == "i":
+        return Image(channels, display=(float(np.iinfo(pixels.dtype).min), float(np.iinfo(pixels.dtype).max)))
+    return Image(channels, display=(0.0, 2.0 ** (bits or 8 * pixels.dtype.itemsize) - 1))

@@ -1,0 +1,1 @@
+"""Trained or fixed judges of images; never a generator's loss."""

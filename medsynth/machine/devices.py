@@ -1,0 +1,117 @@
+"""What the machine offers: a device, a layout, a number format, and how large a batch fits."""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Literal
+
+import psutil
+import torch
+
+from medsynth.machine import gpus
+
+CONTROL_GROUPS = Path("/sys/fs/cgroup")
+MEMORY_SHARE = 0.6  # of what is free, left for a batch: the rest is for the optimiser, its peaks and neighbours
+
+
+def choose_device() -> torch.device:
+    """The GPU of this process where there is one, else the CPU.
+
+    torchrun and SLURM assign GPUs themselves; for anyone else `gpus.claim` picks one that CUDA_VISIBLE_DEVICES leaves.
+    """
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    count = torch.cuda.device_count()
+    if "LOCAL_RANK" in os.environ:
+        index = int(os.environ["LOCAL_RANK"]) % count
+    elif "SLURM_JOB_ID" in os.environ and count == 1:
+        index = 0  # of several, the steps of a job still have to find one each
+    else:
+        # Named by UUID: one GPU has another index in a process that sees fewer of them.
+        index = gpus.claim([str(torch.cuda.get_device_properties(index).uuid) for index in range(count)])
+    torch.cuda.set_device(index)
+    return torch.device("cuda", index)
+
+
+def memory_format(spatial_dims: int) -> torch.memory_format:
+    """Channels last: the layout that convolution libraries are fastest in, on CPU and GPU."""
+    return {2: torch.channels_last, 3: torch.channels_last_3d}[spatial_dims]
+
+
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+def autocast_dtype(device: torch.device, precision: Precision) -> torch.dtype:
+    """bfloat16 where the hardware multiplies it faster (CUDA, AMX, AVX-512 BF16), float32 elsewhere."""
+    if precision != "auto":
+        return getattr(torch, precision)
+    if device.type == "cuda":
+        fast = torch.cuda.is_bf16_supported()
+    else:
+        fast = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+    return torch.bfloat16 if fast else torch.float32
+
+
+def fitting_batch_size(attempt: Callable[[int], None], largest: int, device: torch.device) -> int:
+    """The largest halving of `largest` whose training step fits into memory, by the bytes that a small one keeps.
+
+    Args:
+        attempt: runs forward and backward on so many images.
+    """
+    probe = min(2, largest)
+    kept = 0
+
+    def count_bytes(tensor: torch.Tensor) -> torch.Tensor:
+        nonlocal kept
+        kept += tensor.nbytes
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(count_bytes, lambda tensor: tensor):
+        attempt(probe)
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_memory()
+    size = largest
+    while size > 1 and size * kept / probe > MEMORY_SHARE * free:
+        size = (size + 1) // 2
+    return size
+
+
+def free_memory() -> int:
+    """Bytes of main memory that this process can still take.
+
+    The machine and the job leave them to all processes of a training on this machine; a limit of its own is its own.
+    """
+    shared = min([psutil.virtual_memory().available, *_left_in_control_groups()])
+    share = shared // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    return max(0, min([share, *_left_in_address_space()]))
+
+
+def _left_in_address_space() -> Iterator[int]:
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit != resource.RLIM_INFINITY:
+        yield limit - psutil.Process().memory_info().vms
+
+
+def _left_in_control_groups(membership: Path = Path("/proc/self/cgroup")) -> Iterator[int]:
+    """What each limited group around this process leaves: SLURM and containers give a job less than the machine has."""
+    if not membership.exists():
+        return
+    for line in membership.read_text().splitlines():
+        _, controllers, name = line.split(":", 2)
+        if controllers == "":
+            root, limit, used, cache = CONTROL_GROUPS, "memory.max", "memory.current", "active_file inactive_file"
+        elif "memory" in controllers.split(","):  # version 1
+            root, limit, used = CONTROL_GROUPS / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes"
+            cache = "total_active_file total_inactive_file"
+        else:
+            continue
+        group = root / name.lstrip("/")
+        for folder in (group, *group.parents):
+            if folder.is_relative_to(root) and (folder / limit).exists() and (folder / used).exists():
+                most = (folder / limit).read_text().strip()
+                if most != "max":
+                    counters = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+                    reclaimable = sum(int(counters.get(key, 0)) for key in cache.split())
+                    yield int(most) - int((folder / used).read_text()) + reclaimable

@@ -1,0 +1,113 @@
+"""Fixed changes of layout between an image and what the network sees: lossless, orthonormal, nothing to train."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from medsynth import config
+from medsynth.config.resolutions import codec_factor, stage_factors
+
+CONV = {2: F.conv2d, 3: F.conv3d}
+CONV_TRANSPOSE = {2: F.conv_transpose2d, 3: F.conv_transpose3d}
+
+
+def haar_patch(levels: int, spatial_dims: int) -> Tensor:
+    """The orthonormal Haar pyramid of one patch (Mallat 1989): only the average of a level is split further.
+
+    Returns:
+        (P, P) float64 with P = 2^(levels * spatial_dims); rows are basis functions, from coarse to fine.
+    """
+    side = 2**levels
+    pixels = torch.eye(side**spatial_dims, dtype=torch.float64)
+    return _haar_pyramid(pixels.view(-1, *[side] * spatial_dims)).T
+
+
+def _haar_pyramid(x: Tensor) -> Tensor:
+    """(N, side, ..., side) → (N, side^d)."""
+    if x[0].numel() == 1:
+        return x.flatten(1)
+    bands = x[:, None]
+    for axis in range(2, bands.ndim):
+        even, odd = bands.unflatten(axis, (-1, 2)).unbind(axis + 1)
+        bands = torch.cat([even + odd, even - odd], 1) / 2**0.5
+    return torch.cat([_haar_pyramid(bands[:, 0]), bands[:, 1:].flatten(1)], 1)
+
+
+def identity_patch(levels: int, spatial_dims: int) -> Tensor:
+    """Pixel-unshuffle (Shi et al. 2016): the patch's pixels as they stand become channels."""
+    return torch.eye(2 ** (levels * spatial_dims), dtype=torch.float64)
+
+
+PATCHES: dict[str, Callable[[int, int], Tensor]] = {
+    "identity": lambda levels, spatial_dims: identity_patch(0, spatial_dims),
+    "pixel_unshuffle": identity_patch,
+    "haar": haar_patch,
+}
+
+
+class Codec(nn.Module):
+    """Cuts the image into patches and turns each by an orthonormal matrix into channels.
+
+    Attributes:
+        factor: how many times smaller each spatial axis becomes.
+        channels: channels after encoding.
+    """
+
+    def __init__(self, settings: config.Codec, image_channels: int, spatial_dims: int) -> None:
+        super().__init__()
+        matrix = PATCHES[settings.kind](settings.levels, spatial_dims)
+        self.factor = codec_factor(settings)
+        self.spatial_dims = spatial_dims
+        self.image_channels = image_channels
+        self.channels = len(matrix) * image_channels
+        kernel = matrix.float().view(len(matrix), 1, *[self.factor] * spatial_dims)
+        self.kernel: Tensor
+        self.register_buffer("kernel", kernel.repeat(image_channels, *[1] * (spatial_dims + 1)), persistent=False)
+
+    def encode(self, image: Tensor) -> Tensor:
+        """(N, C, *spatial) → (N, C * factor^d, *spatial / factor); bands of one image channel stay together."""
+        return CONV[self.spatial_dims](image, self.kernel, stride=self.factor, groups=self.image_channels)
+
+    def decode(self, bands: Tensor) -> Tensor:
+        """The exact inverse of `encode`, up to rounding."""
+        return CONV_TRANSPOSE[self.spatial_dims](bands, self.kernel, stride=self.factor, groups=self.image_channels)
+
+
+class Pyramid(nn.Module):
+    """An image as averages of ever lower resolution and the details between them (Mallat 1989), coarse to fine.
+
+    The coarsest average goes through the codec; each later level holds the Haar details that double the resolution.
+
+    Attributes:
+        factors: how many times smaller each spatial axis of a level is than the image's.
+        bands: channels of each level.
+    """
+
+    def __init__(self, settings: config.Diffusion, image_channels: int, spatial_dims: int) -> None:
+        super().__init__()
+        self.codec = Codec(settings.codec, image_channels, spatial_dims)
+        self.haar = Codec(config.Codec(kind="haar", levels=1), image_channels, spatial_dims)
+        self.mean = 2.0 ** (spatial_dims / 2)  # the orthonormal average of a patch over its mean
+        details = self.haar.channels - image_channels
+        self.factors = stage_factors(settings)
+        self.bands = (self.codec.channels, *[details] * (len(settings.stages) - 1))
+
+    def encode(self, image: Tensor) -> list[tuple[Tensor, Tensor | None]]:
+        """(N, C, *spatial) → the bands of each level, coarse to fine, and the coarser image that they refine."""
+        found: list[tuple[Tensor, Tensor | None]] = []
+        for _ in self.bands[1:]:
+            split = self.haar.encode(image).unflatten(1, (self.haar.image_channels, -1))
+            image = split[:, :, 0] / self.mean
+            found.append((split[:, :, 1:].flatten(1, 2), image))
+        return [(self.codec.encode(image), None), *reversed(found)]
+
+    def decode(self, bands: Tensor, coarse: Tensor | None) -> Tensor:
+        """The image at a level's resolution from its bands and the coarser image: one item of `encode` undone."""
+        if coarse is None:
+            return self.codec.decode(bands)
+        details = bands.unflatten(1, (self.haar.image_channels, -1))
+        return self.haar.decode(torch.cat([self.mean * coarse[:, :, None], details], 2).flatten(1, 2))

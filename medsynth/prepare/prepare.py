@@ -1,0 +1,180 @@
+"""The step `prepare`: a table of images, or a phantom, becomes a store. Each file is read and decoded once."""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import multiprocessing.connection
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
+from dataclasses import asdict, fields
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from medsynth.artifacts import store
+from medsynth.artifacts.store import StoreInfo
+from medsynth.config import SPLITS, PhantomSource, PrepareSettings
+from medsynth.disk import files, tables
+from medsynth.errors import InputError
+from medsynth.images.modalities import MODALITIES
+from medsynth.prepare.sources import Prepared, open_phantom, open_table
+from medsynth.prepare.table import Rejection, Sample, refuse_too_many, split_samples
+
+CHUNK = 16  # images handed to a worker at once
+
+
+def prepare(settings: PrepareSettings, out: Path, threads: int = 1) -> StoreInfo:
+    """Write a store, whole or not at all.
+
+    Rows that cannot be used are listed in the store's quarantine.csv. If there are too many of them, or too few rows
+    remain, no store is written and the list is left beside it as `<out>.quarantine.csv`.
+
+    Args:
+        out: the store's folder; an existing one is replaced.
+        threads: worker processes; 1 works in this process.
+    Raises:
+        InputError: the source cannot be used, or the store cannot be written.
+    """
+    left_behind = out.with_name(f"{out.name}.quarantine.csv")
+    rejected: list[Rejection] = []
+    try:
+        with files.folder_written_whole(out) as folder:
+            info = _write_store(settings, folder, threads, rejected)
+        left_behind.unlink(missing_ok=True)
+    except InputError as error:
+        if not rejected:
+            raise
+        with files.written_whole(left_behind) as part:
+            _write_quarantine(part, rejected)
+        raise InputError(f"{error}; all {len(rejected)} rows that cannot be used: {left_behind}") from None
+    except OSError as error:
+        raise InputError(f"{out}: cannot be written ({error.strerror or error}), nothing is left of it") from None
+    return info
+
+
+def _write_store(settings: PrepareSettings, folder: Path, threads: int, rejected: list[Rejection]) -> StoreInfo:
+    """Fill the store's folder; `rejected` is filled on the way, for the caller to show if this fails."""
+    source = settings.source
+    if isinstance(source, PhantomSource):
+        intake = open_phantom(settings, source)
+    else:
+        intake = open_table(settings, source, rejected)
+    shape = (MODALITIES[settings.modality].channels, *settings.size)
+
+    kept: list[dict[str, str]] = []
+    used: list[Sample] = []
+    first_with: dict[bytes, Sample] = {}
+    labels: set[int] = set()
+    raw_images, raw_masks = folder / "images.raw", folder / "masks.raw"
+    with ExitStack() as stack:
+        images = stack.enter_context(raw_images.open("wb"))
+        masks = stack.enter_context(raw_masks.open("wb")) if intake.has_masks else None
+        results = _in_order(intake.prepare_one, intake.samples, threads)
+        for result in tqdm(results, f"prepare {settings.dataset}", len(intake.samples), unit="image", mininterval=0.5):
+            if isinstance(result, Rejection):
+                rejected.append(result)
+                continue
+            sample = result.sample
+            # Compared as a model would see them: the same picture saved as two files is still one picture.
+            content = hashlib.sha256(result.pixels.data).digest()
+            if twin := first_with.get(content):
+                reason = f"the same pixels as row {twin.source_row} ({twin.image})"
+                rejected.append(Rejection(sample.source_row, sample.image, "image", sample.image, reason))
+                continue
+            first_with[content] = sample
+            used.append(sample)
+            kept.append(result.to_cells(split=""))
+            images.write(result.pixels.data)
+            if masks is not None and result.mask is not None:
+                masks.write(result.mask.data)
+                labels.update(np.unique(result.mask).tolist())
+    assert len(kept) + len(rejected) == intake.rows
+    rejected.sort(key=lambda rejection: rejection.source_row)
+    refuse_too_many(rejected, intake.rows, intake.max_bad_fraction)
+
+    split_of = split_samples(used, settings.label, settings.split, settings.seed)
+    for cells in kept:
+        cells["split"] = split_of[cells["subject_id"]]
+    order = np.array(sorted(range(len(kept)), key=lambda row: SPLITS.index(kept[row]["split"])))
+    store.write_in_order(folder / "images.npy", raw_images, shape, np.uint16, order)
+    if intake.has_masks:
+        store.write_in_order(folder / "masks.npy", raw_masks, settings.size, np.uint8, order)
+    tables.write_rows(folder / "samples.csv", list(kept[0]), (kept[row] for row in order))
+    split_rows = ({"subject_id": subject, "split": split} for subject, split in sorted(split_of.items()))
+    tables.write_rows(folder / "split.csv", ("subject_id", "split"), split_rows)
+    _write_quarantine(folder / "quarantine.csv", rejected)
+
+    structures = intake.structures
+    info = StoreInfo(
+        version=store.VERSION,
+        dataset=settings.dataset,
+        modality=settings.modality,
+        simulated=isinstance(source, PhantomSource),
+        size=settings.size,
+        channels=shape[0],
+        conditions=settings.conditions,
+        label=settings.label,
+        structures={f"structure_{n}": n for n in sorted(labels - {0})} if structures is None else structures,
+        rows_in=intake.rows,
+        rows_out=len(kept),
+        rows_quarantined=len(rejected),
+        digest=store.digest(folder),
+    )
+    (folder / "store.json").write_text(info.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    return info
+
+
+def _write_quarantine(path: Path, rejected: Sequence[Rejection]) -> None:
+    columns = [field.name for field in fields(Rejection)]
+    tables.write_rows(path, columns, (asdict(rejection) for rejection in rejected))
+
+
+def _in_order(
+    work: Callable[[Sample], Prepared | Rejection], samples: Sequence[Sample], threads: int
+) -> Iterator[Prepared | Rejection]:
+    """Results in the order of the samples; few wait in memory, however many there are."""
+    if threads == 1:
+        yield from map(work, samples)
+        return
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["medsynth.sources"])  # imported once, not once in each worker
+    pool = ProcessPoolExecutor(threads, context, _end_with_parent)
+    waiting: deque[Future[list[Prepared | Rejection]]] = deque()
+    try:
+        for start in range(0, len(samples), CHUNK):
+            waiting.append(pool.submit(_work_through, work, samples[start : start + CHUNK]))
+            if len(waiting) > 4 * threads:
+                yield from waiting.popleft().result()
+        while waiting:
+            yield from waiting.popleft().result()
+    except BrokenProcessPool:
+        raise InputError(
+            "prepare: a worker process was killed, most likely for want of memory; give the step more, or fewer threads"
+        ) from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    """In a worker: do not outlive a step that was killed. A worker waits for work on a pipe that itself keeps open."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    threading.Thread(target=_exit_after, args=(parent.sentinel,), daemon=True).start()
+
+
+def _exit_after(sentinel: int) -> None:
+    multiprocessing.connection.wait([sentinel])
+    os._exit(1)
+
+
+def _work_through(
+    work: Callable[[Sample], Prepared | Rejection], samples: Sequence[Sample]
+) -> list[Prepared | Rejection]:
+    return [work(sample) for sample in samples]

@@ -1,0 +1,240 @@
+"""Where images come from, the rows of a table or a phantom: each gives `Prepared` images one by one, in any process."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from pathlib import Path
+
+import numpy as np
+
+from medsynth.artifacts import store
+from medsynth.conditions.schema import NOT_APPLICABLE_TEXT, check_cell, condition_columns
+from medsynth.config import PhantomSource, PrepareSettings, Spatial, TableSource
+from medsynth.errors import InputError
+from medsynth.images.axes import AXES
+from medsynth.images.formats import files as formats
+from medsynth.images.geometry import Geometry, find_geometry
+from medsynth.images.intensity import Intensity, find_intensity, match_channels
+from medsynth.images.modalities import MODALITIES
+from medsynth.phantoms import PHANTOMS
+from medsynth.prepare.table import Rejection, Sample, read_samples, refuse_too_many, split_samples
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """One image as it will be stored.
+
+    Attributes:
+        sample: its row, with lesions moved to where they are in the stored image.
+        pixels: (C, *size) uint16.
+        mask: (*size) uint8 or None.
+        sha256: of the source file, or of a phantom's pixels.
+    """
+
+    sample: Sample
+    pixels: np.ndarray
+    mask: np.ndarray | None
+    sha256: str
+    intensity: Intensity
+    geometry: Geometry
+
+    def to_cells(self, split: str) -> dict[str, str]:
+        """A row of samples.csv."""
+        return {
+            "source_row": str(self.sample.source_row),
+            "image": self.sample.image,
+            "subject_id": self.sample.subject_id,
+            "split": split,
+            **self.sample.cells,
+            "sha256": self.sha256,
+            "low": repr(self.intensity.low),
+            "high": repr(self.intensity.high),
+            **self.geometry.to_cells(),
+        }
+
+
+@dataclass(frozen=True)
+class Intake:
+    """What is to be prepared, and how one sample of it is.
+
+    Attributes:
+        structures: label numbers of the masks by name; None where the masks themselves say which labels there are.
+    """
+
+    rows: int
+    samples: Sequence[Sample]
+    prepare_one: Callable[[Sample], Prepared | Rejection]
+    has_masks: bool
+    structures: dict[str, int] | None
+    max_bad_fraction: float
+
+
+# --- images from a table ----------------------------------------------------------------------------------------
+
+
+def open_table(settings: PrepareSettings, source: TableSource, rejected: list[Rejection]) -> Intake:
+    """Read a table of images and check it.
+
+    Args:
+        rejected: filled with the rows that cannot be used, also when this fails.
+    Raises:
+        InputError: the table cannot be read, too many of its rows are bad, or they cannot be split.
+    """
+    path = Path(settings.data_root) / source.table
+    table = read_samples(path, settings.conditions, len(settings.size))
+    rejected.extend(table.rejected)
+    # Both are asked again when all images are read; a table that fails already need not wait for that.
+    refuse_too_many(rejected, table.rows, source.max_bad_fraction)
+    split_samples(table.samples, settings.label, settings.split, settings.seed)
+    return Intake(
+        rows=table.rows,
+        samples=table.samples,
+        prepare_one=partial(_prepare_file, settings, _Folder(os.path.realpath(path.parent), source.allow_outside_root)),
+        has_masks=table.has_masks,
+        structures=None if table.has_masks else {},
+        max_bad_fraction=source.max_bad_fraction,
+    )
+
+
+@dataclass(frozen=True)
+class _Folder:
+    """The table's folder, without links in its path."""
+
+    root: str
+    allow_outside_root: bool
+
+    def read(self, name: str) -> bytes:
+        """The content of a file below it; a link that leads out of it counts as outside."""
+        # os.path takes a fifth of pathlib's time, which shows beside the decoding of a small JPEG.
+        if "\0" in name:
+            raise InputError("not a path")
+        folder, file_name = os.path.split(os.path.join(self.root, name))  # noqa: PTH118
+        path = os.path.join(_resolve_folder(folder), file_name)  # noqa: PTH118
+        if file_name in ("", ".", "..") or os.path.islink(path):  # noqa: PTH114
+            path = os.path.realpath(path)
+        if not self.allow_outside_root and not path.startswith(os.path.join(self.root, "")):  # noqa: PTH118
+            raise InputError("lies outside the table's folder, see allow_outside_root")
+        return formats.read_bytes(path)
+
+
+@lru_cache
+def _resolve_folder(path: str) -> str:
+    return os.path.realpath(path)
+
+
+def _prepare_file(settings: PrepareSettings, folder: _Folder, sample: Sample) -> Prepared | Rejection:
+    """Read, decode and resample one image of a table; whatever is wrong with it becomes its rejection."""
+    modality = MODALITIES[settings.modality]
+    cells = dict(sample.cells)
+    column = "image"
+    try:
+        data = folder.read(sample.image)
+        image = formats.decode(data, sample.image)
+        if image.dicom_code and image.dicom_code not in modality.dicom_codes:
+            expected = " or ".join(modality.dicom_codes)
+            raise InputError(f"DICOM modality is not {expected}, as {settings.modality} has it")
+        if len(image.spatial_shape) != modality.spatial_dims:
+            raise InputError(f"{len(image.spatial_shape)} spatial axes, the modality has {modality.spatial_dims}")
+        voxels = match_channels(image, modality.channels)
+        intensity = find_intensity(image, modality)
+        geometry = find_geometry(image.spatial_shape, settings.size, settings.fit, image.spacing_mm)
+        pixels = np.ascontiguousarray(store.to_stored(intensity.forward(geometry.resample(voxels, intensity.low))))
+        column = "mask"
+        mask = _prepare_mask(folder, sample.mask, geometry) if sample.mask else None
+        for column, move in _lesion_moves(settings, geometry):
+            cells[column] = _move(cells[column], move)
+    except InputError as error:
+        value = {"image": sample.image, "mask": sample.mask, **sample.cells}[column]
+        return Rejection(sample.source_row, sample.image, column, value, str(error))
+    return Prepared(
+        sample=replace(sample, cells=cells),
+        pixels=pixels,
+        mask=mask,
+        sha256=hashlib.sha256(data).hexdigest(),
+        intensity=intensity,
+        geometry=geometry,
+    )
+
+
+def _prepare_mask(folder: _Folder, name: str, geometry: Geometry) -> np.ndarray:
+    if name == NOT_APPLICABLE_TEXT:
+        return np.zeros(geometry.size, np.uint8)
+    image = formats.decode(folder.read(name), name)
+    labels = match_channels(image, 1)[0]
+    if labels.shape != geometry.source:
+        raise InputError(f"{labels.shape} pixels, its image has {geometry.source}")
+    if labels.min() < 0 or labels.max() > 255 or (labels != np.rint(labels)).any():
+        raise InputError(f"labels from {labels.min()} to {labels.max()}, expected whole numbers from 0 to 255")
+    return geometry.resample_labels(labels.astype(np.uint8))
+
+
+def _lesion_moves(settings: PrepareSettings, geometry: Geometry) -> Iterator[tuple[str, Callable[[float], float]]]:
+    """Each lesion column, and how its fraction of the source becomes one of the stored image."""
+    for name, field in settings.conditions.items():
+        if isinstance(field, Spatial):
+            for place, letter in enumerate(AXES[: len(settings.size)]):  # x is the last array axis
+                yield f"{name}_{letter}", partial(geometry.forward, axis=-1 - place)
+            yield f"{name}_size", geometry.forward_length
+
+
+def _move(text: str, move: Callable[[float], float]) -> str:
+    if text in ("", NOT_APPLICABLE_TEXT):
+        return text
+    moved = move(float(text))
+    if not 0 <= moved <= 1:
+        raise InputError(f"{moved:.3g} of the part of the image that is kept, expected 0 to 1")
+    return f"{moved:.6g}"
+
+
+# --- phantoms ---------------------------------------------------------------------------------------------------
+
+
+def open_phantom(settings: PrepareSettings, source: PhantomSource) -> Intake:
+    """Plan so many simulated patients.
+
+    Raises:
+        InputError: no such phantom, or it is of another modality.
+    """
+    name, count = source.phantom, source.count
+    if name not in PHANTOMS:
+        raise InputError(f"unknown phantom {name!r}, expected one of {', '.join(PHANTOMS)}")
+    phantom = PHANTOMS[name]
+    if phantom.modality != settings.modality:
+        raise InputError(f"phantom {name} is a {phantom.modality}, the dataset's modality is {settings.modality}")
+    ids = (f"phantom_{index:06d}" for index in range(count))
+    return Intake(
+        rows=count,
+        samples=[Sample(row, identity, identity, {}) for row, identity in enumerate(ids, start=1)],
+        prepare_one=partial(_render_phantom, settings, name),
+        has_masks=True,
+        structures=phantom.structures,
+        max_bad_fraction=0.0,
+    )
+
+
+def _render_phantom(settings: PrepareSettings, name: str, sample: Sample) -> Prepared:
+    entropy = np.random.SeedSequence((settings.seed, sample.source_row - 1))
+    image = PHANTOMS[name].render(int(entropy.generate_state(1, np.uint64)[0]), settings.size)
+    cells = {}
+    for column in condition_columns(settings.conditions, len(settings.size)):
+        if column not in image.conditions:
+            known = ", ".join(image.conditions)
+            raise InputError(f"phantom {name} has no condition {column!r}, expected some of {known}")
+        value = image.conditions[column]
+        cells[column] = value if isinstance(value, str) else f"{value:.6g}"
+        if reason := check_cell(settings.conditions, column, cells[column]):
+            raise InputError(f"{sample.image}: {column} {cells[column]} is {reason}")
+    intensity = Intensity(0.0, 1.0)
+    pixels = store.to_stored(intensity.forward(image.voxels))
+    return Prepared(
+        sample=replace(sample, cells=cells),
+        pixels=pixels,
+        mask=image.labels,
+        sha256=hashlib.sha256(pixels.data).hexdigest(),
+        intensity=intensity,
+        geometry=find_geometry(settings.size, settings.size, settings.fit),
+    )

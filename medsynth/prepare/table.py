@@ -1,0 +1,208 @@
+"""The sample table: read it, check every row, split it by subject. A row that cannot be used is never lost:
+it becomes a `Rejection`, which quarantine.csv lists."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from medsynth.conditions.schema import NOT_APPLICABLE_TEXT, check_cell, condition_columns
+from medsynth.config import SPLITS, ConditionField, Split
+from medsynth.disk import tables
+from medsynth.errors import InputError
+
+SHOWN_REASONS = 3
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One row of the table that passed its checks.
+
+    Attributes:
+        source_row: 1 for the first row below the header.
+        image: path as the table has it.
+        mask: path as the table has it, `n/a` where there is nothing to outline, empty if the table has no masks.
+        split: as the table has it, empty if the table has none.
+        cells: the condition columns.
+    """
+
+    source_row: int
+    image: str
+    subject_id: str
+    cells: dict[str, str]
+    mask: str = ""
+    split: str = ""
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """Why a row cannot be used; the columns of quarantine.csv."""
+
+    source_row: int
+    image: str
+    column: str
+    value: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class SampleTable:
+    """A table whose every row is in `samples` or in `rejected`, both in the table's order."""
+
+    rows: int
+    samples: list[Sample]
+    rejected: list[Rejection]
+    has_masks: bool
+
+
+def read_samples(path: Path, fields: Mapping[str, ConditionField], spatial_dims: int) -> SampleTable:
+    """Read a CSV or TSV and check what can be checked without opening an image.
+
+    Raises:
+        InputError: the table cannot be read, is empty, or lacks a column.
+    """
+    header, rows = tables.read_rows(path)
+    conditions = condition_columns(fields, spatial_dims)
+    for column in ("image", "subject_id", *conditions):
+        if column not in header:
+            near = difflib.get_close_matches(column, header, n=1, cutoff=0.0)
+            raise InputError(f"{path}: no column {column!r}, the nearest is {near[0]!r}")
+
+    samples: list[Sample] = []
+    rejected: list[Rejection] = []
+    for source_row, row in enumerate(rows, start=1):
+        cells = dict(zip(header, row, strict=False))
+        if len(row) != len(header):
+            reason = f"{len(row)} cells, the header has {len(header)}"
+            rejected.append(Rejection(source_row, cells.get("image", ""), "", "", reason))
+        elif problem := _problem(cells, fields, conditions):
+            column, reason = problem
+            rejected.append(Rejection(source_row, cells["image"], column, cells[column], reason))
+        else:
+            shown = {column: cells[column] for column in conditions}
+            optional = {column: cells[column] for column in ("mask", "split") if column in cells}
+            samples.append(Sample(source_row, cells["image"], cells["subject_id"].strip(), shown, **optional))
+    samples, torn = _reject_torn_subjects(samples)
+    rejected = sorted([*rejected, *torn], key=lambda rejection: rejection.source_row)
+    assert len(samples) + len(rejected) == len(rows)
+    return SampleTable(len(rows), samples, rejected, "mask" in header)
+
+
+def _problem(
+    cells: Mapping[str, str], fields: Mapping[str, ConditionField], conditions: Sequence[str]
+) -> tuple[str, str] | None:
+    """The first column of a row that cannot be used, and why."""
+    for column in ("image", "subject_id"):
+        if not cells[column].strip():
+            return column, "missing"
+    if "split" in cells and cells["split"] not in SPLITS:
+        return "split", f"not one of {', '.join(SPLITS)}"
+    if "mask" in cells and not cells["mask"]:
+        return "mask", f"missing, expected a path or {NOT_APPLICABLE_TEXT}"
+    for column in conditions:
+        if reason := check_cell(fields, column, cells[column]):
+            return column, reason
+    return None
+
+
+def _reject_torn_subjects(samples: list[Sample]) -> tuple[list[Sample], list[Rejection]]:
+    """Take out every row of a subject that stands in two splits: any choice between them would be a guess."""
+    splits: dict[str, set[str]] = defaultdict(set)
+    for sample in samples:
+        splits[sample.subject_id].add(sample.split)
+    torn = {subject: sorted(found, key=SPLITS.index) for subject, found in splits.items() if len(found) > 1}
+    rejected = [
+        Rejection(
+            sample.source_row,
+            sample.image,
+            "split",
+            sample.split,
+            f"subject {sample.subject_id} is in {' and '.join(torn[sample.subject_id])}",
+        )
+        for sample in samples
+        if sample.subject_id in torn
+    ]
+    return [sample for sample in samples if sample.subject_id not in torn], rejected
+
+
+def refuse_too_many(rejected: Sequence[Rejection], rows: int, max_bad_fraction: float) -> None:
+    """Stop at a source of which more than a share cannot be used.
+
+    Raises:
+        InputError: their number, share and first reasons.
+    """
+    if len(rejected) > max_bad_fraction * rows:
+        shown = "; ".join(
+            f"row {bad.source_row} ({bad.image}): {bad.column} {bad.reason}" for bad in rejected[:SHOWN_REASONS]
+        )
+        share = f"{len(rejected) / rows:.1%}, at most {max_bad_fraction:.1%} may be bad"
+        raise InputError(f"{len(rejected)} of {rows} rows cannot be used ({share}): {shown}")
+
+
+# --- the split --------------------------------------------------------------------------------------------------
+
+
+def split_samples(samples: Sequence[Sample], label: str, shares: Split, seed: int) -> dict[str, str]:
+    """Subject → split: as the table says if it says so, else drawn.
+
+    Raises:
+        InputError: a split without a subject, or a class with too few subjects.
+    """
+    if any(sample.split for sample in samples):
+        chosen = {sample.subject_id: sample.split for sample in samples}
+    else:
+        chosen = draw_split(((sample.subject_id, sample.cells[label]) for sample in samples), label, shares, seed)
+    if empty := [split for split in SPLITS if split not in chosen.values()]:
+        counts = Counter(chosen.values())
+        found = ", ".join(f"{split} {counts[split]}" for split in SPLITS)
+        raise InputError(f"no subject is in {' or '.join(empty)}, every split needs one (subjects: {found})")
+    return chosen
+
+
+def draw_split(rows: Iterable[tuple[str, str]], label: str, shares: Split, seed: int) -> dict[str, str]:
+    """Split subjects so that every class is in every split; neither the order nor the number of rows matters.
+
+    A subject's class is the label that most of its rows have. Subjects without a label form a class of their own,
+    which may be small.
+
+    Args:
+        rows: (subject, label) of every row.
+    Raises:
+        InputError: a class with fewer subjects than there are splits.
+    """
+    votes: dict[str, Counter[str]] = defaultdict(Counter)
+    for subject, value in rows:
+        votes[subject][value] += value not in ("", NOT_APPLICABLE_TEXT)
+    classes: dict[str, list[str]] = defaultdict(list)
+    for subject, counts in votes.items():
+        value, most = min(counts.items(), key=lambda item: (-item[1], item[0]))
+        classes[value if most else ""].append(subject)
+    if small := {value: len(found) for value, found in classes.items() if value and len(found) < len(SPLITS)}:
+        counted = ", ".join(f"{value!r} has {count}" for value, count in sorted(small.items()))
+        raise InputError(f"{label} {counted} subjects, a class needs at least {len(SPLITS)}: one for each split")
+
+    chosen: dict[str, str] = {}
+    for _, subjects in sorted(classes.items()):
+        # Ordered by a digest and not by a generator: a subject keeps its place when others come and go.
+        subjects.sort(key=lambda subject: hashlib.sha256(f"{seed}/{subject}".encode()).digest())
+        shared = _allocate(len(subjects), (shares.train, shares.val, shares.test))
+        names = [split for split, count in zip(SPLITS, shared, strict=True) for _ in range(count)]
+        chosen.update(zip(subjects, names, strict=True))
+    return dict(sorted(chosen.items()))
+
+
+def _allocate(count: int, shares: Sequence[float]) -> list[int]:
+    """Whole numbers in proportion (largest remainders), none of them zero if the count allows it."""
+    exact = [share * count for share in shares]
+    whole = [int(value) for value in exact]
+    by_remainder = sorted(range(len(shares)), key=lambda place: whole[place] - exact[place])
+    for place in by_remainder[: count - sum(whole)]:
+        whole[place] += 1
+    while 0 in whole and count >= len(shares):
+        whole[whole.index(max(whole))] -= 1
+        whole[whole.index(0)] += 1
+    return whole

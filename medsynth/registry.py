@@ -1,0 +1,75 @@
+"""Every open set on one screen: name → where its settings and its code are. A new entry is one line.
+
+Nothing is imported until it is chosen, so that this costs no torch, and an edited entry concerns only the runs that
+chose it: unions of the configuration, fingerprints and documentation are made from these tables.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One member of an open set.
+
+    Attributes:
+        code: "module:object" of what runs.
+        settings: "module:Class" of its section of the configuration, which imports no torch; empty without one.
+    """
+
+    code: str
+    settings: str = ""
+
+    @property
+    def module(self) -> str:
+        return self.code.partition(":")[0]
+
+    def load(self) -> Any:
+        """Import what runs."""
+        return _load(self.code)
+
+    def load_settings(self) -> type:
+        """Import the settings class."""
+        return _load(self.settings)
+
+
+def _load(place: str) -> Any:
+    module, _, name = place.partition(":")
+    return getattr(import_module(module), name)
+
+
+# What a dataset can be asked for by: config key `kind`.
+CONDITIONS = {
+    "categorical": Entry("medsynth.conditions.categorical:CategoricalKind", "medsynth.config.conditions:Categorical"),
+    "number": Entry("medsynth.conditions.number:NumberKind", "medsynth.config.conditions:Number"),
+    "lesions": Entry("medsynth.conditions.lesions:LesionsKind", "medsynth.config.conditions:Lesions"),
+}
+
+# Simulated patients: config key `phantom`.
+PHANTOMS = {
+    "chest_xray": Entry("medsynth.phantoms.chest_xray:CHEST_XRAY"),
+}
+
+# Image files, by suffix; a file of any other suffix, or none, is DICOM if it has DICOM's preamble.
+FORMATS = {
+    ".jpg": Entry("medsynth.images.formats.raster:JPEG"),
+    ".jpeg": Entry("medsynth.images.formats.raster:JPEG"),
+    ".png": Entry("medsynth.images.formats.raster:PNG"),
+    ".tif": Entry("medsynth.images.formats.raster:TIFF"),
+    ".tiff": Entry("medsynth.images.formats.raster:TIFF"),
+    ".dcm": Entry("medsynth.images.formats.dicom:DICOM"),
+    ".dicom": Entry("medsynth.images.formats.dicom:DICOM"),
+}
+
+# Model families: config key `family`.
+FAMILIES = {
+    "diffusion": Entry(
+        "medsynth.models.families.diffusion:DiffusionModel", "medsynth.config.families.diffusion:Diffusion"
+    ),
+    "consistency": Entry(
+        "medsynth.models.families.consistency:ConsistencyModel", "medsynth.config.families.consistency:Consistency"
+    ),
+}

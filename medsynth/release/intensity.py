@@ -1,0 +1,43 @@
+"""Which grey values a released image has, and what they mean in the modality's unit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from medsynth.artifacts.store import Store
+from medsynth.images.modalities import MODALITIES
+
+
+@dataclass(frozen=True)
+class Grey:
+    """How stored PNG values mean an intensity in the modality's unit: value * slope + intercept."""
+
+    dtype: type[np.uint8] | type[np.uint16]
+    slope: float
+    intercept: float
+    high: float
+
+    def values(self, image: np.ndarray) -> np.ndarray:
+        """PNG values (H, W) or (H, W, 3) of a stored uint16 image (C, H, W)."""
+        intensity_above_low = image.astype(np.float64) / 65535 * (self.high - self.intercept)
+        values = np.rint(intensity_above_low / self.slope).astype(self.dtype)
+        return values[0] if len(values) == 1 else np.moveaxis(values, 0, -1)
+
+
+def grey_scale(store: Store) -> Grey:
+    """The PNG scale for a store: the modality's own intensities, as the training images show them.
+
+    A fixed window is kept in whole units (CT: Hounsfield units above the window's lower end). What is shown in 8 bits
+    stays so, and so does colour, since programs that read 16-bit RGB are rare. Anything else fills 16 bits.
+    Images with windows of their own are given the median window of the training images.
+    """
+    modality = MODALITIES[store.info.modality]
+    rows = store.split("train").samples
+    low, high = (float(np.median(rows[end].astype(float))) for end in ("low", "high"))
+    if modality.intensity == "window":
+        return Grey(np.uint16, 1.0, low, high)
+    if modality.channels == 3 or (modality.intensity == "display" and high - low <= 255):
+        return Grey(np.uint8, (high - low) / 255, low, high)
+    return Grey(np.uint16, (high - low) / 65535, low, high)

@@ -1,0 +1,53 @@
+"""What released images came from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from medsynth.errors import InputError
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What the images came from: the model's family, and SHA-256 of its weights, its settings and its training data.
+
+    Attributes:
+        images_seen: by the generator while it trained, and by its teacher, each as often as it came.
+        teacher: SHA-256 of the weights of the generator that it learnt from, None where it learnt from images alone.
+    """
+
+    family: str
+    images_seen: int
+    teacher: str | None
+    generator: str
+    config: str
+    training_data: str
+
+
+def configuration_of(checkpoint_info: Mapping[str, Any], rows: pd.DataFrame) -> str:
+    """The text of generator.json: how the generator was trained and sampled."""
+    samplers = sorted(set(rows["sampler"]))
+    if len(samplers) != 1:
+        raise InputError(f"release: the samples are by {len(samplers)} samplers, expected one for all")
+    configuration = {"train": checkpoint_info.get("settings"), "sampler": json.loads(samplers[0])}
+    return json.dumps(configuration, indent=2, sort_keys=True) + "\n"
+
+
+def provenance_of(checkpoint_info: Mapping[str, Any], configuration: str) -> Provenance:
+    try:
+        return Provenance(
+            family=checkpoint_info["settings"]["model"]["family"],
+            images_seen=checkpoint_info["images_seen"],
+            teacher=checkpoint_info["teacher_sha256"],
+            generator=checkpoint_info["weights_sha256"],
+            config=hashlib.sha256(configuration.encode()).hexdigest(),
+            training_data=checkpoint_info["store"]["digest"],
+        )
+    except KeyError as error:
+        raise InputError(f"release: model.json has no key {error}") from None

@@ -1,0 +1,137 @@
+"""The dataset that is handed over: images that say what they are, one table, a card, and checksums.
+
+The folder is a Hugging Face ImageFolder as it stands. Requested conditions keep the training table's column names, so
+that the two tables can be put together; what the predictor read from the image is `predicted_<field>`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image as PngImage
+from PIL.PngImagePlugin import PngInfo
+
+from medsynth import __version__
+from medsynth.artifacts.store import Store
+from medsynth.config.columns import PREDICTED, VERDICT
+from medsynth.disk import tables
+from medsynth.disk.files import folder_written_whole, sha256, written_whole
+from medsynth.errors import InputError
+from medsynth.release.card import card
+from medsynth.release.intensity import grey_scale
+from medsynth.release.provenance import configuration_of, provenance_of
+
+DISCLAIMER = "Synthetic image: shows no real patient. For research and teaching, not for diagnosis."
+
+
+def release(
+    store: Store,
+    images: np.ndarray,
+    rows: pd.DataFrame,
+    verdicts: pd.DataFrame,
+    metrics: pd.DataFrame,
+    checkpoint_info: Mapping[str, Any],
+    out: Path,
+) -> None:
+    """Write the folder of one dataset and model: images, tables, generator.json, card and checksums.
+
+    Args:
+        images: uint16 (N, C, H, W), one for each of `rows`, on the store's scale.
+        rows: sample_id, seed, model_sha256, sampler and the conditions as asked.
+        verdicts: sample_id, predicted_<field>, requested_probability, conformity, nearest_similarity, verdict (kept or
+            rejected), reason.
+        metrics: the evaluation's metrics.csv.
+        checkpoint_info: the content of model.json.
+    Raises:
+        InputError: the images, rows, verdicts, model and store do not belong together.
+    """
+    configuration = configuration_of(checkpoint_info, rows)
+    made_by = provenance_of(checkpoint_info, configuration)
+    if made_by.training_data != store.info.digest:
+        trained_on, given = made_by.training_data[:12], store.info.digest[:12]
+        raise InputError(f"release: the model was trained on data {trained_on}…, the store holds {given}…")
+    table = _join(images, rows, verdicts)
+    strange = table.loc[table["model_sha256"] != made_by.generator, "sample_id"]
+    if len(strange):
+        raise InputError(f"release: sample {strange.iloc[0]} is not by the model {made_by.generator[:12]}… at hand")
+    grey = grey_scale(store)
+    table = table.drop(columns="model_sha256").assign(
+        generator_sha256=made_by.generator,
+        config_sha256=made_by.config,
+        training_data_sha256=made_by.training_data,
+        synthetic="true",
+    )
+    kept = table[table["verdict"] == "kept"]
+    rejected = table[table["verdict"] == "rejected"]
+    with folder_written_whole(out) as folder:
+        (folder / "images").mkdir()
+        names = [f"images/{sample_id}.png" for sample_id in kept["sample_id"]]
+        for position, name in zip(kept.index, names, strict=True):
+            _write_png(
+                folder / name, grey.values(images[position]), str(kept.at[position, "sample_id"]), made_by.generator
+            )
+        rescaled = kept.assign(rescale_slope=grey.slope, rescale_intercept=grey.intercept)
+        _write_table(rescaled.drop(columns="sampler"), folder / "metadata.csv", names)
+        _write_table(rejected.drop(columns="sampler"), folder / "rejected.csv")
+        (folder / "generator.json").write_text(configuration, encoding="utf-8")
+        (folder / "README.md").write_text(card(store, table, metrics, made_by, grey), encoding="utf-8")
+        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        sums = "".join(f"{sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in files)
+        (folder / "SHA256SUMS").write_text(sums, encoding="utf-8")
+
+
+def release_one(sample_id: str, image: np.ndarray, results: Path, out: Path) -> None:
+    """Write one sample as the PNG that its release holds.
+
+    Args:
+        sample_id: <dataset>-<model>-<number>.
+        image: uint16 (C, H, W) on the store's scale.
+        results: folder of all steps' outputs.
+    """
+    dataset, model, _ = sample_id.split("-")
+    info = json.loads((results / "train" / dataset / model / "model.json").read_text(encoding="utf-8"))
+    grey = grey_scale(Store.open(results / "prepare" / dataset))
+    with written_whole(out) as part:
+        _write_png(part, grey.values(image), sample_id, info["weights_sha256"])
+
+
+def _join(images: np.ndarray, rows: pd.DataFrame, verdicts: pd.DataFrame) -> pd.DataFrame:
+    """Rows with their verdicts, index 0..N-1 as in `images`."""
+    if len(images) != len(rows):
+        raise InputError(f"release: {len(images)} images for {len(rows)} sample rows")
+    for name, table in (("samples", rows), ("evaluation", verdicts)):
+        twice = table.loc[table["sample_id"].duplicated(), "sample_id"]
+        if len(twice):
+            raise InputError(f"release: sample {twice.iloc[0]} stands twice in the {name} table")
+    apart = set(rows["sample_id"]) ^ set(verdicts["sample_id"])
+    if apart:
+        where = "samples" if min(apart) in set(rows["sample_id"]) else "evaluation"
+        raise InputError(f"release: sample {min(apart)} is in the {where} table alone, expected it in both")
+    unknown = verdicts.loc[~verdicts["verdict"].isin(["kept", "rejected"])]
+    if len(unknown):
+        sample_id, verdict = unknown.iloc[0][["sample_id", "verdict"]]
+        raise InputError(f"release: sample {sample_id}: verdict {verdict!r}, expected kept or rejected")
+    predicted = [column for column in verdicts.columns if column.startswith(PREDICTED)]
+    judged = verdicts[["sample_id", *predicted, *VERDICT]]
+    return rows.reset_index(drop=True).merge(judged, on="sample_id", how="left")
+
+
+def _write_png(path: Path, values: np.ndarray, sample_id: str, generator: str) -> None:
+    about = PngInfo()
+    about.add_text("Title", sample_id)
+    about.add_text("Disclaimer", DISCLAIMER)
+    about.add_text("Software", f"medsynth {__version__}")
+    about.add_text("Source", f"generator sha256 {generator}")
+    PngImage.fromarray(np.ascontiguousarray(values)).save(path, pnginfo=about)
+
+
+def _write_table(table: pd.DataFrame, path: Path, file_names: list[str] | None = None) -> None:
+    if file_names is not None:
+        table = table.copy()
+        table.insert(0, "file_name", file_names)
+    tables.write(path, table)

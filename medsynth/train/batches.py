@@ -1,0 +1,59 @@
+"""Batches for training: which rows, in which order, with which randomness, and their tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from medsynth.artifacts.store import Store
+from medsynth.conditions.schema import Condition
+from medsynth.models.checkpoint import spec_of
+
+
+class Examples:
+    """Images and conditions of one split, gathered by row; a memory-mapped store is read page by page."""
+
+    def __init__(self, store: Store, device: torch.device) -> None:
+        self.images = torch.from_numpy(store.images).to(device)  # a GPU holds them all: no copy in a step
+        self.condition = spec_of(store.info).conditions.encode(store.samples).to(device)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def gather(self, rows: Sequence[int]) -> tuple[Tensor, Condition]:
+        """(N, C, *spatial) float32 in [-1, 1], and N conditions."""
+        chosen = torch.as_tensor(rows, device=self.images.device)
+        return decode(self.images[chosen]), self.condition[chosen]
+
+    def blocks(self, rows: Sequence[int], size: int) -> Iterator[Tensor]:
+        """The images of many rows, at most `size` at a time."""
+        for start in range(0, len(rows), size):
+            yield self.gather(rows[start : start + size])[0]
+
+
+def decode(stored: Tensor) -> Tensor:
+    """uint16 as the store keeps it → float32 in [-1, 1]."""
+    return stored.to(torch.float32) / 32767.5 - 1
+
+
+def derive_seed(*parts: int) -> int:
+    """One seed from several numbers, far from those of neighbouring numbers, and of the same with zeros after them."""
+    return int(np.random.SeedSequence((len(parts), *parts)).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def training_order(seed: int, size: int, first: int, count: int) -> list[int]:
+    """Rows at positions first … first + count of an endless series of shuffled epochs."""
+    rows: list[int] = []
+    while len(rows) < count:
+        epoch, offset = divmod(first + len(rows), size)
+        rows.extend(_epoch_order(seed, size, epoch)[offset : offset + count - len(rows)].tolist())
+    return rows
+
+
+@lru_cache(maxsize=2)  # a batch may end in the next epoch; drawing the order of a million rows takes as long as a step
+def _epoch_order(seed: int, size: int, epoch: int) -> np.ndarray:
+    return np.random.default_rng((seed, epoch)).permutation(size)

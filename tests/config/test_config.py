@@ -1,0 +1,159 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from medsynth import config
+from medsynth.errors import InputError
+
+DATASET = {
+    "source": {"kind": "phantom", "phantom": "chest_xray", "count": 10},
+    "modality": "chest_xray",
+    "size": [32, 32],
+    "conditions": {
+        "pathology": {"kind": "categorical", "values": ["normal", "nodule"]},
+        "severity": {"kind": "number", "range": [0, 1]},
+        "lesion": {"kind": "spatial", "severity": "severity"},
+    },
+    "label": "pathology",
+    "plan": {"request": {"kind": "balance", "column": "pathology"}, "shards": 2},
+}
+CONFIG = {"datasets": {"d": DATASET}, "models": {"m": {"family": "diffusion"}}}
+STUDENT = {"family": "consistency", "teacher": "m"}
+
+
+def changed(path: str, value) -> dict:
+    copy = json.loads(json.dumps(CONFIG))
+    *parents, last = path.split(".")
+    section = copy
+    for key in parents:
+        section = section[key]
+    section[last] = value
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("datsets", {}, "unknown key 'datsets', did you mean 'datasets'?"),
+        ("datasets.d.modalty", "ct", "datasets.d: unknown key 'modalty', did you mean 'modality'?"),
+        ("models.m.training", {"learning_rat": 1}, "did you mean 'learning_rate'?"),
+        ("datasets.d.modality", "chest_xry", "did you mean 'chest_xray'?"),
+        ("datasets.d.size", [32, 32, 32], "size has 3 axes, modality chest_xray has 2"),
+        (
+            "datasets.d.size",
+            [60, 64],
+            "datasets.d and models.m: size [60, 64] is not divisible by 16, which a",
+        ),
+        ("datasets.d.label", "severity", "label 'severity' is not a categorical condition"),
+        ("datasets.d.split", {"train": 0.5, "val": 0.5, "test": 0.5}, "add up to 1"),
+        ("datasets.d.models", ["n"], "unknown model 'n', did you mean 'm'?"),
+        ("datasets.d.plan.request", {"kind": "per_class", "column": "pathology", "counts": {"cyst": 1}}, "'cyst'"),
+        ("datasets.d.conditions.severity.range", [1, 0], "does not rise"),
+        ("datasets.d.conditions.lesion.severity", "pathology", "not a number condition"),
+        ("models.m.sampler", {"guided": [8, 0.1]}, "guided [8.0, 0.1] does not rise, expected [lowest, highest]"),
+        ("models.m.sampler", {"guided": [2, 2]}, "guided [2.0, 2.0] does not rise"),
+        ("models.m.coarse_noise", -1, "models.m.coarse_noise: Input should be greater than or equal to 0, got -1"),
+        ("models.s", {"family": "consistency", "teacher": "n"}, "models.s: teacher 'n' is not a diffusion model"),
+        ("models.s", STUDENT | {"steps": [1]}, "models.s: steps [1] leave nothing to learn"),
+        ("models.s", STUDENT | {"sampler": {"redraw": [[90, 1]]}}, "not below the teacher's sigma_max 80"),
+        ("models.s", STUDENT | {"sampler": {"redraw": [[1, 2]]}}, "models.s.sampler: redraw [1.0, 2.0] does not fall"),
+        ("seed", "zero", "seed: Input should be a valid integer"),
+    ],
+)
+def test_a_wrong_key_or_value_is_named_in_one_line(path, value, message):
+    with pytest.raises(InputError) as caught:
+        config.parse(config.Config, changed(path, value), "config.yaml")
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+TAKEN = (
+    *("seed", "sample_id", "model_sha256", "sampler", "verdict", "reason", "nearest_similarity", "file_name"),
+    *("synthetic", "config_sha256", "rescale_slope", "source_width", "extent_height", "split", "mask"),
+    "predicted_pathology",
+)
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_a_condition_cannot_take_the_name_of_a_column(name):
+    number = {"kind": "number", "range": [0, 1]}
+    values = changed("datasets.d.conditions", DATASET["conditions"] | {name: number})
+    message = rf"^x: datasets\.d: conditions\.{name}: '{name}' is a column of medsynth's own, take another name$"
+    with pytest.raises(InputError, match=message):
+        config.parse(config.Config, values, "x")
+    prepared = config.parse(config.Config, CONFIG, "").prepare("d").model_dump(mode="json")
+    prepared["conditions"][name] = number
+    with pytest.raises(InputError, match=f"{name!r} is a column of medsynth's own"):
+        config.parse(config.PrepareSettings, prepared, "--settings")
+
+
+@pytest.mark.parametrize("kind", [{"kind": "number", "range": [0, 1]}, {"kind": "spatial"}])
+def test_two_conditions_cannot_have_one_column(kind):
+    values = changed("datasets.d.conditions", DATASET["conditions"] | {"lesion_size": kind})
+    message = r"conditions\.lesion and conditions\.lesion_size both have the column 'lesion_size'$"
+    with pytest.raises(InputError, match=message):
+        config.parse(config.Config, values, "config.yaml")
+    free = changed("datasets.d.conditions", DATASET["conditions"] | {"lesion_z": kind})  # no column of a flat image
+    assert config.parse(config.Config, free, "").runs()
+
+
+@pytest.mark.parametrize(("value", "meaning"), [("", "is missing"), ("n/a", "cannot apply")])
+def test_no_class_is_called_like_a_cell_without_a_value(value, meaning):
+    values = changed("datasets.d.conditions.pathology.values", ["normal", "nodule", value])
+    message = f"{value!r} is no value: in a cell it says that the value {meaning}"
+    with pytest.raises(InputError, match=message) as caught:
+        config.parse(config.Config, values, "config.yaml")
+    assert "datasets.d.conditions.pathology" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_sampler_does_not_reach_training_and_a_learning_rate_does():
+    plain = config.parse(config.Config, CONFIG, "").train("m")
+    sampler = config.parse(config.Config, changed("models.m.sampler", {"guidance": 3}), "")
+    assert sampler.train("m") == plain and sampler.sample("d", "m").sampler.guidance == 3
+    assert config.parse(config.Config, changed("models.m.training", {"learning_rate": 1e-4}), "").train("m") != plain
+
+
+def test_a_student_is_taught_by_its_teachers_sampler_but_for_the_steps():
+    values = changed("models.s", STUDENT | {"training": {"images": 7}})
+    values["models"]["m"]["sampler"] = {"guidance": 1.7, "steps": [9], "precision": "bfloat16", "batch_size": 3}
+    whole = config.parse(config.Config, values, "")
+    student = whole.train("s").model
+    assert student.taught == config.DiffusionSampler(guidance=1.7, steps=(12, 8, 1))
+    assert student.teacher == whole.train("m").model
+    assert student.training == config.Distillation(images=7) and student.training.learning_rate == 5e-4
+
+
+def test_every_slice_survives_json():
+    whole = config.parse(config.Config, changed("models.s", STUDENT | {"sampler": {"batch_size": 8}}), "")
+    of_models = (part for model in whole.models for part in (whole.train(model), whole.sample("d", model)))
+    for part in (whole.prepare("d"), *of_models, whole.evaluate(), whole.tracking):
+        assert config.parse_json(type(part), part.model_dump_json(), "") == part
+
+
+def test_unreadable_files_are_one_line(tmp_path):
+    for name, text in {"a.yaml": "a: [", "b.yaml": "just words", "c.yaml": ""}.items():
+        (tmp_path / name).write_text(text)
+        with pytest.raises(InputError, match=name) as caught:
+            config.load(tmp_path / name)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(InputError, match=r"none\.yaml"):
+        config.load(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize("path", sorted((Path(__file__).parents[2] / "config").rglob("*.yaml")), ids=lambda p: p.name)
+def test_the_configurations_of_the_project_are_valid(path):
+    assert config.load(path).runs()
+
+
+def test_the_schema_that_is_shipped_is_the_one_of_the_code():
+    shipped = Path(__file__).parents[2] / "workflow/schemas/config.schema.json"
+    assert json.loads(shipped.read_text()) == config.Config.model_json_schema(), (
+        "stale: run `medsynth schema --out workflow/schemas/config.schema.json`"
+    )
+
+
+def test_the_schema_imports_neither_torch_nor_pandas():
+    code = "import sys, medsynth.config; print([m for m in ('torch', 'pandas', 'monai', 'numpy') if m in sys.modules])"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"

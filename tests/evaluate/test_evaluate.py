@@ -1,0 +1,161 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from medsynth.artifacts.store import Store, StoreInfo
+from medsynth.config import EvaluateSettings, Evaluation
+from medsynth.errors import InputError
+from medsynth.evaluate import fidelity
+from medsynth.evaluate.evaluate import METRICS, evaluate, gather
+from medsynth.judges import reader as adherence
+
+CLASSES = ("dark", "bright")
+SETTINGS = EvaluateSettings(seed=0, evaluation=Evaluation(bootstrap=20, predictor_epochs=6))
+
+
+def textured(count: int, seed: int) -> tuple[np.ndarray, pd.DataFrame]:
+    """Images of two classes, with a texture of their own, and conditions that tell them apart."""
+    rng = np.random.default_rng(seed)
+    label = rng.integers(2, size=count)
+    coarse = rng.normal(0, 0.08, (count, 1, 16, 16)).repeat(2, 2).repeat(2, 3)
+    images = np.clip(coarse + np.where(label, 0.7, 0.3)[:, None, None, None], 0, 1)
+    table = pd.DataFrame({"pathology": np.array(CLASSES)[label], "age_years": [str(x) for x in 20 + 40 * label]})
+    table.loc[0, "age_years"] = ""
+    return (images * 65535).astype(np.uint16), table.assign(lesion_x="n/a", lesion_y="n/a", lesion_size="n/a")
+
+
+@pytest.fixture(scope="module")
+def collection() -> Store:
+    images, table = textured(220, seed=0)
+    rows = np.arange(220)
+    samples = table.assign(
+        image=[f"images/{row}.png" for row in rows],
+        subject_id=[f"s{row // 2}" for row in rows],
+        split=np.select([rows < 100, rows < 160], ["train", "val"], "test"),
+    )
+    fields = {
+        "pathology": {"kind": "categorical", "values": CLASSES},
+        "age_years": {"kind": "number", "range": [0, 100]},
+        "lesion": {"kind": "spatial"},
+    }
+    info = StoreInfo(
+        version=1, dataset="d", modality="chest_xray", size=(32, 32), channels=1, conditions=fields, label="pathology",
+        simulated=False, structures={}, rows_in=220, rows_out=220, rows_quarantined=0, digest="0" * 64,
+    )  # fmt: skip
+    return Store(info, images, None, samples)
+
+
+@pytest.fixture(scope="module")
+def synthetic(collection: Store) -> tuple[np.ndarray, pd.DataFrame]:
+    """Fresh images of the same source; 0 to 4 are copies of training images, 10 to 14 have the other class."""
+    images, table = textured(80, seed=1)
+    images[:5] = collection.split("train").images[:5]
+    table.iloc[:5] = collection.split("train").samples[table.columns].iloc[:5]
+    table.loc[10:14, "pathology"] = np.where(table.loc[10:14, "pathology"] == "dark", "bright", "dark")
+    return images, table.assign(sample_id=[f"d-m-{row:06d}" for row in range(80)])
+
+
+@pytest.fixture(scope="module")
+def results(collection: Store, synthetic, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("evaluate") / "d"
+    history = pd.DataFrame({"images_seen": [0, 10], "loss": [1, 0.5], "val_loss": [None, 0.6], "learning_rate": [1, 0]})
+    evaluate(SETTINGS, collection, *synthetic, history, out)
+    return out
+
+
+def test_writes_tables_and_figures(results: Path) -> None:
+    names = {"metrics.csv", "samples.csv", "contact_sheet.png", "curves.png", "nearest.png", "adherence.png"}
+    assert {path.name for path in results.iterdir()} == names
+
+
+def test_every_metric_has_its_rows(results: Path) -> None:
+    metrics = pd.read_csv(results / "metrics.csv", keep_default_na=False)
+    columns = [
+        "metric",
+        "group",
+        "value",
+        "ci_low",
+        "ci_high",
+        "floor",
+        "n_real",
+        "n_synthetic",
+        "higher_is_better",
+        "note",
+    ]
+    assert metrics.columns.tolist() == columns
+    assert metrics["metric"].unique().tolist() == [metric.name for metric in METRICS]
+    assert not metrics.duplicated(["metric", "group"]).any()
+    empty = metrics["value"] == ""
+    assert metrics.loc[empty, "metric"].tolist() == ["centre_error_px", "size_error_px"]  # no lesion was asked
+    assert (metrics.loc[empty, "note"] != "").all()
+
+
+def test_values_lie_in_their_intervals_and_near_the_floor(results: Path) -> None:
+    metrics = pd.read_csv(results / "metrics.csv").dropna(subset=["value"]).set_index(["metric", "group"])
+    assert (metrics["ci_low"] <= metrics["value"]).all()
+    assert (metrics["value"] <= metrics["ci_high"]).all()
+    same_source = metrics.loc["kid", "all"]
+    assert same_source["ci_low"] <= 0 <= same_source["ci_high"]
+    accuracy = metrics.loc["accuracy", "pathology"]
+    assert accuracy["floor"] > 0.9
+    assert accuracy["value"] == pytest.approx(accuracy["floor"] - 5 / 80, abs=0.05)
+    assert metrics.loc["copy_rate", "all"]["value"] >= 5 / 80
+
+
+def test_intervals_are_of_what_the_card_says(collection: Store, synthetic, monkeypatch: pytest.MonkeyPatch) -> None:
+    """KID's and the jackknife's take subjects of test images; every other sees synthetic images alone."""
+    seen = {}
+
+    def note(kind: str, interval: Callable) -> Callable:
+        def noted(*arguments, **options):
+            seen[metric.name] = kind
+            return interval(*arguments, **options)
+
+        return noted
+
+    monkeypatch.setattr(fidelity, "kid_interval", note("subjects, bootstrap", fidelity.kid_interval))
+    monkeypatch.setattr(fidelity, "jackknife_interval", note("subjects, jackknife", fidelity.jackknife_interval))
+    monkeypatch.setattr(adherence, "bootstrap_interval", note("synthetic images", adherence.bootstrap_interval))
+    evidence = gather(SETTINGS, collection, *synthetic)
+    for metric in METRICS:
+        list(metric.rows(evidence))
+    by_subject = {name: kind for name, kind in seen.items() if kind != "synthetic images"}
+    jackknife = dict.fromkeys(("fid", "density", "coverage"), "subjects, jackknife")
+    assert by_subject == {"kid": "subjects, bootstrap"} | jackknife
+
+
+def test_copies_and_misread_images_are_rejected_with_a_reason(results: Path, collection: Store) -> None:
+    samples = pd.read_csv(results / "samples.csv", dtype=str, keep_default_na=False)
+    assert samples["sample_id"].tolist() == [f"d-m-{row:06d}" for row in range(80)]
+    assert ((samples["verdict"] == "rejected") == (samples["reason"] != "")).all()
+    assert samples["nearest_image"][:5].tolist() == [f"images/{row}.png" for row in range(5)]
+    assert samples["reason"][:5].str.contains(r"likeness to a training image 1.000 > 0.\d{3}").all()
+    assert not samples["reason"].str.contains("images/").any()
+    assert samples["reason"][10:15].str.contains("read as ").all()
+    assert (samples["verdict"][15:] == "kept").mean() > 0.9
+    assert (samples["predicted_lesion_x"] == "n/a").all()
+
+
+def test_a_class_with_few_images_is_a_row_with_a_note(collection: Store, synthetic, tmp_path: Path) -> None:
+    images, rows = synthetic
+    few = np.flatnonzero(rows["pathology"] == "dark")[:25]
+    settings = EvaluateSettings(seed=0, evaluation=Evaluation(bootstrap=20, predictor_epochs=1))
+    evaluate(settings, collection, images[few], rows.iloc[few], None, tmp_path / "out")
+    metrics = pd.read_csv(tmp_path / "out/metrics.csv", keep_default_na=False).set_index(["metric", "group"])
+    row = metrics.loc["kid", "pathology=bright"]
+    assert row["value"] == ""
+    assert "0 synthetic images: needs 20" in row["note"]
+    assert "class shares differ" in metrics.loc["fid", "all"]["note"]
+    assert not (tmp_path / "out/curves.png").exists()
+
+
+def test_bad_input_writes_nothing(collection: Store, synthetic, tmp_path: Path) -> None:
+    images, rows = synthetic
+    with pytest.raises(InputError, match=r"synthetic images are \(80, 1, 32, 31\), expected \(80, 1, 32, 32\)"):
+        evaluate(SETTINGS, collection, images[..., :-1], rows, None, tmp_path / "out")
+    with pytest.raises(InputError, match="no image in split val"):
+        evaluate(SETTINGS, collection.split("train"), images, rows, None, tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,68 @@
+import numpy as np
+import pytest
+
+from medsynth.config import Evaluation
+from medsynth.evaluate.gates import MISREAD_LEVEL, Gates, requested_probability
+
+
+def gates(reject_misread: bool = True, of_real: int = 99) -> Gates:
+    """Real images of class "a" are given 0.5 to 1, evenly; there is one of class "b"."""
+    probability = np.append(np.linspace(0.5, 1, of_real), 0.1)
+    return Gates.from_validation(
+        similarity=np.linspace(0, 1, of_real + 1),
+        label=np.array(["a"] * of_real + ["b"]),
+        probabilities=np.stack([probability, 1 - probability], 1),
+        values=("a", "b"),
+        evaluation=Evaluation(max_similarity_quantile=0.9, reject_misread=reject_misread),
+    )
+
+
+def judge(gates: Gates, asked: str, read: str, probability: float, similarity: float) -> tuple[str, str]:
+    row = [np.array([x]) for x in (asked, read, probability, similarity)]
+    return tuple(gates.judge(*row)[["verdict", "reason"]].iloc[0])
+
+
+def test_copies_are_rejected_without_naming_what_they_copy() -> None:
+    assert gates().similarity_limit == pytest.approx(0.9)
+    assert judge(gates(), "a", "a", 0.9, 0.89) == ("kept", "")
+    assert judge(gates(), "a", "a", 0.9, 0.97) == ("rejected", "likeness to a training image 0.970 > 0.900")
+
+
+def test_misread_needs_another_class_and_an_unusual_probability() -> None:
+    assert judge(gates(), "a", "b", 0.4, 0)[0] == "rejected"
+    assert "read as b, asked a" in judge(gates(), "a", "b", 0.4, 0)[1]
+    assert judge(gates(), "a", "a", 0.4, 0)[0] == "kept"
+    assert judge(gates(), "a", "b", 0.6, 0)[0] == "kept"
+    assert judge(gates(reject_misread=False), "a", "b", 0.4, 0)[0] == "kept"
+
+
+def test_both_reasons_are_given() -> None:
+    assert judge(gates(), "a", "b", 0.4, 1.0)[1].count(";") == 1
+
+
+def test_too_few_real_images_reject_nothing() -> None:
+    assert judge(gates(), "b", "a", 0.0, 0)[0] == "kept"
+    assert judge(gates(of_real=18), "a", "b", 0.0, 0)[0] == "kept"
+    assert judge(gates(of_real=19), "a", "b", 0.0, 0)[0] == "rejected"
+
+
+def test_conformity_by_hand() -> None:
+    conformity = gates(of_real=3).conformity(np.array(["a", "a", "a", ""]), np.array([0.4, 0.75, 1.0, 1.0]))
+    np.testing.assert_allclose(conformity, [1 / 4, 3 / 4, 1, 1])
+
+
+def test_a_real_image_is_rejected_at_most_at_the_stated_level() -> None:
+    rng = np.random.default_rng(0)
+    rates = []
+    for _ in range(200):
+        validation, new = rng.random((2, 60)) ** 3
+        row = np.stack([validation, 1 - validation], 1)
+        judged = Gates.from_validation(np.zeros(60), np.full(60, "a"), row, ("a", "b"), Evaluation())
+        rates.append((judged.conformity(np.full(60, "a"), new) <= MISREAD_LEVEL).mean())
+    assert 0.02 < np.mean(rates) <= MISREAD_LEVEL + 0.01
+
+
+def test_requested_probability() -> None:
+    asked = np.array(["b", "a", "", "n/a"])
+    probabilities = np.array([[0.3, 0.7]] * 4)
+    assert requested_probability(asked, probabilities, ("a", "b")).tolist() == [0.7, 0.3, 1, 1]

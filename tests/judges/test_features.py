@@ -1,0 +1,49 @@
+import importlib.util
+
+import numpy as np
+import pytest
+
+from medsynth.errors import InputError
+from medsynth.judges.features import extract, features, to_uint8
+from tests.conftest import SHARED_DATA
+
+REFERENCE = SHARED_DATA.parent / "measure/kid.py"
+
+
+@pytest.fixture(scope="module")
+def images() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (20, 24, 24), dtype=np.uint8)
+
+
+@pytest.mark.skipif(not REFERENCE.exists(), reason="the reference script is not on this machine")
+def test_agrees_with_the_reference_script(images: np.ndarray) -> None:
+    spec = importlib.util.spec_from_file_location("reference", REFERENCE)
+    reference = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(reference)
+    expected = reference.features(images).numpy()
+    assert np.ptp(expected) > 0.1
+    np.testing.assert_allclose(features(images), expected, atol=1e-4)
+
+
+def test_features_are_those_recorded(images: np.ndarray) -> None:
+    # The reference script on the same array:
+    #   f = kid.features(np.random.default_rng(0).integers(0, 256, (20, 24, 24), dtype=np.uint8))
+    #   print(f.mean(), f[0].max(), f[:, 7].sum())
+    f = features(images)
+    np.testing.assert_allclose(
+        [f.mean(), f[0].max(), f[:, 7].sum()], [0.14242267815, 4.25826263428, 0.06674918532], rtol=1e-4
+    )
+
+
+def test_grey_is_rgb_with_equal_channels(images: np.ndarray) -> None:
+    np.testing.assert_allclose(features(np.stack([images] * 3, -1)), features(images), atol=1e-5)
+
+
+def test_stored_images_are_rounded_to_8_bits() -> None:
+    stored = np.array([0, 128, 129, 257, 65535 - 128, 65535], dtype=np.uint16).reshape(1, 1, 2, 3)
+    assert to_uint8(stored).ravel().tolist() == [0, 0, 1, 1, 255, 255]
+
+
+def test_volumes_have_no_extractor_yet() -> None:
+    with pytest.raises(InputError, match="3 spatial axes"):
+        extract(np.zeros((2, 1, 8, 8, 8), dtype=np.uint16))

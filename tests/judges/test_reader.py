@@ -1,0 +1,129 @@
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from medsynth.conditions.schema import ConditionSchema
+from medsynth.config import Categorical, Number, Spatial
+from medsynth.judges import reader as adherence
+
+FIELDS = {
+    "type": Categorical(kind="categorical", values=("clear", "lesion")),
+    "severity": Number(kind="number", range=(0.0, 10.0)),
+    "lesion": Spatial(kind="spatial", severity="severity"),
+}
+
+
+def simulate(count: int, spatial_dims: int, side: int, seed: int) -> tuple[np.ndarray, pd.DataFrame]:
+    """Discs whose place, size and brightness are known, on noise; a third of the images have none."""
+    rng = np.random.default_rng(seed)
+    centres = np.stack(np.meshgrid(*[np.arange(side) + 0.5] * spatial_dims, indexing="ij")[::-1], -1)  # x first
+    images = rng.normal(0.3, 0.02, (count, 1, *[side] * spatial_dims))
+    axes = ["lesion_x", "lesion_y", "lesion_z"][:spatial_dims]
+    rows = []
+    for image in images:
+        if rng.random() < 1 / 3:
+            rows.append(dict.fromkeys(["severity", *axes, "lesion_size"], "n/a") | {"type": "clear"})
+            continue
+        place, size, severity = rng.uniform(0.2, 0.8, spatial_dims), rng.uniform(0.15, 0.35), rng.uniform(0, 10)
+        radius = np.linalg.norm(centres - place * side, axis=-1)
+        image += (0.1 + 0.05 * severity) / (1 + np.exp(np.clip(2 * (radius - size * side / 2), -50, 50)))
+        numbers = dict(zip(axes, place, strict=True)) | {"severity": severity, "lesion_size": size}
+        rows.append({name: f"{value:.6f}" for name, value in numbers.items()} | {"type": "lesion"})
+    rows[-1]["severity"] = ""  # a missing cell
+    return (np.clip(images, 0, 1) * 65535).astype(np.uint16), pd.DataFrame(rows)
+
+
+# Always reading the middle would be 7 pixels off in the images and 5 in the volumes.
+@pytest.mark.parametrize(("spatial_dims", "side", "count", "within_px"), [(2, 32, 360, 1.5), (3, 16, 320, 2.5)])
+def test_reads_what_is_drawn(spatial_dims: int, side: int, count: int, within_px: float) -> None:
+    schema = ConditionSchema(FIELDS, spatial_dims)
+    images, table = simulate(count, spatial_dims, side, seed=0)
+    cut = count - 80
+    parts = [(images[rows], schema.encode(table[rows])) for rows in (slice(cut), slice(cut, count))]
+    reader = adherence.train_reader(*parts, schema, 12, seed=0)
+    test_images, test_table = simulate(120, spatial_dims, side, seed=1)
+    reading = adherence.read(reader, test_images)
+    shape = test_images.shape[2:]
+
+    def score(name: str, statistic) -> float:
+        return statistic(*adherence.asked_and_read(schema, name, test_table, reading, shape))
+
+    assert score("type", adherence.accuracy) > 0.85
+    assert score("severity", adherence.rank_correlation) > 0.4  # 80 lesions: 0.22 would be chance at 5 %
+    assert score("lesion", adherence.centre_error_px) < within_px
+    assert score("lesion", adherence.size_error_px) < 0.1 * side
+
+
+def test_training_is_reproducible_and_leaves_the_global_generator_alone() -> None:
+    schema = ConditionSchema(FIELDS, 2)
+    images, table = simulate(33, 2, 16, seed=0)
+    part = images, schema.encode(table)
+    state = torch.get_rng_state()
+    one, two = (adherence.read(adherence.train_reader(part, part, schema, 1, seed=3), images) for _ in range(2))
+    assert torch.equal(state, torch.get_rng_state())
+    pd.testing.assert_frame_equal(one.values, two.values)
+
+
+def test_shifted_lesions_stay_in_place_relative_to_the_image() -> None:
+    schema = ConditionSchema(FIELDS, 2)
+    images, table = simulate(12, 2, 64, seed=2)
+    table.loc[:, ["lesion_x", "lesion_y"]] = "n/a"
+    images[:] = 0
+    rng = np.random.default_rng(0)
+    marks = rng.integers(20, 44, (12, 2))
+    for image, row, (x, y) in zip(images, range(12), marks, strict=True):
+        image[0, y, x] = 65535
+        table.loc[row, ["lesion_x", "lesion_y", "lesion_size"]] = [f"{(x + 0.5) / 64}", f"{(y + 0.5) / 64}", "0.1"]
+    torch.manual_seed(0)
+    moved, condition = adherence._shifted(adherence._as_input(images), schema.encode(table), schema)
+    flat = moved.flatten(2).argmax(2)[:, 0]
+    brightest = torch.stack([flat % 64, flat // 64], 1)
+    assert not np.array_equal(brightest.numpy(), marks)
+    np.testing.assert_allclose(condition.values[:, schema.groups["lesion"]][:, :2] * 64 - 0.5, brightest, atol=1e-4)
+
+
+def test_fields_that_are_not_given_have_no_loss() -> None:
+    schema = ConditionSchema(FIELDS, 2)
+    reader = adherence.Reader(schema, 1)
+    outputs = reader(torch.zeros(3, 1, 32, 32))
+    nothing = adherence.reading_loss(outputs, schema.nothing(3), schema, torch.Size([8, 8]))
+    assert nothing.item() == 0
+    some = schema.encode(pd.DataFrame({"type": ["", "clear", ""]}))
+    loss = adherence.reading_loss(outputs, some, schema, torch.Size([8, 8]))
+    assert loss.item() == pytest.approx(-outputs["type"][0].log_softmax(1)[1, 0].item(), rel=1e-5)
+
+
+def test_asked_and_read_are_in_the_units_of_the_field() -> None:
+    schema = ConditionSchema(FIELDS, 2)
+    columns = ["type", "severity", "lesion_x", "lesion_y", "lesion_size"]
+    table = pd.DataFrame(
+        [["lesion", "4", "0.5", "0.25", "0.1"], ["clear", "n/a", "n/a", "n/a", "n/a"], ["", "", "0.5", "", "0.1"]],
+        columns=columns,
+    )
+    read = pd.DataFrame([["clear", 5.5, 0.53, 0.29, 0.15]] * 3, columns=columns)
+    reading = adherence.Reading(read, {})
+    shape = (50, 100)  # rows, columns
+
+    def score(name: str, statistic) -> float:
+        return statistic(*adherence.asked_and_read(schema, name, table, reading, shape))
+
+    assert score("type", adherence.accuracy) == 0.5
+    assert score("severity", adherence.mean_absolute_error) == pytest.approx(1.5)
+    assert score("lesion", adherence.centre_error_px) == pytest.approx(np.hypot(3, 2))
+    assert score("lesion", adherence.size_error_px) == pytest.approx(5)
+    cells = adherence.reading_cells(schema, table, reading)
+    assert cells["predicted_severity"].tolist() == ["5.5", "n/a", "5.5"]
+    assert cells["predicted_type"].tolist() == ["clear"] * 3
+
+
+def test_rank_correlation_of_a_constant_is_not_a_number() -> None:
+    assert adherence.rank_correlation(np.arange(5.0), np.exp(np.arange(5.0))) == pytest.approx(1)
+    assert np.isnan(adherence.rank_correlation(np.ones(5), np.arange(5.0)))
+
+
+def test_bootstrap_interval_of_a_share_is_the_binomial_one() -> None:
+    hits = np.arange(400) < 100
+    low, high = adherence.bootstrap_interval(np.mean, [hits], 2000, np.random.default_rng(0))
+    margin = 1.96 * np.sqrt(0.25 * 0.75 / 400)
+    assert (low, high) == pytest.approx((0.25 - margin, 0.25 + margin), abs=0.006)
