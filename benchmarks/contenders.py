@@ -17,8 +17,10 @@ from peers import PEER_SETTINGS, DenoisingDiffusionPytorch, Monai
 from medsynth import config
 from medsynth.artifacts.store import to_stored
 from medsynth.config import TrainSettings
+from medsynth.config.families.diffusion import Diffusion
 from medsynth.errors import InputError
 from medsynth.judges.features import to_uint8
+from medsynth.models.contract import Batch
 from medsynth.sample.plan import sample_seed
 from medsynth.train.loop import LOG_EVERY, Trainer
 
@@ -30,9 +32,9 @@ class Medsynth(Contender):
         values = {"family": "diffusion"} | setting | task.medsynth
         training = {"compile": task.compile, "precision": task.precision} | values.get("training", {})
         values["training"] = training | {"images": 10**12, "minutes": task.minutes, "patience": None}  # time decides
-        model = config.parse(config.SampledDiffusion, values, "medsynth")
+        model = config.parse(Diffusion, values, "medsynth")
         self.trainer = Trainer(
-            TrainSettings.model_validate({"seed": task.seed, "model": model.model_dump(exclude={"sampler"})}),
+            TrainSettings(seed=task.seed, model=model),
             task.store,
             task.device,
         )
@@ -56,17 +58,17 @@ class Medsynth(Contender):
     def sample(self, count: int, seed: int) -> np.ndarray:
         trainer, sampler = self.trainer, self.settings.sampler
         model = copy.deepcopy(trainer.model)
-        model.load_state_dict(trainer.ema)
-        if trainer.early:
+        model.load_state_dict(trainer.averages.now)
+        if trainer.averages.early:
             model.guide = copy.deepcopy(model)
-            model.guide.load_state_dict(trainer.early)
+            model.guide.load_state_dict(trainer.averages.early)
         else:  # judged before there is a weaker model to be guided by
             sampler = sampler.model_copy(update={"autoguidance": 1.0})
         rows = np.random.default_rng(seed).choice(len(self.training_samples), count)
         condition = trainer.spec.conditions.encode(self.training_samples.iloc[rows])
         seeds = [sample_seed(seed, str(number)) for number in range(count)]
         images = [
-            model.sample(condition[part], seeds[part], sampler).float().cpu()
+            model.sample(Batch(condition[part]), seeds[part], sampler).float().cpu()
             for part in slices(count, sampler.batch_size)
         ]
         return to_uint8(to_stored(torch.cat(images).numpy()))

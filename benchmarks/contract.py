@@ -25,7 +25,7 @@ class Task:
 
     Attributes:
         minutes: the training's budget, for a schedule that needs one.
-        medsynth: keys of `config.Diffusion` that differ from its defaults.
+        medsynth: keys of `Diffusion` that differ from its defaults.
         compile: run the networks through torch.compile.
         precision: that all train in; auto is the device's fastest.
     """

@@ -13,7 +13,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from medsynth.models.solvers import Denoise, dpm_solver
+from medsynth.models.diffusion.solvers import Denoise, dpm_solver
 
 PredictNoise = Callable[[Tensor, Tensor], Tensor]
 
@@ -21,7 +21,7 @@ PredictNoise = Callable[[Tensor, Tensor], Tensor]
 def ddim(denoiser: Denoise, x: Tensor, sigmas: Tensor) -> Tensor:
     """Song et al. 2021, Eq. 12 with no added noise: x0 + (sigma' / sigma) (x - x0).
 
-    Args: as `medsynth.models.solvers.heun`.
+    Args: as `medsynth.models.diffusion.solvers.heun`.
     """
     for sigma, following in pairwise(sigmas):
         denoised = denoiser(x, sigma)

@@ -54,9 +54,9 @@ class Peer(Contender):
 
     def step(self) -> None:
         rows = training_order(self.task.seed, len(self.examples), self.images_seen, self.batch_size)
-        images, condition = self.examples.gather(rows)
+        batch = self.examples.gather(rows)
         with self.autocast():
-            loss = self.loss(images.contiguous(memory_format=self.layout), condition)
+            loss = self.loss(batch.image.contiguous(memory_format=self.layout), batch.condition)
         loss.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         self.optimiser.step()

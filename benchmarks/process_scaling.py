@@ -19,7 +19,8 @@ import pandas as pd
 import pictures
 from command import positives, run_or_exit, write_table
 
-from medsynth.config import Diffusion, PhantomSource, PrepareSettings, Split, TrainSettings
+from medsynth.config import PhantomSource, PrepareSettings, Split, TrainSettings
+from medsynth.config.families.diffusion import Diffusion
 from medsynth.errors import InputError
 from medsynth.prepare.prepare import prepare
 

@@ -26,15 +26,18 @@ from contract import slices
 
 from medsynth.artifacts.store import Store, to_stored
 from medsynth.conditions.schema import Condition
-from medsynth.config import ConsistencySampler, DiffusionSampler, Sampler
+from medsynth.config import Sampler
+from medsynth.config.families.consistency import ConsistencySampler
+from medsynth.config.families.diffusion import DiffusionSampler
 from medsynth.errors import InputError
 from medsynth.evaluate.fidelity import kid
 from medsynth.judges.features import extract
 from medsynth.machine.devices import choose_device
 from medsynth.models.checkpoint import load_model
+from medsynth.models.contract import Batch
+from medsynth.models.diffusion.solvers import SOLVERS
 from medsynth.models.families.consistency import ConsistencyModel
 from medsynth.models.families.diffusion import DiffusionModel
-from medsynth.models.solvers import SOLVERS
 from medsynth.sample.plan import sample_seed
 
 COLUMNS = (
@@ -147,7 +150,7 @@ class Judged:
         images, speeds, calls = [], [], [0]
         for part in slices(len(self.seeds), settings.batch_size):
             started = time.perf_counter()
-            images.append(self.model.sample(self.condition[part], self.seeds[part], settings).float().cpu())
+            images.append(self.model.sample(Batch(self.condition[part]), self.seeds[part], settings).float().cpu())
             synchronise(device)
             speeds.append((part.stop - part.start) / (time.perf_counter() - started))
             calls = evaluations.taken()

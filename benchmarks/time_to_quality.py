@@ -164,7 +164,7 @@ def compete(name: str, task: Task, judge: Judge, points: list[float]) -> tuple[l
 
 
 def read_overrides(path: Path | None) -> dict[str, Any]:
-    """Keys of `config.Diffusion` from a YAML or JSON file."""
+    """Keys of `Diffusion` from a YAML or JSON file."""
     if path is None:
         return {}
     try:

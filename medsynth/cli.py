@@ -42,7 +42,7 @@ def train(args: argparse.Namespace) -> None:
     from medsynth.train.loop import train
 
     settings = config.parse_json(config.TrainSettings, args.settings, "--settings")
-    train(settings, Store.open(args.store, verify=True), args.out, args.teacher)
+    train(settings, Store.open(args.store, verify=True), args.out, dict(args.parent))
 
 
 def sample(args: argparse.Namespace) -> None:
@@ -109,6 +109,11 @@ def schema(args: argparse.Namespace) -> None:
     files.write_text(args.out, json.dumps(config.Config.model_json_schema(), indent=2) + "\n")
 
 
+def _parent(text: str) -> tuple[str, Path]:
+    role, _, path = text.partition("=")
+    return role, Path(path)
+
+
 def _need(args: argparse.Namespace, *names: str) -> None:
     if missing := [name for name in names if getattr(args, name) is None]:
         raise InputError(f"--{missing[0]} is missing")
@@ -146,7 +151,9 @@ def build_parser() -> argparse.ArgumentParser:
 
     step(prepare, "check, split and store a collection").add_argument("--threads", type=int, default=1)
     training = step(train, "train one model on one prepared store", "store")
-    training.add_argument("--teacher", type=Path, help="weights of the model that it learns from, if it has a teacher")
+    training.add_argument(
+        "--parent", type=_parent, action="append", default=[], help="ROLE=weights of a model that it begins from"
+    )
     sampling = step(sample, SAMPLE_SUMMARY, "store", "checkpoint", required=False)
     sampling.add_argument("--shard", type=int, default=0, help="number of the shard, from 0")
     sampling.add_argument("--sample-id", help="make this sample again alone, as a PNG")

@@ -1,30 +1,44 @@
-"""A digest of the code that a step runs, so that edited code reruns that step and no other.
+"""A digest of the code that a step runs, so that edited code reruns the steps that use it and no other.
 
 Found by reading the source alone, so that it costs no import of torch: it starts from what the step's own function in
-cli.py imports. `config`, `errors` and `disk.files` are left out, since every step imports them; `config` only checks,
-and what it lets through is in the step's settings.
+cli.py imports, and from what a run chose of the registry. `config`, `errors`, `registry` and `disk.files` are left out,
+since every step imports them; `config` only checks, and what it lets through is in the step's settings. The versions of
+the libraries that this code imports are part of it.
 """
 
 from __future__ import annotations
 
 import ast
 import hashlib
+import sys
 from collections.abc import Iterable, Iterator
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 
+from medsynth.registry import Entry
+
 PACKAGE = Path(__file__).parent
-SHARED = ("medsynth.config", "medsynth.errors", "medsynth.disk.files")
+SHARED = ("medsynth.config", "medsynth.errors", "medsynth.registry", "medsynth.disk.files")
 NAMES = "medsynth.config.columns"  # no check but what tables are written with
+DECIDE_NOTHING = {"psutil", "pydantic", "tqdm"}  # of a result
+DISTRIBUTIONS = {"PIL": "pillow", "yaml": "pyyaml", "skimage": "scikit-image"}
 
 
-def fingerprint(step: str) -> str:
-    """Hexadecimal SHA-256 over the names and sources of the modules that a step uses."""
+def fingerprint(step: str, chosen: Iterable[Entry] = ()) -> str:
+    """Hexadecimal SHA-256 over the modules that a step uses, and the versions of the libraries that they import.
+
+    Args:
+        chosen: entries of the registry that the run chose.
+    """
     digest = hashlib.sha256()
-    for module in sorted(modules(roots(step))):
+    used = modules((*roots(step), *(entry.module for entry in chosen)))
+    for module in sorted(used):
         source = _file(module)
-        assert source is not None
+        assert source is not None, module
         digest.update(module.encode() + b"\0" + source.read_bytes() + b"\0")
+    for library in sorted({name for module in used for name in libraries(module)}):
+        digest.update(f"{library} {_version(library)}\0".encode())
     return digest.hexdigest()
 
 
@@ -62,12 +76,31 @@ def _file(module: str) -> Path | None:
     return next((file for file in candidates if file.is_file()), None)
 
 
-@cache
 def _imports(module: str) -> tuple[str, ...]:
+    return _modules_of(_names_of(module))
+
+
+def libraries(module: str) -> set[str]:
+    """The top names of the libraries that a module imports, those of Python itself left out."""
+    tops = {name.partition(".")[0] for name in _names_of(module)}
+    return tops - {"medsynth"} - DECIDE_NOTHING - sys.stdlib_module_names
+
+
+@cache
+def _version(library: str) -> str:
+    """Without the part that tells builds apart: the same release on another machine is no other library."""
+    try:
+        return metadata.version(DISTRIBUTIONS.get(library, library)).partition("+")[0]
+    except metadata.PackageNotFoundError:
+        return "absent"
+
+
+@cache
+def _names_of(module: str) -> tuple[str, ...]:
     file = _file(module)
     assert file is not None
     package = module if file.name == "__init__.py" else module.rpartition(".")[0]
-    return _modules_of(_names(ast.parse(file.read_bytes()), package))
+    return tuple(_names(ast.parse(file.read_bytes()), package))
 
 
 def _modules_of(names: Iterable[str]) -> tuple[str, ...]:

@@ -43,9 +43,9 @@ def _load(place: str) -> Any:
 
 # What a dataset can be asked for by: config key `kind`.
 CONDITIONS = {
-    "categorical": Entry("medsynth.conditions.categorical:CategoricalKind", "medsynth.config.conditions:Categorical"),
-    "number": Entry("medsynth.conditions.number:NumberKind", "medsynth.config.conditions:Number"),
-    "lesions": Entry("medsynth.conditions.lesions:LesionsKind", "medsynth.config.conditions:Lesions"),
+    "categorical": Entry("medsynth.conditions.schema:ConditionSchema", "medsynth.config.conditions:Categorical"),
+    "number": Entry("medsynth.conditions.schema:ConditionSchema", "medsynth.config.conditions:Number"),
+    "spatial": Entry("medsynth.conditions.schema:ConditionSchema", "medsynth.config.conditions:Spatial"),
 }
 
 # Simulated patients: config key `phantom`.
@@ -72,4 +72,10 @@ FAMILIES = {
     "consistency": Entry(
         "medsynth.models.families.consistency:ConsistencyModel", "medsynth.config.families.consistency:Consistency"
     ),
+}
+
+# Terms that a model's loss can have beside its own: keys of `losses`.
+LOSSES = {
+    "charbonnier": Entry("medsynth.models.losses:charbonnier"),
+    "edge": Entry("medsynth.models.losses:edge"),
 }

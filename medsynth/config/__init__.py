@@ -6,17 +6,18 @@ slice that one step needs, so that a change of a sampler never retrains a model.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 import yaml
 from pydantic import Field, model_validator
 
+from medsynth import registry
+from medsynth.config import choices
 from medsynth.config.addresses import public
-from medsynth.config.conditions import Categorical, ConditionField, Number, Spatial, refuse_taken_columns
+from medsynth.config.conditions import Categorical, ConditionField, Number, Spatial
 from medsynth.config.datasets import (
     SPLITS,
     Balance,
@@ -30,44 +31,25 @@ from medsynth.config.datasets import (
     Split,
     TableSource,
 )
-from medsynth.config.models import (
-    AnySampler,
-    Augmentation,
-    Codec,
-    Consistency,
-    ConsistencySampler,
-    Diffusion,
-    DiffusionSampler,
-    Distillation,
-    Model,
-    SampledConsistency,
-    SampledDiffusion,
-    Sampler,
-    Stage,
-    Trained,
-    Training,
-)
-from medsynth.config.resolutions import misfit
-from medsynth.config.section import Count, Name, Settings, Strict, parse, parse_json
+from medsynth.config.evaluation import Evaluation
+from medsynth.config.family import Family, Role, Sampler
+from medsynth.config.models import AnySampler, Model
+from medsynth.config.section import Name, Settings, Strict, parse, parse_json, refuse_unknown
+from medsynth.config.steps import EvaluateSettings, PrepareSettings, SampleSettings, TrackSettings, TrainSettings
 from medsynth.config.tracking import Tracking
 from medsynth.errors import InputError
 
 __all__ = [
     "SPLITS",
-    "Augmentation",
+    "AnySampler",
     "Balance",
     "Categorical",
-    "Codec",
     "ConditionField",
     "Config",
-    "Consistency",
-    "ConsistencySampler",
     "Dataset",
-    "Diffusion",
-    "DiffusionSampler",
-    "Distillation",
     "EvaluateSettings",
     "Evaluation",
+    "Family",
     "Model",
     "Number",
     "Oversample",
@@ -77,35 +59,23 @@ __all__ = [
     "PlanTable",
     "PrepareSettings",
     "Request",
+    "Role",
     "SampleSettings",
-    "SampledConsistency",
-    "SampledDiffusion",
     "Sampler",
     "Settings",
     "Spatial",
     "Split",
-    "Stage",
     "Strict",
     "TableSource",
     "TrackSettings",
     "Tracking",
     "TrainSettings",
-    "Trained",
-    "Training",
     "load",
     "parse",
     "parse_json",
 ]
 
-
-class Evaluation(Strict):
-    """How the synthetic images are judged and which of them are kept."""
-
-    bootstrap: Annotated[int, Field(ge=20)] = 200
-    neighbours: Count = 5
-    max_similarity_quantile: Annotated[float, Field(gt=0, le=1)] = 0.99
-    reject_misread: bool = True
-    predictor_epochs: Count = 30
+Run = tuple[str, str]  # dataset and model
 
 
 class Config(Strict):
@@ -122,33 +92,84 @@ class Config(Strict):
     @model_validator(mode="after")
     def _models_exist(self) -> Self:
         for name, dataset in self.datasets.items():
-            for model in dataset.models or ():
-                if model not in self.models:
-                    near = difflib.get_close_matches(model, self.models, n=1, cutoff=0.0)
-                    raise ValueError(f"datasets.{name}.models: unknown model {model!r}, did you mean {near[0]!r}?")
+            refuse_unknown(f"model in datasets.{name}.models", dataset.models or (), self.models)
         return self
 
     @model_validator(mode="after")
-    def _teachers_exist(self) -> Self:
+    def _parents_fit(self) -> Self:
         for name, model in self.models.items():
             try:
-                model.trained(self.models)
+                self._check_parents(model)
             except ValueError as error:
                 raise ValueError(f"models.{name}: {error}") from None
         return self
 
     @model_validator(mode="after")
-    def _sizes_fit(self) -> Self:
-        for dataset, model in self.runs():
-            trained = self.train(model).model
-            cascade = trained.teacher if isinstance(trained, Consistency) else trained
-            if reason := misfit(cascade, self.datasets[dataset].size):
-                raise ValueError(f"datasets.{dataset} and models.{model}: {reason}")
+    def _runs_are_possible(self) -> Self:
+        for run in self.runs():
+            self._check_run(run, ())
         return self
 
-    def runs(self) -> list[tuple[str, str]]:
+    def _check_parents(self, model: Family) -> None:
+        refuse_unknown("role in parents", model.parents, model.roles)
+        for role, needs in model.roles.items():
+            if role not in model.parents:
+                if needs.required:
+                    raise ValueError(f"parents has no {role}, a {model.family} model learns from one")
+                continue
+            dataset, _, parent = model.parents[role].rpartition("/")
+            able = [name for name, other in self.models.items() if other.family in needs.families]
+            if parent not in able:
+                raise ValueError(
+                    f"{role} {parent!r} is not a {' or '.join(needs.families)} model, expected one of {able}"
+                )
+            if dataset and not needs.elsewhere:
+                raise ValueError(f"{role} {model.parents[role]!r} is of a dataset by name, expected {parent!r} alone")
+            if dataset:
+                refuse_unknown(f"dataset of {role}", [dataset], self.datasets)
+        model.check_parents(self._parent_settings(model))
+
+    def _check_run(self, run: Run, children: tuple[Run, ...]) -> None:
+        """Look at a run and all that it begins from, before hours are spent.
+
+        Raises:
+            ValueError: it begins from itself; its size, conditions or channels do not fit.
+        """
+        if run in children:
+            chain = " from ".join("/".join(each) for each in (*children[children.index(run) :], run))
+            raise ValueError(f"a model cannot begin from itself: {chain}")
+        dataset, model = self.datasets[run[0]], self.models[run[1]]
+        where = f"datasets.{run[0]} and models.{run[1]}"
+        if reason := model.misfit(dataset.size):
+            raise ValueError(f"{where}: {reason}")
+        for name, field in dataset.conditions.items():
+            if field.kind not in model.honours:
+                able = ", ".join(sorted(model.honours))
+                raise ValueError(f"{where}: a {model.family} model follows {able}, conditions.{name} is {field.kind}")
+        for role, parent in self.parents(*run).items():
+            shape, of_parent = dataset.image_shape, self.datasets[parent[0]].image_shape
+            if (shape[0], len(shape)) != (of_parent[0], len(of_parent)):
+                raise ValueError(
+                    f"{where}: {role} {'/'.join(parent)} makes images of {of_parent[0]} channels and "
+                    f"{len(of_parent) - 1} axes, expected {shape[0]} and {len(shape) - 1}"
+                )
+            self._check_run(parent, (*children, run))
+
+    def runs(self) -> list[Run]:
         """Every (dataset, model) pair to train."""
         return [(d, m) for d, dataset in self.datasets.items() for m in dataset.models or self.models]
+
+    def parents(self, dataset: str, model: str) -> dict[str, Run]:
+        """Role → the run that a run begins from or learns from."""
+        named = {role: name.rpartition("/") for role, name in self.models[model].parents.items()}
+        return {role: (place or dataset, parent) for role, (place, _, parent) in named.items()}
+
+    def _parent_settings(self, model: Family) -> dict[str, Family]:
+        return {role: self.models[name.rpartition("/")[2]] for role, name in model.parents.items()}
+
+    def chosen(self, step: str, dataset: str, model: str = "") -> set[registry.Entry]:
+        """What of the registry a step of one dataset, and of one model where there is one, is made of."""
+        return choices.CHOSEN[step](self, dataset, model)
 
     def prepare(self, dataset: str) -> PrepareSettings:
         chosen = self.datasets[dataset]
@@ -156,7 +177,9 @@ class Config(Strict):
         return PrepareSettings(seed=self.seed, dataset=dataset, data_root=self.data_root, **shared)
 
     def train(self, model: str) -> TrainSettings:
-        return TrainSettings(seed=self.seed, model=self.models[model].trained(self.models))
+        chosen = self.models[model]
+        whole = TrainSettings(seed=self.seed, model=chosen, parents=self._parent_settings(chosen))
+        return TrainSettings.model_validate(whole.model_dump())  # as the step is given it, without samplers
 
     def sample(self, dataset: str, model: str) -> SampleSettings:
         return SampleSettings(
@@ -175,51 +198,6 @@ class Config(Strict):
         made_from = json.dumps(self.model_dump(mode="json", exclude={"results", "tracking"}), sort_keys=True)
         digest = hashlib.sha256(made_from.encode()).hexdigest()
         return TrackSettings(tracking=self.tracking, datasets=tuple(self.datasets), configuration_sha256=digest)
-
-
-class PrepareSettings(Strict):
-    seed: int
-    dataset: Name
-    data_root: str = "."
-    source: Annotated[PhantomSource | TableSource, Field(discriminator="kind")]
-    modality: str
-    size: tuple[int, ...]
-    fit: Literal["crop", "pad"]
-    conditions: dict[Name, ConditionField]
-    label: str
-    split: Split
-
-    @model_validator(mode="after")
-    def _columns_are_free(self) -> Self:
-        refuse_taken_columns(self.conditions, len(self.size))
-        return self
-
-
-class TrainSettings(Strict):
-    seed: int
-    model: Trained
-
-
-class SampleSettings(Strict):
-    seed: int
-    dataset: Name
-    model: Name
-    data_root: str = "."
-    plan: Plan
-    sampler: AnySampler
-
-
-class EvaluateSettings(Strict):
-    seed: int
-    evaluation: Evaluation
-
-
-class TrackSettings(Strict):
-    """Where to log, and what the workflow is: `configuration_sha256` is the digest of all that decides its results."""
-
-    tracking: Tracking
-    datasets: tuple[Name, ...]
-    configuration_sha256: str
 
 
 def load(path: Path) -> Config:

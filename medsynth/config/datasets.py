@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from medsynth import registry
 from medsynth.config.conditions import Categorical, ConditionField, Number, Spatial, refuse_taken_columns
-from medsynth.config.section import Count, Fraction, Name, Strict
+from medsynth.config.section import Count, Fraction, Name, Strict, refuse_unknown
 from medsynth.images.modalities import MODALITIES
 
 
@@ -19,6 +19,16 @@ class PhantomSource(Strict):
     phantom: Name
     count: Annotated[int, Field(ge=1, le=10_000_000)]
 
+    @field_validator("phantom")
+    @classmethod
+    def _exists(cls, phantom: str) -> str:
+        refuse_unknown("phantom", [phantom], registry.PHANTOMS)
+        return phantom
+
+    def entries(self) -> tuple[registry.Entry, ...]:
+        """What of the registry it is made of."""
+        return (registry.PHANTOMS[self.phantom],)
+
 
 class TableSource(Strict):
     """A CSV or TSV with one image a row; its paths are relative to the table's folder."""
@@ -27,6 +37,10 @@ class TableSource(Strict):
     table: str
     allow_outside_root: bool = False
     max_bad_fraction: Fraction = 0.05
+
+    def entries(self) -> tuple[registry.Entry, ...]:
+        """What of the registry it is made of: its files may be of any format."""
+        return tuple(registry.FORMATS.values())
 
 
 class Split(Strict):
@@ -111,9 +125,7 @@ class Dataset(Strict):
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:
-        if self.modality not in MODALITIES:
-            near = difflib.get_close_matches(self.modality, MODALITIES, n=1, cutoff=0.0)
-            raise ValueError(f"unknown modality {self.modality!r}, did you mean {near[0]!r}?")
+        refuse_unknown("modality", [self.modality], MODALITIES)
         dims = MODALITIES[self.modality].spatial_dims
         if len(self.size) != dims:
             raise ValueError(f"size has {len(self.size)} axes, modality {self.modality} has {dims}")

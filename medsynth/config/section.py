@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import reprlib
+from collections.abc import Iterable
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
@@ -47,6 +48,18 @@ class Strict(BaseModel):
                     near = difflib.get_close_matches(str(key)[:120], cls.model_fields, n=1, cutoff=0.0)
                     raise ValueError(f"unknown key {SHOWN.repr(key)}, did you mean {near[0]!r}?")
         return section
+
+
+def refuse_unknown(what: str, names: Iterable[str], known: Iterable[str]) -> None:
+    """Refuse a name that is none of those known, with the nearest one.
+
+    Raises:
+        ValueError: the first such name.
+    """
+    for name in names:
+        if name not in (known := list(known)):
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+            raise ValueError(f"unknown {what} {name!r}" + (f", did you mean {near[0]!r}?" if near else ""))
 
 
 Settings = TypeVar("Settings", bound=Strict)

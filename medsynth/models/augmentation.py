@@ -7,46 +7,48 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from medsynth import config
 from medsynth.conditions.schema import Condition, ConditionSchema
+from medsynth.config.training import Augmentation
+from medsynth.models.contract import Batch
 
-AUGMENTATION_FEATURES = {2: 6, 3: 12}  # the entries of the affine matrix, identity subtracted
 
-
-def augment(
-    images: Tensor,
-    condition: Condition,
-    schema: ConditionSchema,
-    settings: config.Augmentation,
-    flip_axes: Sequence[int],
-) -> tuple[Tensor, Condition, Tensor]:
-    """Shift, rotate, scale and mirror a random part of the batch.
+def augment(batch: Batch, schema: ConditionSchema, settings: Augmentation, flip_axes: Sequence[int]) -> Batch:
+    """Shift, rotate, scale and mirror a random part of the batch, masks and lesions with their images.
 
     Args:
-        images: (N, C, *spatial) in [-1, 1].
         flip_axes: axes of (*spatial) that may be mirrored.
     Returns:
-        images, conditions, and features (N, A) that are zero for an image left as it was.
+        The batch with `augmentation` features (N, A): the entries of the affine matrix, identity subtracted; zero for
+        an image left as it was.
     """
-    dims = images.ndim - 2
-    matrix = _random_matrix(len(images), images.shape[2:], settings, flip_axes, images.device)
-    features = (matrix - torch.eye(dims, dims + 1, device=images.device)).flatten(1)
+    image, mask = batch.image, batch.mask
+    assert image is not None
+    dims = image.ndim - 2
+    matrix = _random_matrix(len(image), image.shape[2:], settings, flip_axes, image.device)
+    features = (matrix - torch.eye(dims, dims + 1, device=image.device)).flatten(1)
     changed = features.abs().sum(1) > 0
     if not changed.any():
-        return images, condition, features
-    grid = F.affine_grid(matrix[changed], [int(changed.sum()), *images.shape[1:]], align_corners=False)
-    images = images.clone()
-    images[changed] = F.grid_sample(images[changed], grid, padding_mode="reflection", align_corners=False)
-    return images, _move_lesions(condition, schema, matrix), features
+        return replace(batch, augmentation=features)
+    grid = F.affine_grid(matrix[changed], [int(changed.sum()), *image.shape[1:]], align_corners=False)
+    image = image.clone()
+    image[changed] = F.grid_sample(image[changed], grid, padding_mode="reflection", align_corners=False)
+    if mask is not None:
+        mask = mask.clone()
+        labels = mask[changed, None].to(image.dtype)
+        moved = F.grid_sample(labels, grid, mode="nearest", padding_mode="reflection", align_corners=False)
+        mask[changed] = moved[:, 0].to(mask.dtype)
+    condition = _move_lesions(batch.condition, schema, matrix)
+    return replace(batch, image=image, mask=mask, condition=condition, augmentation=features)
 
 
 def _random_matrix(
-    count: int, shape: Sequence[int], settings: config.Augmentation, flip_axes: Sequence[int], device: torch.device
+    count: int, shape: Sequence[int], settings: Augmentation, flip_axes: Sequence[int], device: torch.device
 ) -> Tensor:
     """(count, d, d + 1): output position → input position, in [-1, 1] with x first, as `affine_grid` takes it."""
     dims = len(shape)

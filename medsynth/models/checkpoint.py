@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,22 +25,31 @@ from medsynth.models.contract import GenerativeModel, ImageSpec, build
 VERSION = 1
 
 
+class ParentInfo(config.Strict):
+    """A model that another one began from or learnt from."""
+
+    weights_sha256: str
+    store_sha256: str
+    images_seen: int
+
+
 class CheckpointInfo(config.Strict):
     """What stands in model.json: from what a generator was made, how, and the digest of its weights.
 
     Attributes:
-        teacher_sha256: digest of the weights that it learnt from, None where it learnt from images alone.
-        images_seen: in training, each as often as it came, by its teacher too.
+        parents: role → the model that had it.
+        images_seen: in training, each as often as it came, by its parents too.
+        val_loss: mean score of held-out images; None for a family that has no score.
     """
 
     version: int
     medsynth: str
     store: StoreInfo
     settings: config.TrainSettings
-    teacher_sha256: str | None
+    parents: dict[str, ParentInfo]
     images_seen: int
     seconds: float
-    val_loss: float
+    val_loss: float | None
     weights_sha256: str
 
 
@@ -105,10 +115,10 @@ def save_model(
     weights: dict[str, Tensor],
     store: StoreInfo,
     settings: config.TrainSettings,
-    teacher: CheckpointInfo | None,
+    parents: Mapping[str, ParentInfo],
     images_seen: int,
     seconds: float,
-    val_loss: float,
+    val_loss: float | None,
 ) -> CheckpointInfo:
     """Write model.safetensors and, last, the model.json that vouches for it."""
     write_tensors(folder / "model.safetensors", weights, {"store": store.digest})
@@ -117,8 +127,8 @@ def save_model(
         medsynth=medsynth.__version__,
         store=store,
         settings=settings,
-        teacher_sha256=teacher.weights_sha256 if teacher else None,
-        images_seen=images_seen + (teacher.images_seen if teacher else 0),
+        parents=dict(parents),
+        images_seen=images_seen + sum(parent.images_seen for parent in parents.values()),
         seconds=round(seconds, 3),
         val_loss=val_loss,
         weights_sha256=files.sha256(folder / "model.safetensors"),
@@ -156,31 +166,49 @@ def load_model(weights: Path, device: torch.device) -> tuple[GenerativeModel, Ch
             f"{weights}: sha256 is {digest[:12]}, model.json names {info.weights_sha256[:12]}; "
             "remove both and train again"
         )
-    model = build(info.settings.model, spec_of(info.store))
+    settings, spec = info.settings, spec_of(info.store)
+    model = build(settings.model, spec, settings.parents)
+    expected = set(model.sampled_state())
     if any(name.startswith("guide.") for name in tensors):
-        model.guide = build(info.settings.model, spec_of(info.store))
-    load_weights(model, tensors, weights)
+        model.guide = build(settings.model, spec, settings.parents)
+        expected |= {f"guide.{name}" for name in model.guide.sampled_state()}
+    load_weights(model, tensors, weights, expected)
     model.to(device=device, memory_format=memory_format(len(info.store.size)))
     return model.eval().requires_grad_(False), info
 
 
-def load_teacher(weights: Path, store: StoreInfo, device: torch.device) -> tuple[GenerativeModel, CheckpointInfo]:
-    """Load a model for another one to learn from.
+def load_parent(
+    weights: Path, role: config.Role, store: StoreInfo, device: torch.device
+) -> tuple[GenerativeModel, ParentInfo]:
+    """Load a model for another one to begin from or learn from.
 
     Raises:
-        InputError: as `load_model`, or it learnt from another store.
+        InputError: as `load_model`; it makes images of another kind, or learnt from another store where it may not.
     """
     model, info = load_model(weights, device)
-    if info.store.digest != store.digest:
-        got, expected = info.store.digest[:12], store.digest[:12]
-        raise InputError(f"{weights}: the teacher learnt from a store with digest {got}, this one has {expected}")
-    return model, info
+    got, expected = info.store, store
+    if not role.elsewhere and got.digest != expected.digest:
+        raise InputError(
+            f"{weights}: learnt from a store with digest {got.digest[:12]}, this one has {expected.digest[:12]}"
+        )
+    if (got.channels, len(got.size)) != (expected.channels, len(expected.size)):
+        raise InputError(
+            f"{weights}: makes images of {got.channels} channels and {len(got.size)} axes, expected "
+            f"{expected.channels} and {len(expected.size)}"
+        )
+    return model, ParentInfo(weights_sha256=info.weights_sha256, store_sha256=got.digest, images_seen=info.images_seen)
 
 
-def load_weights(model: GenerativeModel, tensors: dict[str, Tensor], path: Path) -> None:
-    """Put tensors into a model, or say which do not fit."""
+def load_weights(model: GenerativeModel, tensors: dict[str, Tensor], path: Path, expected: set[str]) -> None:
+    """Put tensors into a model, or say which do not fit.
+
+    Args:
+        expected: the names that there must be.
+    """
     try:
-        model.load_state_dict(tensors)
+        if strange := set(tensors) ^ expected:
+            raise InputError(f"{path}: weights of another model configuration ({min(strange)} is on one side alone)")
+        model.load_state_dict(tensors, strict=False)
     except RuntimeError as error:
         first = str(error).splitlines()[1].strip()
         raise InputError(f"{path}: weights of another model configuration ({first})") from None

@@ -1,16 +1,20 @@
-"""The contract of a model family, and the table of families."""
+"""The contract of a model family: what training and sampling ask of it, and all that they know of it."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+import torch
 from torch import Tensor, nn
 
-from medsynth import config
+from medsynth import registry
 from medsynth.conditions.schema import Condition, ConditionSchema
+from medsynth.config import Family
+
+AUGMENTATION_FEATURES = {2: 6, 3: 12}  # the entries of an affine matrix, identity subtracted
 
 
 @dataclass(frozen=True)
@@ -32,66 +36,133 @@ class ImageSpec:
         return len(self.size)
 
 
+@dataclass(frozen=True)
+class Batch:
+    """N images and what is known of them, for training; or what N images are asked for, for sampling.
+
+    Attributes:
+        condition: N conditions.
+        image: (N, C, *spatial) in [-1, 1]; None where images are asked for from nothing.
+        mask: (N, *spatial) uint8 label maps; None where the dataset has none, or no condition needs them.
+        augmentation: (N, A) what was done to each image, zero for nothing.
+        progress: the share of the training budget that is used up.
+    """
+
+    condition: Condition
+    image: Tensor | None = None
+    mask: Tensor | None = None
+    augmentation: Tensor | None = None
+    progress: float = 0.0
+
+    def __len__(self) -> int:
+        return len(self.condition)
+
+    def __getitem__(self, rows: slice | Tensor) -> Batch:
+        image, mask, augmentation = (
+            None if part is None else part[rows] for part in (self.image, self.mask, self.augmentation)
+        )
+        return Batch(self.condition[rows], image, mask, augmentation, self.progress)
+
+    def to(self, device: torch.device | str) -> Batch:
+        image, mask, augmentation = (
+            None if part is None else part.to(device) for part in (self.image, self.mask, self.augmentation)
+        )
+        return Batch(self.condition.to(device), image, mask, augmentation, self.progress)
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A part of each training step: submodules that one optimiser moves by one loss.
+
+    Attributes:
+        modules: paths of the submodules.
+        learning_rate: share of the rate that the settings give.
+        betas: of AdamW.
+        every: steps from one to the next.
+        start: share of the budget from which it runs.
+    """
+
+    name: str
+    modules: tuple[str, ...]
+    learning_rate: float = 1.0
+    betas: tuple[float, float] = (0.9, 0.99)
+    every: int = 1
+    start: float = 0.0
+
+    def runs(self, step: int, progress: float) -> bool:
+        """Whether a step has this phase."""
+        return step % self.every == 0 and progress >= self.start
+
+
 class GenerativeModel(nn.Module, ABC):
     """What training and sampling ask of a family; they know nothing else about it.
 
     Attributes:
-        players: paths of the submodules that are optimised in turn, each by its own loss.
-        judged: those of them whose held-out losses, added up, decide which weights are the best.
-        spec: what it knows of the images that it makes.
+        phases: what each training step optimises, in turn.
+        averaged: paths of the submodules that sampling needs: they have an EMA, and are what is saved.
+        weights: how much a term of the loss counts; 1 where it is not named.
         keeps_guide: whether its early state is kept with its weights.
         guide: that state, once loaded: the weaker model that autoguidance moves away from.
+        spec: what it knows of the images that it makes.
     """
 
-    players: tuple[str, ...]
-    judged: tuple[str, ...]
-    spec: ImageSpec
-    keeps_guide: bool
+    phases: tuple[Phase, ...]
+    averaged: tuple[str, ...]
+    keeps_guide: bool = False
 
-    def __init__(self) -> None:
+    def __init__(self, spec: ImageSpec) -> None:
         super().__init__()
+        self.spec = spec
+        self.weights: Mapping[str, float] = {}
         self.guide: Self | None = None
 
     @abstractmethod
-    def begin(self, blocks: Iterable[Tensor], teacher: GenerativeModel | None) -> None:
-        """Take, once, before the first step, what does not change while it learns.
+    def begin(self, blocks: Iterable[Tensor], parents: Mapping[str, GenerativeModel]) -> None:
+        """Take, once, before the first step, what does not change while it learns, and what its parents give it.
 
         Args:
             blocks: training images for fixed statistics, some at a time, each block (N, C, *spatial) in [-1, 1].
-            teacher: the trained model to learn from, for a family that has one.
+            parents: role → trained model.
         Raises:
-            InputError: a teacher where the family has none, or none where it has one.
+            InputError: a parent that it cannot use.
         """
 
     @abstractmethod
-    def loss(self, image: Tensor, condition: Condition, augmentation: Tensor, player: str) -> dict[str, Tensor]:
-        """Named loss terms, summed by the loop.
+    def loss(self, batch: Batch, phase: str) -> dict[str, Tensor]:
+        """Named loss terms of one phase, each a vector (N,); the loop adds them up by `weights`."""
 
-        Args:
-            image: (N, C, *spatial) in [-1, 1].
-            condition: N conditions.
-            augmentation: (N, A) what was done to each image, zero for nothing.
-            player: the submodule whose turn it is.
-        Returns:
-            Each term a vector (N,).
+    @abstractmethod
+    def score(self, batch: Batch) -> Tensor | None:
+        """How far held-out images (N,) are from what it makes of them, lower is better.
+
+        None where a family knows no such number: the last average is then kept, and training does not end early.
         """
 
     @abstractmethod
-    def sample(self, condition: Condition, seeds: Sequence[int], settings: Any) -> Tensor:
-        """Images (N, C, *spatial) in [-1, 1], one for each condition, its noise drawn from its own seed.
+    def sample(self, batch: Batch, seeds: Sequence[int], settings: Any) -> Tensor:
+        """Images (N, C, *spatial) in [-1, 1], one for each condition of the batch, its noise drawn from its own seed.
 
         Args:
             settings: the family's sampler section of the configuration.
         """
 
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
 
-def build(settings: config.Trained, spec: ImageSpec) -> GenerativeModel:
-    """An untrained model of the family that the settings name."""
-    from medsynth.models.families.consistency import ConsistencyModel
-    from medsynth.models.families.diffusion import DiffusionModel
+    def sampled_state(self) -> dict[str, Tensor]:
+        """The tensors of the averaged submodules, by their name in the model."""
+        return {
+            name: tensor
+            for name, tensor in self.state_dict().items()
+            if any(f"{name}.".startswith(f"{path}.") for path in self.averaged)
+        }
 
-    families: dict[str, Callable[[Any, ImageSpec], GenerativeModel]] = {
-        "diffusion": DiffusionModel,
-        "consistency": ConsistencyModel,
-    }
-    return families[settings.family](settings, spec)
+
+def build(settings: Family, spec: ImageSpec, parents: Mapping[str, Family] | None = None) -> GenerativeModel:
+    """An untrained model of the family that the settings name.
+
+    Args:
+        parents: role → the settings of the model that has it.
+    """
+    return registry.FAMILIES[settings.family].load()(settings, spec, parents or {})

@@ -8,9 +8,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from medsynth import config
-from medsynth.config.resolutions import codec_factor, stage_factors
-
 CONV = {2: F.conv2d, 3: F.conv3d}
 CONV_TRANSPOSE = {2: F.conv_transpose2d, 3: F.conv_transpose3d}
 
@@ -57,10 +54,10 @@ class Codec(nn.Module):
         channels: channels after encoding.
     """
 
-    def __init__(self, settings: config.Codec, image_channels: int, spatial_dims: int) -> None:
+    def __init__(self, kind: str, levels: int, image_channels: int, spatial_dims: int) -> None:
         super().__init__()
-        matrix = PATCHES[settings.kind](settings.levels, spatial_dims)
-        self.factor = codec_factor(settings)
+        matrix = PATCHES[kind](levels, spatial_dims)
+        self.factor = round(len(matrix) ** (1 / spatial_dims))
         self.spatial_dims = spatial_dims
         self.image_channels = image_channels
         self.channels = len(matrix) * image_channels
@@ -87,14 +84,16 @@ class Pyramid(nn.Module):
         bands: channels of each level.
     """
 
-    def __init__(self, settings: config.Diffusion, image_channels: int, spatial_dims: int) -> None:
+    def __init__(self, codec: Codec, levels: int) -> None:
         super().__init__()
-        self.codec = Codec(settings.codec, image_channels, spatial_dims)
-        self.haar = Codec(config.Codec(kind="haar", levels=1), image_channels, spatial_dims)
+        image_channels, spatial_dims = codec.image_channels, codec.spatial_dims
+        self.codec = codec
+        self.haar = Codec("haar", 1, image_channels, spatial_dims)
         self.mean = 2.0 ** (spatial_dims / 2)  # the orthonormal average of a patch over its mean
         details = self.haar.channels - image_channels
-        self.factors = stage_factors(settings)
-        self.bands = (self.codec.channels, *[details] * (len(settings.stages) - 1))
+        doublings = range(levels - 1, 0, -1)
+        self.factors = (self.codec.factor * 2 ** len(doublings), *(2**level for level in doublings))
+        self.bands = (self.codec.channels, *[details] * len(doublings))
 
     def encode(self, image: Tensor) -> list[tuple[Tensor, Tensor | None]]:
         """(N, C, *spatial) → the bands of each level, coarse to fine, and the coarser image that they refine."""

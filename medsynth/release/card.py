@@ -78,10 +78,10 @@ ones: a value that good cannot be told from real images by this measure.
 | model family | {made_by.family} |
 | generator, SHA-256 | {made_by.generator} |
 | `generator.json`: how it was trained and sampled, SHA-256 | {made_by.config} |
-| generator that it learnt from, SHA-256 | {made_by.teacher or "none, from images alone"} |
+| generators that it began from or learnt from, SHA-256 | {_parents(made_by)} |
 | training data, SHA-256 | {made_by.training_data} |
 | training images | {len(store.split("train"))}, of {info.rows_in} rows; {info.rows_quarantined} could not be used |
-| images that the generator, and its teacher, saw in training, repeats counted | {made_by.images_seen} |
+| images that the generator, and those before it, saw in training, repeats counted | {made_by.images_seen} |
 | sampler | {_listed(table["sampler"])} |
 | seeds | one for each image, in `metadata.csv` |
 
@@ -103,6 +103,10 @@ def _size_category(count: int) -> str:
 
 def _listed(values: pd.Series) -> str:
     return ", ".join(f"`{value}`" for value in sorted(values.unique())) or "none"
+
+
+def _parents(made_by: Provenance) -> str:
+    return ", ".join(f"{role}: {sha256}" for role, sha256 in made_by.parents.items()) or "none, from images alone"
 
 
 def _by_class(table: pd.DataFrame, label: str) -> str:

@@ -18,13 +18,13 @@ class Provenance:
     """What the images came from: the model's family, and SHA-256 of its weights, its settings and its training data.
 
     Attributes:
-        images_seen: by the generator while it trained, and by its teacher, each as often as it came.
-        teacher: SHA-256 of the weights of the generator that it learnt from, None where it learnt from images alone.
+        images_seen: by the generator while it trained, and by its parents, each as often as it came.
+        parents: role → SHA-256 of the weights of a generator that it began from or learnt from.
     """
 
     family: str
     images_seen: int
-    teacher: str | None
+    parents: Mapping[str, str]
     generator: str
     config: str
     training_data: str
@@ -44,7 +44,7 @@ def provenance_of(checkpoint_info: Mapping[str, Any], configuration: str) -> Pro
         return Provenance(
             family=checkpoint_info["settings"]["model"]["family"],
             images_seen=checkpoint_info["images_seen"],
-            teacher=checkpoint_info["teacher_sha256"],
+            parents={role: parent["weights_sha256"] for role, parent in checkpoint_info["parents"].items()},
             generator=checkpoint_info["weights_sha256"],
             config=hashlib.sha256(configuration.encode()).hexdigest(),
             training_data=checkpoint_info["store"]["digest"],

@@ -27,7 +27,7 @@ from medsynth.disk import tables
 from medsynth.errors import InputError
 from medsynth.machine.devices import choose_device
 from medsynth.models.checkpoint import load_model
-from medsynth.models.contract import GenerativeModel
+from medsynth.models.contract import Batch, GenerativeModel
 from medsynth.sample.plan import plan
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ def generate(model: GenerativeModel, schema: ConditionSchema, rows: pd.DataFrame
     batches = []
     for start in tqdm(range(0, len(rows), sampler.batch_size), desc="sample", unit="batch", mininterval=5):
         part = slice(start, start + sampler.batch_size)
-        images = model.sample(condition[part], seeds[part], sampler)
+        images = model.sample(Batch(condition[part]), seeds[part], sampler)
         if not torch.isfinite(images).all():
             raise InputError(
                 f"{rows['sample_id'].iloc[start]} and its batch: samples are not finite, train the model anew"
@@ -67,9 +67,9 @@ def sample_shard(settings: SampleSettings, store: Store, weights: Path, shard: i
         raise InputError(
             f"{weights}: trained on a store with digest {info.store.digest[:12]}, this one has {store.info.digest[:12]}"
         )
-    if not isinstance(settings.sampler, info.settings.model.sampled_by):
-        got, expected = type(settings.sampler).__name__, info.settings.model.sampled_by.__name__
-        raise InputError(f"{weights}: is sampled by a {expected}, got a {got}")
+    if settings.sampler.family != info.settings.model.family:
+        got, expected = settings.sampler.family, info.settings.model.family
+        raise InputError(f"{weights}: is a {expected} model, got the sampler of a {got} model")
     rows = plan(settings, store)
     rows = rows[shard_rows(len(rows), shard, settings.plan.shards)].reset_index(drop=True)
     schema = ConditionSchema(info.store.conditions, len(info.store.size))
@@ -101,6 +101,6 @@ def regenerate(sample_id: str, results: Path) -> np.ndarray:
     model, info = load_model(weights, choose_device())
     if info.weights_sha256 != row.at[0, "model_sha256"]:
         raise InputError(f"{weights}: sha256 is {info.weights_sha256[:12]}, {sample_id} was made by another generator")
-    sampler = parse_json(info.settings.model.sampled_by, str(row.at[0, "sampler"]), str(path))
+    sampler = parse_json(type(info.settings.model.sampler), str(row.at[0, "sampler"]), str(path))
     schema = ConditionSchema(info.store.conditions, len(info.store.size))
     return generate(model, schema, row, sampler)[0]

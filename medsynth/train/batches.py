@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from medsynth.artifacts.store import Store
-from medsynth.conditions.schema import Condition
 from medsynth.models.checkpoint import spec_of
+from medsynth.models.contract import Batch
 
 
 class Examples:
@@ -19,20 +19,22 @@ class Examples:
 
     def __init__(self, store: Store, device: torch.device) -> None:
         self.images = torch.from_numpy(store.images).to(device)  # a GPU holds them all: no copy in a step
+        self.masks = None if store.masks is None else torch.from_numpy(store.masks).to(device)
         self.condition = spec_of(store.info).conditions.encode(store.samples).to(device)
 
     def __len__(self) -> int:
         return len(self.images)
 
-    def gather(self, rows: Sequence[int]) -> tuple[Tensor, Condition]:
-        """(N, C, *spatial) float32 in [-1, 1], and N conditions."""
+    def gather(self, rows: Sequence[int]) -> Batch:
+        """Images (N, C, *spatial) float32 in [-1, 1] with their conditions, and their masks where there are any."""
         chosen = torch.as_tensor(rows, device=self.images.device)
-        return decode(self.images[chosen]), self.condition[chosen]
+        mask = None if self.masks is None else self.masks[chosen]
+        return Batch(self.condition[chosen], decode(self.images[chosen]), mask)
 
     def blocks(self, rows: Sequence[int], size: int) -> Iterator[Tensor]:
         """The images of many rows, at most `size` at a time."""
         for start in range(0, len(rows), size):
-            yield self.gather(rows[start : start + size])[0]
+            yield decode(self.images[torch.as_tensor(rows[start : start + size], device=self.images.device)])
 
 
 def decode(stored: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The one training loop: data, model, an optimiser per player, step, EMA, checkpoint. It knows no family by name.
+"""The one training loop: data, model, an optimiser per phase, step, EMA, checkpoint. It knows no family by name.
 
 Every step draws its randomness from (seed, step, micro-batch) alone, so that a run that was killed, or that is spread
 over several processes, sees the same images as an unbroken run of one process; and, where `batch_size` is the same, the
@@ -10,6 +10,8 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from medsynth.artifacts.store import Store, StoreInfo
-from medsynth.conditions.schema import Condition
 from medsynth.config import TrainSettings
+from medsynth.config.choices import training_entries
 from medsynth.disk import files
 from medsynth.errors import InputError, is_out_of_memory
 from medsynth.fingerprint import fingerprint
@@ -28,11 +30,13 @@ from medsynth.images.modalities import MODALITIES
 from medsynth.machine.devices import autocast_dtype, choose_device, fitting_batch_size, memory_format
 from medsynth.machine.processes import Processes, StopSignal, joined
 from medsynth.models import checkpoint
-from medsynth.models.augmentation import AUGMENTATION_FEATURES, augment
+from medsynth.models.augmentation import augment
 from medsynth.models.checkpoint import difference, spec_of
-from medsynth.models.contract import GenerativeModel, build
-from medsynth.train.averaging import move_average
+from medsynth.models.contract import AUGMENTATION_FEATURES, Batch, build
+from medsynth.train.averaging import Averages
 from medsynth.train.batches import Examples, derive_seed, training_order
+from medsynth.train.optimisers import from_tensors, optimisers_of, to_tensors
+from medsynth.train.schedule import learning_rate
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +45,7 @@ VALIDATION_IMAGES = 512
 STATISTICS_IMAGES = 2000  # at least, where there are as many
 STATISTICS_BLOCK = 64  # images of them in memory at once
 ALONE = Processes()
+NO_PARENTS: Mapping[str, Path] = {}
 COUNTERS = ("step", "images_seen", "seconds", "best_loss", "stale", "history")
 
 
@@ -58,41 +63,35 @@ class Trainer:
         store: Store,
         device: torch.device,
         processes: Processes = ALONE,
-        teacher: Path | None = None,
+        parents: Mapping[str, Path] = NO_PARENTS,
     ) -> None:
         self.settings = settings
         self.options = options = settings.model.training
         self.device = device
         self.processes = processes
         self.store_digest = store.info.digest
-        self.code = fingerprint("train")  # now, since the sources may be edited while this runs
+        # Now, since the sources may be edited while this runs.
+        self.code = fingerprint("train", training_entries(settings, store.info.conditions))
         self.spec = spec_of(store.info)
         self.flip_axes = MODALITIES[store.info.modality].flip_axes
         self.examples = Examples(store.split("train"), device)
         self.held_out = Examples(store.split("val"), device)
 
         torch.manual_seed(settings.seed)
-        self.model = build(settings.model, self.spec)
+        self.model = build(settings.model, self.spec, settings.parents)
         rows = range(0, len(self.examples), max(1, len(self.examples) // STATISTICS_IMAGES))
-        taught_by: GenerativeModel | None = None
-        self.taught: checkpoint.CheckpointInfo | None = None
-        if teacher:
-            taught_by, self.taught = checkpoint.load_teacher(teacher, store.info, device)
+        loaded = {
+            role: checkpoint.load_parent(path, settings.model.roles[role], store.info, device)
+            for role, path in parents.items()
+        }
+        self.parents = {role: info for role, (_, info) in loaded.items()}
         blocks = (block.cpu() for block in self.examples.blocks(rows, STATISTICS_BLOCK))
-        self.model.begin(blocks, taught_by)
+        self.model.begin(blocks, {role: parent for role, (parent, _) in loaded.items()})
         self.layout = memory_format(self.spec.spatial_dims)
         self.model.to(device=device, memory_format=self.layout)
         self.dtype = autocast_dtype(device, options.precision)
-        self.players: dict[str, torch.nn.Module] = {name: self.model.get_submodule(name) for name in self.model.players}
-        self.optimisers = {
-            name: torch.optim.AdamW(
-                player.parameters(), options.learning_rate, (0.9, 0.99), weight_decay=options.weight_decay, fused=True
-            )
-            for name, player in self.players.items()
-        }
-        self.ema = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
-        self.best: dict[str, Tensor] = {}
-        self.early: dict[str, Tensor] = {}
+        self.optimisers = optimisers_of(self.model, options)
+        self.averages = Averages(self.model, options.ema)
         self.step = self.images_seen = self.stale = 0
         self.seconds = 0.0
         self.best_loss = math.inf
@@ -100,8 +99,8 @@ class Trainer:
         self.skipped = torch.zeros((), device=device)
         self.batch_size = self._fitting_batch_size()
         if options.compile is True or (options.compile == "auto" and device.type == "cuda"):
-            for player in self.players.values():
-                player.compile(dynamic=False)
+            for path in {path for phase in self.model.phases for path in phase.modules}:
+                self.model.get_submodule(path).compile(dynamic=False)
 
     def _fitting_batch_size(self) -> int:
         """Images that go through the network at once."""
@@ -115,8 +114,8 @@ class Trainer:
             return min(self.options.batch_size, largest)
 
         def attempt(count: int) -> None:
-            for player in self.players:
-                self._losses(*self.examples.gather([0] * count), player)["total"].mean().backward()
+            for phase in self.model.phases:
+                self._losses(self.examples.gather([0] * count), phase.name)["total"].mean().backward()
                 self.model.zero_grad(set_to_none=True)
 
         return self.processes.least(fitting_batch_size(attempt, largest, self.device), self.device)
@@ -128,58 +127,70 @@ class Trainer:
         return max(self.images_seen / self.options.images, self.seconds / (60 * minutes) if minutes else 0)
 
     def learning_rate(self) -> float:
-        """Linear warm-up, a plateau, and a cosine decay to zero over the last part of the budget."""
-        options, progress = self.options, min(self.progress, 1)
-        warm = min(1, (progress + 1e-3) / options.warmup) if options.warmup else 1
-        left = min(1, (1 - progress) / options.decay) if options.decay else 1
-        return options.learning_rate * warm * (1 - math.cos(math.pi * left)) / 2
+        return learning_rate(self.options, min(self.progress, 1))
 
-    def _losses(self, image: Tensor, condition: Condition, player: str, augmented: bool = False) -> dict[str, Tensor]:
-        features = image.new_zeros(len(image), AUGMENTATION_FEATURES[self.spec.spatial_dims])
-        if augmented:
-            image, condition, features = augment(
-                image, condition, self.spec.conditions, self.options.augmentation, self.flip_axes
-            )
+    def _ready(self, batch: Batch) -> Batch:
+        """The batch in the layout of the networks; untouched images are told to be so."""
+        image, augmentation = batch.image, batch.augmentation
+        assert image is not None
+        if augmentation is None:
+            augmentation = image.new_zeros(len(image), AUGMENTATION_FEATURES[self.spec.spatial_dims])
         image = image.contiguous(memory_format=self.layout)
-        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not torch.float32):
-            terms = self.model.loss(image, condition, features, player)
-        return terms | {"total": torch.stack([term.float() for term in terms.values()]).sum(0)}
+        return replace(batch, image=image, augmentation=augmentation, progress=min(self.progress, 1.0))
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not torch.float32)
+
+    def _losses(self, batch: Batch, phase: str) -> dict[str, Tensor]:
+        with self._autocast():
+            terms = self.model.loss(self._ready(batch), phase)
+        weights = self.model.weights
+        total = torch.stack([weights.get(name, 1.0) * term.float() for name, term in terms.items()]).sum(0)
+        return terms | {"total": total}
 
     def advance(self) -> dict[str, Tensor]:
-        """One optimiser step of every player on one effective batch; returns the mean of each loss term."""
+        """One optimiser step of every phase on one effective batch; returns the mean of each loss term."""
         started = time.monotonic()
         means: dict[str, Tensor] = {}
         learning_rate = self.learning_rate()
         broken = torch.zeros((), device=self.device)
-        for turn, (name, player) in enumerate(self.players.items()):
-            while (terms := self._accumulate(turn, name)) is None:
-                player.zero_grad(set_to_none=True)
+        for turn, phase in enumerate(self.model.phases):
+            if not phase.runs(self.step, self.progress):
+                continue
+            optimiser = self.optimisers[phase.name]
+            while (terms := self._accumulate(turn, phase.name)) is None:
+                optimiser.zero_grad(set_to_none=True)
             for term, value in terms.items():
                 means[term] = means.get(term, 0) + value
-            broken = torch.maximum(broken, self._update(player, self.optimisers[name], learning_rate))
+            broken = torch.maximum(broken, self._update(optimiser, learning_rate * phase.learning_rate))
+            self.model.zero_grad(set_to_none=True)  # of modules that this phase reads and another one moves
         self.skipped += broken
         self.step += 1
         self.images_seen += self.options.effective_batch_size
-        self._average()
+        self.averages.move(self.step)
+        if self.model.keeps_guide and not self.averages.early and self.progress >= self.options.guide_at:
+            self.averages.keep_early()
         self.seconds = self.processes.agree(self.seconds + time.monotonic() - started, self.device)
         return means
 
-    def _accumulate(self, turn: int, name: str) -> dict[str, Tensor] | None:
-        """Add up one player's gradients over this process's share of an effective batch: the mean of each loss term.
+    def _accumulate(self, turn: int, phase: str) -> dict[str, Tensor] | None:
+        """Add up one phase's gradients over this process's share of an effective batch: the mean of each loss term.
 
         None where memory ran out in any process: batch_size is then about half of what it was, in all of them.
         """
-        batch, size = self.options.effective_batch_size, self.batch_size
+        images, size = self.options.effective_batch_size, self.batch_size
         means: dict[str, Tensor] = {}
         try:
-            for micro in range(self.processes.rank, math.ceil(batch / size), self.processes.count):
+            for micro in range(self.processes.rank, math.ceil(images / size), self.processes.count):
                 torch.manual_seed(derive_seed(self.settings.seed, self.step, micro, turn))
-                count = min(size, batch - micro * size)
-                rows = training_order(self.settings.seed, len(self.examples), self.step * batch + micro * size, count)
-                losses = self._losses(*self.examples.gather(rows), name, augmented=True)
-                (losses["total"].sum() / batch).backward()
+                count = min(size, images - micro * size)
+                rows = training_order(self.settings.seed, len(self.examples), self.step * images + micro * size, count)
+                augmentation = self.options.augmentation
+                batch = augment(self.examples.gather(rows), self.spec.conditions, augmentation, self.flip_axes)
+                losses = self._losses(batch, phase)
+                (losses["total"].sum() / images).backward()
                 for term, values in losses.items():
-                    means[term] = means.get(term, 0) + values.detach().sum() / batch
+                    means[term] = means.get(term, 0) + values.detach().sum() / images
         except (MemoryError, RuntimeError) as error:
             if size == 1 or not is_out_of_memory(error):
                 raise
@@ -188,9 +199,9 @@ class Trainer:
         self.batch_size = self.processes.least(self.batch_size, self.device)
         return means if self.batch_size == size else None
 
-    def _update(self, player: torch.nn.Module, optimiser: torch.optim.Optimizer, learning_rate: float) -> Tensor:
-        """Move the player; returns 1 where its gradient was not finite and it stays, else 0."""
-        parameters = [p for p in player.parameters() if p.grad is not None]
+    def _update(self, optimiser: torch.optim.Optimizer, learning_rate: float) -> Tensor:
+        """Apply one optimiser step. Returns 1 if the gradient was not finite and the step was skipped, else 0."""
+        parameters = [p for group in optimiser.param_groups for p in group["params"] if p.grad is not None]
         self.processes.add_up([p.grad for p in parameters if p.grad is not None])
         norm = torch.nn.utils.clip_grad_norm_(parameters, self.options.clip_norm)
         # The fused optimiser itself leaves out a step whose gradient is not finite: no wait for the device here.
@@ -202,33 +213,34 @@ class Trainer:
         optimiser.zero_grad(set_to_none=True)
         return broken
 
-    def _average(self) -> None:
-        """Move the averaged weights, and keep them as the guide once training has come so far."""
-        move_average(self.ema, self.model.state_dict(), self.step, self.options.ema)
-        if self.model.keeps_guide and not self.early and self.progress >= self.options.guide_at:
-            self.early = {name: tensor.clone() for name, tensor in self.ema.items()}
-
     @torch.no_grad()
-    def validate(self) -> float:
-        """Mean loss of the averaged weights on held-out subjects, with the same noise every time."""
+    def validate(self) -> float | None:
+        """Mean score of the averaged weights on held-out subjects, with the same noise every time.
+
+        None for a family without a score: its last average is then the best.
+        """
         started = time.monotonic()
-        trained = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
-        self.model.load_state_dict(self.ema)
-        totals = []
-        rows = range(0, len(self.held_out), -(-len(self.held_out) // VALIDATION_IMAGES))
-        for start in range(0, len(rows), self.batch_size):
-            torch.manual_seed(derive_seed(self.settings.seed, start))
-            batch = self.held_out.gather(rows[start : start + self.batch_size])
-            totals.append(torch.stack([self._losses(*batch, player)["total"] for player in self.model.judged]).sum(0))
-        self.model.load_state_dict(trained)
-        loss = self.processes.agree(float(torch.cat(totals).mean()), self.device)
-        if loss < self.best_loss:
-            self.best_loss, self.stale = loss, 0
-            self.best = {name: tensor.clone() for name, tensor in self.ema.items()}
+        with self.averages.in_place():
+            scores = [self._score(start) for start in range(0, len(self._judged_rows), self.batch_size)]
+        known = [score for score in scores if score is not None]
+        loss = self.processes.agree(float(torch.cat(known).mean()), self.device) if known else None
+        if loss is None or loss < self.best_loss:
+            self.best_loss, self.stale = math.inf if loss is None else loss, 0
+            self.averages.keep_best()
         else:
             self.stale += 1
         self.seconds = self.processes.agree(self.seconds + time.monotonic() - started, self.device)
         return loss
+
+    @property
+    def _judged_rows(self) -> range:
+        return range(0, len(self.held_out), -(-len(self.held_out) // VALIDATION_IMAGES))
+
+    def _score(self, start: int) -> Tensor | None:
+        torch.manual_seed(derive_seed(self.settings.seed, start))
+        batch = self.held_out.gather(self._judged_rows[start : start + self.batch_size])
+        with self._autocast():
+            return self.model.score(self._ready(batch))
 
     def record(self, means: dict[str, Tensor], val_loss: float | None) -> None:
         """Add a row to the history, which waits for the device.
@@ -254,17 +266,16 @@ class Trainer:
     def _origin(self) -> dict[str, Any]:
         """What a checkpoint must agree with to be gone on from."""
         settings = self.settings.model_dump(mode="json")
-        teacher = self.taught.weights_sha256 if self.taught else None
-        return {"settings": settings, "store": self.store_digest, "code": self.code, "teacher": teacher}
+        parents = {role: info.weights_sha256 for role, info in self.parents.items()}
+        return {"settings": settings, "store": self.store_digest, "code": self.code, "parents": parents}
 
     def save(self, path: Path) -> None:
         """Write all that `restore` needs as one safetensors file."""
         tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
-        for part in ("ema", "best", "early"):
-            tensors |= {f"{part}.{name}": tensor for name, tensor in getattr(self, part).items()}
-        for player, optimiser in self.optimisers.items():
-            for index, state in optimiser.state_dict()["state"].items():
-                tensors |= {f"optimiser.{player}.{index}.{key}": value for key, value in state.items()}
+        states = {"now": self.averages.now, "best": self.averages.best, "early": self.averages.early}
+        states["optimiser"] = to_tensors(self.optimisers)
+        for part, state in states.items():
+            tensors |= {f"{part}.{name}": tensor for name, tensor in state.items()}
         info = self._origin | {key: getattr(self, key) for key in (*COUNTERS, "batch_size")}
         checkpoint.write_tensors(path, tensors, info)
 
@@ -279,41 +290,32 @@ class Trainer:
             if info.get(key) != value:
                 raise InputError(f"{path}: checkpoint of another {difference(info.get(key), value, key)}; "
                                  f"remove {path.parent} to train anew")  # fmt: skip
-        parts: dict[str, dict[str, Tensor]] = {"model": {}, "ema": {}, "best": {}, "early": {}, "optimiser": {}}
+        parts: dict[str, dict[str, Tensor]] = {name: {} for name in ("model", "now", "best", "early", "optimiser")}
         for name, tensor in tensors.items():
             part, _, rest = name.partition(".")
             parts[part][rest] = tensor
-        checkpoint.load_weights(self.model, parts["model"], path)
-        for name, tensor in parts["ema"].items():
-            self.ema[name].copy_(tensor)
-        self.best = {name: tensor.to(self.device) for name, tensor in parts["best"].items()}
-        self.early = {name: tensor.to(self.device) for name, tensor in parts["early"].items()}
-        for player, optimiser in self.optimisers.items():
-            parameters = optimiser.param_groups[0]["params"]
-            state: dict[int, dict[str, Tensor]] = {}
-            for name, tensor in parts["optimiser"].items():
-                owner, index, key = name.rsplit(".", 2)
-                if owner == player:
-                    # The fused optimiser reads moments in the layout of their parameter, without a check.
-                    like = parameters[int(index)] if tensor.ndim else tensor
-                    state.setdefault(int(index), {})[key] = torch.empty_like(like).copy_(tensor)
-            optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+        checkpoint.load_weights(self.model, parts["model"], path, set(self.model.state_dict()))
+        for name, tensor in parts["now"].items():
+            self.averages.now[name].copy_(tensor)
+        self.averages.best = {name: tensor.to(self.device) for name, tensor in parts["best"].items()}
+        self.averages.early = {name: tensor.to(self.device) for name, tensor in parts["early"].items()}
+        from_tensors(self.optimisers, parts["optimiser"])
         for key in COUNTERS:
             setattr(self, key, info[key])
         self.batch_size = min(self.batch_size, info["batch_size"])
 
 
-def train(settings: TrainSettings, store: Store, out: Path, teacher: Path | None = None) -> None:
+def train(settings: TrainSettings, store: Store, out: Path, parents: Mapping[str, Path] = NO_PARENTS) -> None:
     """Train a model on the training subjects of a store, going on from `out/checkpoints` where a run broke off.
 
     Writes model.safetensors, model.json and history.csv into `out`, and removes the checkpoints when all are there.
 
     Args:
-        teacher: weights of the model to learn from, trained on the same store, for a family that has one.
+        parents: role → the weights of a model to begin from or learn from.
     """
     device = choose_device()
     with joined(device) as processes:
-        _train(Trainer(settings, store, device, processes, teacher), store.info, out)
+        _train(Trainer(settings, store, device, processes, parents), store.info, out)
 
 
 def _train(trainer: Trainer, info: StoreInfo, out: Path) -> None:
@@ -340,22 +342,23 @@ def _train(trainer: Trainer, info: StoreInfo, out: Path) -> None:
                 next_save = time.monotonic() + options.checkpoint_seconds
             if stopping:
                 raise SystemExit(f"stopped by SIGTERM; {last} holds the state, start again to go on")
-    if trainer.model.keeps_guide and not trainer.early:
+    averages = trainer.averages
+    if trainer.model.keeps_guide and not averages.early:
         log.warning("training ended before guide_at: the guide is the model itself, and autoguidance changes nothing")
-        trainer.early = {name: tensor.clone() for name, tensor in trainer.best.items()}
+        averages.keep_early_as_best()
     if leads:
         history = pd.DataFrame(trainer.history).rename(columns={"total": "loss"})
         with files.written_whole(out / "history.csv") as part:
             history.to_csv(part, index=False, float_format="%.6g")
-        weights = trainer.best | {f"guide.{name}": tensor for name, tensor in trainer.early.items()}
+        weights = averages.best | {f"guide.{name}": tensor for name, tensor in averages.early.items()}
         checkpoint.save_model(
             out,
             weights,
             info,
             trainer.settings,
-            trainer.taught,
+            trainer.parents,
             trainer.images_seen,
             trainer.seconds,
-            trainer.best_loss,
+            trainer.best_loss if math.isfinite(trainer.best_loss) else None,
         )
         last.unlink(missing_ok=True)

@@ -13,8 +13,10 @@ import training_speed
 
 from medsynth import config
 from medsynth.artifacts.store import Store
+from medsynth.config.families.consistency import Consistency
+from medsynth.config.families.diffusion import Diffusion
 from medsynth.errors import InputError
-from medsynth.models.checkpoint import save_model
+from medsynth.models.checkpoint import ParentInfo, save_model
 from medsynth.prepare.prepare import prepare
 from medsynth.train.loop import Trainer
 
@@ -70,15 +72,17 @@ def test_sampling_speed_has_a_row_for_each_sampler_and_counts_its_evaluations(ta
     prepare(settings, tmp_path / "store")
     store = Store.open(tmp_path / "store")
     chosen = config.TrainSettings(
-        seed=0, model=config.Diffusion(family="diffusion", stages=({"channels": [8]}, {"channels": [8]}))
+        seed=0, model=Diffusion(family="diffusion", stages=({"channels": [8]}, {"channels": [8]}))
     )
     trainer = Trainer(chosen, store, CPU)
-    weights = trainer.ema | {f"guide.{name}": tensor.clone() for name, tensor in trainer.ema.items()}
-    info = save_model(tmp_path, weights, store.info, chosen, None, 0, 0.0, 1.0)
-    student = config.Consistency(family="consistency", teacher=chosen.model, taught=config.DiffusionSampler())
-    taught = config.TrainSettings(seed=0, model=student)
-    student = {f"student.{name}": tensor for name, tensor in trainer.ema.items()}
-    save_model(tmp_path / "student", student, store.info, taught, info, 0, 0.0, 1.0)
+    now = trainer.averages.now
+    weights = now | {f"guide.{name}": tensor.clone() for name, tensor in now.items()}
+    info = save_model(tmp_path, weights, store.info, chosen, {}, 0, 0.0, 1.0)
+    student = Consistency(family="consistency", parents={"teacher": "t"})
+    taught = config.TrainSettings(seed=0, model=student, parents={"teacher": chosen.model})
+    student = {f"student.{name}": tensor for name, tensor in now.items()}
+    parent = ParentInfo(weights_sha256=info.weights_sha256, store_sha256=store.info.digest, images_seen=0)
+    save_model(tmp_path / "student", student, store.info, taught, {"teacher": parent}, 0, 0.0, 1.0)
     both = [tmp_path / "model.safetensors", tmp_path / "student/model.safetensors"]
     arguments = ["--checkpoints", *both, "--store", tmp_path / "store", "--out", tmp_path]
     arguments = [*map(str, arguments), "--samples", "4", "--threads", "1"]

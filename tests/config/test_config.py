@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from medsynth import config
+from medsynth.config.families.consistency import Distillation
+from medsynth.config.families.diffusion import DiffusionSampler
 from medsynth.errors import InputError
 
 DATASET = {
@@ -21,7 +23,7 @@ DATASET = {
     "plan": {"request": {"kind": "balance", "column": "pathology"}, "shards": 2},
 }
 CONFIG = {"datasets": {"d": DATASET}, "models": {"m": {"family": "diffusion"}}}
-STUDENT = {"family": "consistency", "teacher": "m"}
+STUDENT = {"family": "consistency", "parents": {"teacher": "m"}}
 
 
 def changed(path: str, value) -> dict:
@@ -49,14 +51,34 @@ def changed(path: str, value) -> dict:
         ),
         ("datasets.d.label", "severity", "label 'severity' is not a categorical condition"),
         ("datasets.d.split", {"train": 0.5, "val": 0.5, "test": 0.5}, "add up to 1"),
-        ("datasets.d.models", ["n"], "unknown model 'n', did you mean 'm'?"),
+        ("datasets.d.models", ["n"], "unknown model in datasets.d.models 'n', did you mean 'm'?"),
         ("datasets.d.plan.request", {"kind": "per_class", "column": "pathology", "counts": {"cyst": 1}}, "'cyst'"),
         ("datasets.d.conditions.severity.range", [1, 0], "does not rise"),
         ("datasets.d.conditions.lesion.severity", "pathology", "not a number condition"),
         ("models.m.sampler", {"guided": [8, 0.1]}, "guided [8.0, 0.1] does not rise, expected [lowest, highest]"),
         ("models.m.sampler", {"guided": [2, 2]}, "guided [2.0, 2.0] does not rise"),
         ("models.m.coarse_noise", -1, "models.m.coarse_noise: Input should be greater than or equal to 0, got -1"),
-        ("models.s", {"family": "consistency", "teacher": "n"}, "models.s: teacher 'n' is not a diffusion model"),
+        ("models.s", STUDENT | {"parents": {"teacher": "n"}}, "models.s: teacher 'n' is not a diffusion model"),
+        (
+            "models.s",
+            STUDENT | {"parents": {"techer": "m"}},
+            "unknown role in parents 'techer', did you mean 'teacher'?",
+        ),
+        (
+            "models.s",
+            STUDENT | {"parents": {}},
+            "models.s: parents has no teacher, a consistency model learns from one",
+        ),
+        (
+            "models.s",
+            STUDENT | {"parents": {"teacher": "d/m"}},
+            "teacher 'd/m' is of a dataset by name, expected 'm' alone",
+        ),
+        ("models.m.parents", {"teacher": "m"}, "unknown role in parents 'teacher', did you mean 'initial'?"),
+        ("models.m.parents", {"initial": "e/m"}, "unknown dataset of initial 'e', did you mean 'd'?"),
+        ("models.m.parents", {"initial": "m"}, "a model cannot begin from itself: d/m from d/m"),
+        ("models.m.losses", {"edg": {"weight": 1}}, "unknown loss 'edg', did you mean 'edge'?"),
+        ("datasets.d.source.phantom", "chest", "unknown phantom 'chest', did you mean 'chest_xray'?"),
         ("models.s", STUDENT | {"steps": [1]}, "models.s: steps [1] leave nothing to learn"),
         ("models.s", STUDENT | {"sampler": {"redraw": [[90, 1]]}}, "not below the teacher's sigma_max 80"),
         ("models.s", STUDENT | {"sampler": {"redraw": [[1, 2]]}}, "models.s.sampler: redraw [1.0, 2.0] does not fall"),
@@ -119,10 +141,33 @@ def test_a_student_is_taught_by_its_teachers_sampler_but_for_the_steps():
     values = changed("models.s", STUDENT | {"training": {"images": 7}})
     values["models"]["m"]["sampler"] = {"guidance": 1.7, "steps": [9], "precision": "bfloat16", "batch_size": 3}
     whole = config.parse(config.Config, values, "")
-    student = whole.train("s").model
-    assert student.taught == config.DiffusionSampler(guidance=1.7, steps=(12, 8, 1))
-    assert student.teacher == whole.train("m").model
-    assert student.training == config.Distillation(images=7) and student.training.learning_rate == 5e-4
+    settings = whole.train("s")
+    student, teacher = settings.model, settings.parents["teacher"]
+    assert teacher.sampler == DiffusionSampler(guidance=1.7, steps=(9,)) and student.steps == (12, 8, 1)
+    assert teacher.trained_by() == whole.train("m").model.trained_by()
+    assert student.training == Distillation(images=7) and student.training.learning_rate == 5e-4
+
+
+def test_a_parent_of_other_channels_is_refused():
+    colour = DATASET | {"modality": "fundus", "source": {"kind": "table", "table": "t.csv"}, "models": ["c"]}
+    values = {
+        "datasets": {"d": DATASET | {"models": ["m"]}, "colour": colour},
+        "models": {"m": {"family": "diffusion"}, "c": {"family": "diffusion", "parents": {"initial": "d/m"}}},
+    }
+    message = "datasets.colour and models.c: initial d/m makes images of 1 channels and 2 axes, expected 3 and 2"
+    with pytest.raises(InputError, match=message):
+        config.parse(config.Config, values, "")
+
+
+def test_a_parent_elsewhere_is_another_run():
+    other = DATASET | {"size": [64, 64], "models": ["c"]}
+    values = {
+        "datasets": {"d": DATASET | {"models": ["m"]}, "other": other},
+        "models": {"m": {"family": "diffusion"}, "c": {"family": "diffusion", "parents": {"initial": "d/m"}}},
+    }
+    whole = config.parse(config.Config, values, "")
+    assert whole.runs() == [("d", "m"), ("other", "c")] and whole.parents("other", "c") == {"initial": ("d", "m")}
+    assert whole.train("c").parents.keys() == {"initial"} and "sampler" not in whole.train("c").model_dump()["model"]
 
 
 def test_every_slice_survives_json():

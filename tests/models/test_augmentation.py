@@ -3,8 +3,10 @@ import pytest
 import torch
 
 from medsynth.conditions.schema import ConditionSchema
-from medsynth.config import Augmentation, Spatial
+from medsynth.config import Spatial
+from medsynth.config.training import Augmentation
 from medsynth.models.augmentation import augment
+from medsynth.models.contract import Batch
 
 SCHEMA = {dims: ConditionSchema({"lesion": Spatial(kind="spatial")}, dims) for dims in (2, 3)}
 
@@ -19,28 +21,32 @@ def test_the_lesion_moves_with_the_image(shape, flips):
     before = SCHEMA[dims].encode(table)
     images = 2 * SCHEMA[dims].draw(before, shape)[:, :1] - 1
     settings = Augmentation(probability=1, shift=0.1, rotation_degrees=15, scale=0.15)
-    moved, after, features = augment(images, before, SCHEMA[dims], settings, tuple(range(dims)) if flips else ())
+    flip_axes = tuple(range(dims)) if flips else ()
+    mask = (images[:, 0] > 0).to(torch.uint8)
+    batch = augment(Batch(before, images, mask), SCHEMA[dims], settings, flip_axes)
+    moved, after, features = batch.image, batch.condition, batch.augmentation
     drawn = 2 * SCHEMA[dims].draw(after, shape)[:, :1] - 1
     assert features.abs().sum(1).min() > 0
     overlap = torch.minimum(moved + 1, drawn + 1).flatten(1).sum(1) / torch.maximum(moved + 1, drawn + 1).flatten(
         1
     ).sum(1)
     assert overlap.min() > 0.75, overlap
+    assert ((moved[:, 0] > 0) == batch.mask.bool()).float().mean() > 0.98  # the mask as well
     assert torch.equal(before.values, SCHEMA[dims].encode(table).values)  # the batch that came in is left alone
 
 
 def test_nothing_changes_at_probability_zero():
     images = torch.randn(4, 1, 16, 16)
     condition = SCHEMA[2].nothing(4)
-    same, _, features = augment(images, condition, SCHEMA[2], Augmentation(probability=0), (0, 1))
-    assert torch.equal(same, images) and features.abs().max() == 0
+    same = augment(Batch(condition, images), SCHEMA[2], Augmentation(probability=0), (0, 1))
+    assert torch.equal(same.image, images) and same.augmentation.abs().max() == 0
 
 
 def test_a_mirrored_axis_is_mirrored_and_no_other():
     torch.manual_seed(1)
     images = torch.randn(8, 1, 16, 16)
     settings = Augmentation(probability=1, shift=0, rotation_degrees=0, scale=0)
-    flipped, _, _ = augment(images, SCHEMA[2].nothing(8), SCHEMA[2], settings, (1,))
+    flipped = augment(Batch(SCHEMA[2].nothing(8), images), SCHEMA[2], settings, (1,)).image
     kinds = [
         "same"
         if torch.allclose(a, b, atol=1e-5)

@@ -1,12 +1,11 @@
 import pytest
 import torch
 
-from medsynth import config
 from medsynth.models.wavelets import Codec, Pyramid, haar_patch
 
 
 def codec(kind: str, levels: int, channels: int, dims: int) -> Codec:
-    return Codec(config.Codec(kind=kind, levels=levels), channels, dims)
+    return Codec(kind, levels, channels, dims)
 
 
 @pytest.mark.parametrize("kind", ["identity", "pixel_unshuffle", "haar"])
@@ -53,8 +52,7 @@ def test_channels_do_not_mix():
 @pytest.mark.parametrize("levels", [1, 2, 3])
 def test_a_pyramid_is_put_together_again_and_its_averages_are_those_of_the_pixels(dims, channels, levels):
     image = torch.randn(2, channels, *[16] * dims)
-    stages = (config.Stage(channels=(8,)),) * levels
-    pyramid = Pyramid(config.Diffusion(family="diffusion", stages=stages), channels, dims)
+    pyramid = Pyramid(Codec("haar", 1, channels, dims), levels)
     coarse = None
     for (bands, given), factor, count in zip(pyramid.encode(image), pyramid.factors, pyramid.bands, strict=True):
         assert bands.shape == (2, count, *[16 // factor] * dims)

@@ -21,7 +21,7 @@ WEIGHTS, DATA = "a" * 64, "d" * 64
 CHECKPOINT = {
     "settings": {"seed": 1, "model": {"family": "diffusion", "channels": [8]}},
     "weights_sha256": WEIGHTS,
-    "teacher_sha256": None,
+    "parents": {},
     "images_seen": 24_000,
     "store": {"digest": DATA},
 }

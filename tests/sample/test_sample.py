@@ -4,6 +4,7 @@ import pytest
 
 from medsynth import config
 from medsynth.artifacts.shards import read_shards, shard_rows
+from medsynth.config.families.consistency import ConsistencySampler
 from medsynth.errors import InputError
 from medsynth.sample.plan import plan, sample_seed
 from medsynth.sample.sample import TOLERANCE, regenerate, sample_shard
@@ -13,7 +14,7 @@ from tests.train.test_loop import settings as train_settings
 
 def settings(request: dict, shards: int = 1, **more) -> config.SampleSettings:
     wanted = {"request": request, "shards": shards}
-    sampler = {"steps": [3, 2]}
+    sampler = {"family": "diffusion", "steps": [3, 2]}
     return config.SampleSettings(seed=0, dataset="d", model="m", plan=wanted, sampler=sampler, **more)
 
 
@@ -158,8 +159,8 @@ def test_shards_hold_the_plan_and_any_sample_can_be_made_again_alone(store, resu
 
 
 def test_the_sampler_of_another_family_is_refused(store, results, tmp_path):
-    other = settings(PER_CLASS).model_copy(update={"sampler": config.ConsistencySampler()})
-    with pytest.raises(InputError, match="is sampled by a DiffusionSampler, got a ConsistencySampler"):
+    other = settings(PER_CLASS).model_copy(update={"sampler": ConsistencySampler()})
+    with pytest.raises(InputError, match="is a diffusion model, got the sampler of a consistency model"):
         sample_shard(other, store, results / "train/d/m/model.safetensors", 0, tmp_path / "shard_0.npz")
 
 

@@ -11,8 +11,11 @@ import torch
 
 from medsynth import config
 from medsynth.artifacts.store import Store, digest
+from medsynth.config.families.consistency import Consistency, Distillation
+from medsynth.config.families.diffusion import DiffusionSampler
 from medsynth.errors import InputError
 from medsynth.models.checkpoint import load_model, read_tensors
+from medsynth.models.contract import Batch
 from medsynth.train import loop as training
 from medsynth.train.batches import Examples, _epoch_order, derive_seed, training_order
 from medsynth.train.loop import Trainer, difference, train
@@ -48,13 +51,14 @@ def test_an_epoch_is_shuffled_once_for_all_its_batches():
 
 
 def test_statistics_are_taken_of_few_images_at_a_time(store, monkeypatch):
-    gathered, gather = [], Examples.gather
+    gathered, blocks = [], Examples.blocks
 
-    def noting(self, rows):
-        gathered.append(len(rows))
-        return gather(self, rows)
+    def noting(self, rows, size):
+        for block in blocks(self, rows, size):
+            gathered.append(len(block))
+            yield block
 
-    monkeypatch.setattr(Examples, "gather", noting)
+    monkeypatch.setattr(Examples, "blocks", noting)
     monkeypatch.setattr(training, "STATISTICS_BLOCK", 10)
     trainer = Trainer(settings(batch_size=1), store, CPU)
     assert gathered == [10, 10, 10, 2]
@@ -82,11 +86,10 @@ def test_training_lowers_the_held_out_loss_and_uses_the_condition(store):
     before = trainer.validate()
     advance(trainer, 300)
     assert trainer.validate() < 0.95 * before  # of two stages, the details being noise
-    trainer.model.load_state_dict(trainer.ema)
+    trainer.model.load_state_dict(trainer.averages.now)
     table = pd.DataFrame({"pathology": ["low"] * 4 + ["high"] * 4})
-    images = trainer.model.sample(
-        trainer.spec.conditions.encode(table), range(8), config.DiffusionSampler(autoguidance=1)
-    )
+    batch = Batch(trainer.spec.conditions.encode(table))
+    images = trainer.model.sample(batch, range(8), DiffusionSampler(autoguidance=1))
     assert images[4:].mean() - images[:4].mean() > 0.4  # 0.76 in the data
 
 
@@ -99,7 +102,7 @@ def test_a_resumed_training_equals_an_unbroken_one(store, tmp_path):
     advance(second, 3)
     for name, tensor in whole.model.state_dict().items():
         assert torch.equal(tensor, second.model.state_dict()[name]), name
-        assert torch.equal(whole.ema[name], second.ema[name]), name
+        assert torch.equal(whole.averages.now[name], second.averages.now[name]), name
     strip = [
         {k: v for k, v in row.items() if k not in ("seconds", "images_per_s", "val_loss")} for row in whole.history
     ]
@@ -146,8 +149,8 @@ def test_early_stopping_keeps_the_best_weights(store, tmp_path, monkeypatch):
         loss = next(losses)
         if loss < self.best_loss:
             self.best_loss, self.stale = loss, 0
-            self.best = {name: tensor.clone() for name, tensor in self.ema.items()}
-            kept["best"] = self.best
+            self.averages.keep_best()
+            kept["best"] = self.averages.best
         else:
             self.stale += 1
         return loss
@@ -170,19 +173,18 @@ def test_training_leaves_a_model_that_loads_and_no_checkpoint(store, tmp_path):
 
 
 def student() -> config.TrainSettings:
-    teacher, sampler = settings().model, config.DiffusionSampler(steps=(3, 1))
-    training = config.Distillation(images=64, effective_batch_size=8, validate_every=32)
-    taught = config.Consistency(family="consistency", teacher=teacher, taught=sampler, training=training)
-    return config.TrainSettings(seed=3, model=taught)
+    training = Distillation(images=64, effective_batch_size=8, validate_every=32)
+    model = Consistency(family="consistency", parents={"teacher": "t"}, steps=(3, 1), training=training)
+    return config.TrainSettings(seed=3, model=model, parents={"teacher": settings().model})
 
 
 def test_a_student_learns_from_the_trained_teacher_and_says_from_which(store, tmp_path):
     train(settings(), store, tmp_path / "teacher")
     weights = tmp_path / "teacher" / "model.safetensors"
-    train(student(), store, tmp_path / "student", weights)
+    train(student(), store, tmp_path / "student", {"teacher": weights})
     model, info = load_model(tmp_path / "student" / "model.safetensors", CPU)
     teacher, of_teacher = load_model(weights, CPU)
-    assert info.teacher_sha256 == of_teacher.weights_sha256 and of_teacher.teacher_sha256 is None
+    assert info.parents["teacher"].weights_sha256 == of_teacher.weights_sha256 and of_teacher.parents == {}
     assert info.images_seen == 64 + 64
     assert model.guide is None and not any("guide" in name for name in model.state_dict())
     learnt, taught = (
@@ -203,12 +205,12 @@ def test_a_student_goes_on_from_its_checkpoint_and_only_with_the_same_teacher(st
         folder = tmp_path / f"teacher{seed}"
         train(settings().model_copy(update={"seed": seed}), store, folder)
         weights.append(folder / "model.safetensors")
-    train(student(), store, tmp_path / "unbroken", weights[0])
-    broken = advance(Trainer(student(), store, CPU, teacher=weights[0]), 3)
+    train(student(), store, tmp_path / "unbroken", {"teacher": weights[0]})
+    broken = advance(Trainer(student(), store, CPU, parents={"teacher": weights[0]}), 3)
     broken.save(tmp_path / "broken" / "checkpoints" / "last.safetensors")
-    with pytest.raises(InputError, match=r"checkpoint of another teacher: .* remove .* to train anew"):
-        train(student(), store, tmp_path / "broken", weights[1])
-    train(student(), store, tmp_path / "broken", weights[0])
+    with pytest.raises(InputError, match=r"checkpoint of another parents\.teacher: .* remove .* to train anew"):
+        train(student(), store, tmp_path / "broken", {"teacher": weights[1]})
+    train(student(), store, tmp_path / "broken", {"teacher": weights[0]})
     (one, _), (other, _) = (read_tensors(tmp_path / name / "model.safetensors") for name in ("unbroken", "broken"))
     assert all(torch.equal(one[name], tensor) for name, tensor in other.items())
 
@@ -218,8 +220,8 @@ def test_a_student_of_no_teacher_or_of_one_of_another_store_is_refused(store, tm
         train(student(), store, tmp_path / "student")
     train(settings(), store, tmp_path / "teacher")
     other = Store(store.info.model_copy(update={"digest": "other"}), store.images, None, store.samples)
-    with pytest.raises(InputError, match=r"the teacher learnt from a store with digest .*, this one has other"):
-        train(student(), other, tmp_path / "student", tmp_path / "teacher" / "model.safetensors")
+    with pytest.raises(InputError, match=r"learnt from a store with digest .*, this one has other"):
+        train(student(), other, tmp_path / "student", {"teacher": tmp_path / "teacher" / "model.safetensors"})
 
 
 @pytest.mark.parametrize("change", [{"learning_rate": 1.0}, {"augmentation": {"shift": 0.5}}])

@@ -1,5 +1,6 @@
 """The checked configuration, and where `python -m medsynth` finds its Python and its package."""
 
+import functools
 import os
 import shlex
 import sys
@@ -27,11 +28,9 @@ except InputError as error:
     raise WorkflowError(str(error)) from None
 
 RESULTS = CONFIG.results
+STEPS = ("prepare", "train", "sample", "evaluate", "release", "track")  # as their rules, folders and commands are named
 PREPARE = f"{RESULTS}/prepare/{{dataset}}"
-TRAIN, SAMPLE, EVALUATE, RELEASE = (
-    f"{RESULTS}/{step}/{{dataset}}/{{model}}" for step in ("train", "sample", "evaluate", "release")
-)
-DIAGNOSTICS = f"{RESULTS}/diagnostics"  # logs and benchmarks, a folder for each step
+TRAIN, SAMPLE, EVALUATE, RELEASE, TRACK = (f"{RESULTS}/{step}/{{dataset}}/{{model}}" for step in STEPS[1:])
 RUNS = [f"{dataset}/{model}" for dataset, model in CONFIG.runs()]
 CONDA_ENV = "../envs/medsynth.yaml"
 CLOCK_TOLERANCE = 60  # s that the clocks of a cluster may differ by
@@ -53,6 +52,21 @@ def shell_prefix(conda: bool) -> str:
 
 
 shell.prefix(shell_prefix(conda=DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method))
+
+
+def diagnostics(folder: str, name: str = "") -> str:
+    """Where the log and the benchmark of a job go, without their suffix; `folder` is that of its outputs."""
+    return folder.replace(RESULTS, f"{RESULTS}/diagnostics", 1) + name
+
+
+def code_of(step: str):
+    """The digest of the code that a job of a step runs."""
+
+    @functools.cache
+    def digest(dataset: str, model: str) -> str:
+        return fingerprint(step, CONFIG.chosen(step, dataset, model))
+
+    return lambda wildcards: digest(wildcards.dataset, wildcards.get("model", ""))
 
 
 def table_of(source) -> list[str]:
@@ -93,7 +107,7 @@ def refuse_times_to_come() -> None:
     """Refuse files from the future before anything runs: Snakemake deletes whatever a job makes from them."""
     sources = [part for dataset in CONFIG.datasets.values() for part in (dataset.source, dataset.plan.request)]
     files = [Path(table) for source in sources for table in table_of(source)]
-    for step in ("prepare", "train", "sample", "evaluate", "release"):
+    for step in STEPS:
         files += sorted(Path(RESULTS).glob(f"{step}/*/*")) + sorted(Path(RESULTS).glob(f"{step}/*/*/*"))
     for file in files:
         if file.exists() and (ahead := file.stat().st_mtime - time.time()) > CLOCK_TOLERANCE:

@@ -1,6 +1,6 @@
 rule evaluate:
     input:
-        store=rules.prepare.output,
+        store=rules.prepare.output.info,
         train=rules.train.output,
         samples=shards,
     output:
@@ -36,9 +36,9 @@ rule evaluate:
             labels={"model": "{model}", "what": "nearest training images"},
         ),
     log:
-        f"{DIAGNOSTICS}/evaluate/{{dataset}}/{{model}}.log",
+        diagnostics(EVALUATE, ".log"),
     benchmark:
-        f"{DIAGNOSTICS}/evaluate/{{dataset}}/{{model}}.tsv"
+        diagnostics(EVALUATE, ".tsv")
     conda:
         CONDA_ENV
     threads: 4
@@ -47,7 +47,7 @@ rule evaluate:
         runtime=evaluation_minutes,
     params:
         settings=lambda wc: CONFIG.evaluate().model_dump_json(),
-        code=fingerprint("evaluate"),
+        code=code_of("evaluate"),
         store=PREPARE,
         train=TRAIN,
         samples=SAMPLE,

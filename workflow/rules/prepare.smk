@@ -8,9 +8,9 @@ rule prepare:
         split=f"{PREPARE}/split.csv",
         quarantine=f"{PREPARE}/quarantine.csv",
     log:
-        f"{DIAGNOSTICS}/prepare/{{dataset}}.log",
+        diagnostics(PREPARE, ".log"),
     benchmark:
-        f"{DIAGNOSTICS}/prepare/{{dataset}}.tsv"
+        diagnostics(PREPARE, ".tsv")
     conda:
         CONDA_ENV
     threads: 4
@@ -19,7 +19,7 @@ rule prepare:
         runtime=growing(20, stored=0.1),
     params:
         settings=lambda wc: CONFIG.prepare(wc.dataset).model_dump_json(),
-        code=fingerprint("prepare"),
+        code=code_of("prepare"),
         out=PREPARE,
     message:
         "prepare {wildcards.dataset}: check, split and store its images"

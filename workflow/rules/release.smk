@@ -2,7 +2,7 @@
 # one it is removed first, so that a release that fails leaves no images without their table.
 rule release:
     input:
-        store=rules.prepare.output,
+        store=rules.prepare.output.info,
         train=rules.train.output,
         samples=shards,
         evaluation=rules.evaluate.output,
@@ -13,9 +13,9 @@ rule release:
         generator=f"{RELEASE}/generator.json",
         card=f"{RELEASE}/README.md",
     log:
-        f"{DIAGNOSTICS}/release/{{dataset}}/{{model}}.log",
+        diagnostics(RELEASE, ".log"),
     benchmark:
-        f"{DIAGNOSTICS}/release/{{dataset}}/{{model}}.tsv"
+        diagnostics(RELEASE, ".tsv")
     conda:
         CONDA_ENV
     threads: 1
@@ -23,7 +23,7 @@ rule release:
         mem_mb=growing(1000, asked=1, shard=1, image=0.005),
         runtime=growing(20, stored=0.01, asked=0.02),
     params:
-        code=fingerprint("release"),
+        code=code_of("release"),
         store=PREPARE,
         train=TRAIN,
         samples=SAMPLE,

@@ -79,10 +79,9 @@ def growing(base: float, stored: float = 0, asked: float = 0, shard: float = 0, 
 
 def training_minutes(wildcards) -> int:
     """Several times what two cores need. A later attempt goes on from the checkpoint, and needs no longer."""
-    training = CONFIG.models[wildcards.model].training
-    pixels = training.images * math.prod(CONFIG.datasets[wildcards.dataset].size)
-    networks = 3 if teacher_weights(wildcards) else 1  # a teacher and its guide draw at every step of their student
-    by_images, by_clock = networks * pixels / 1e5 / 60, 1.5 * (training.minutes or math.inf)
+    model = CONFIG.models[wildcards.model]
+    pixels = model.training.images * model.cost(CONFIG.datasets[wildcards.dataset].size)
+    by_images, by_clock = pixels / 1e5 / 60, 1.5 * (model.training.minutes or math.inf)
     return math.ceil(30 + min(by_images, by_clock))
 
 

@@ -1,6 +1,6 @@
 rule sample:
     input:
-        store=rules.prepare.output,
+        store=rules.prepare.output.info,
         checkpoint=rules.train.output.weights,
         info=rules.train.output.info,
         plan=lambda wc: table_of(CONFIG.datasets[wc.dataset].plan.request),
@@ -8,9 +8,9 @@ rule sample:
         images=f"{SAMPLE}/shard_{{shard}}.npz",
         rows=f"{SAMPLE}/shard_{{shard}}.csv",
     log:
-        f"{DIAGNOSTICS}/sample/{{dataset}}/{{model}}/shard_{{shard}}.log",
+        diagnostics(SAMPLE, "/shard_{shard}.log"),
     benchmark:
-        f"{DIAGNOSTICS}/sample/{{dataset}}/{{model}}/shard_{{shard}}.tsv"
+        diagnostics(SAMPLE, "/shard_{shard}.tsv")
     conda:
         CONDA_ENV
     threads: 4
@@ -21,7 +21,7 @@ rule sample:
         nodes=1,
     params:
         settings=lambda wc: CONFIG.sample(wc.dataset, wc.model).model_dump_json(),
-        code=fingerprint("sample"),
+        code=code_of("sample"),
         store=PREPARE,
     message:
         "sample {wildcards.dataset} from {wildcards.model}, shard {wildcards.shard}"

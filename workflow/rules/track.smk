@@ -15,9 +15,9 @@ rule track_initialise:
     output:
         f"{RESULTS}/track/initialised.json",
     log:
-        f"{DIAGNOSTICS}/track/initialised.log",
+        diagnostics(f"{RESULTS}/track/initialised", ".log"),
     benchmark:
-        f"{DIAGNOSTICS}/track/initialised.tsv"
+        diagnostics(f"{RESULTS}/track/initialised", ".tsv")
     conda:
         CONDA_ENV
     threads: 1
@@ -36,16 +36,16 @@ rule track_initialise:
 rule track:
     input:
         initialised=rules.track_initialise.output,
-        store=rules.prepare.output,
+        store=rules.prepare.output.info,
         train=rules.train.output,
         evaluation=rules.evaluate.output,
         release=rules.release.output,
     output:
-        f"{RESULTS}/track/{{dataset}}/{{model}}.json",
+        f"{TRACK}.json",
     log:
-        f"{DIAGNOSTICS}/track/{{dataset}}/{{model}}.log",
+        diagnostics(TRACK, ".log"),
     benchmark:
-        f"{DIAGNOSTICS}/track/{{dataset}}/{{model}}.tsv"
+        diagnostics(TRACK, ".tsv")
     conda:
         CONDA_ENV
     threads: 1
@@ -54,7 +54,7 @@ rule track:
         runtime=10,
     params:
         settings=lambda wc: CONFIG.track().model_dump_json(),
-        code=fingerprint("track"),
+        code=code_of("track"),
         store=PREPARE,
         train=TRAIN,
         evaluation=EVALUATE,

@@ -1,24 +1,33 @@
-def teacher_weights(wildcards) -> dict[str, str]:
-    """The weights that a model learns from, and what vouches for them; nothing for a model without a teacher."""
-    teacher = getattr(CONFIG.models[wildcards.model], "teacher", None)
-    parts = {"teacher": "model.safetensors", "teacher_info": "model.json"} if teacher else {}
-    return {name: f"{TRAIN}/{file}".format(dataset=wildcards.dataset, model=teacher) for name, file in parts.items()}
+def parent_weights(wildcards) -> dict[str, str]:
+    """The weights that a model begins from or learns from, by role, and what vouches for them."""
+    parents = CONFIG.parents(wildcards.dataset, wildcards.model).items()
+    files = {"": "model.safetensors", "_info": "model.json"}
+    return {
+        role + part: f"{TRAIN}/{file}".format(dataset=dataset, model=model)
+        for role, (dataset, model) in parents
+        for part, file in files.items()
+    }
+
+
+def parent_arguments(wildcards, input) -> list[str]:
+    roles = CONFIG.parents(wildcards.dataset, wildcards.model)
+    return [part for role in roles for part in ("--parent", f"{role}={input[role]}")]
 
 
 # A declared output is deleted before a rerun, so training resumes from <out>/checkpoints/, which is not declared.
 # exec: a time limit signals every process, and a shell that died of it would end the job before training has saved.
 rule train:
     input:
-        unpack(teacher_weights),
-        store=rules.prepare.output,
+        unpack(parent_weights),
+        store=rules.prepare.output.info,
     output:
         weights=f"{TRAIN}/model.safetensors",
         info=f"{TRAIN}/model.json",
         history=f"{TRAIN}/history.csv",
     log:
-        f"{DIAGNOSTICS}/train/{{dataset}}/{{model}}.log",
+        diagnostics(TRAIN, ".log"),
     benchmark:
-        f"{DIAGNOSTICS}/train/{{dataset}}/{{model}}.tsv"
+        diagnostics(TRAIN, ".tsv")
     conda:
         CONDA_ENV
     threads: 8
@@ -31,12 +40,12 @@ rule train:
     params:
         launch=launcher,
         settings=lambda wc: CONFIG.train(wc.model).model_dump_json(),
-        code=fingerprint("train"),
+        code=code_of("train"),
         store=PREPARE,
         out=TRAIN,
-        teacher=lambda wc, input: ["--teacher", input.teacher] if "teacher" in input.keys() else [],
+        parents=parent_arguments,
     message:
         "train {wildcards.model} on {wildcards.dataset}"
     shell:
         "exec {params.launch} -m medsynth train --settings {params.settings:q} --store {params.store:q} --out {params.out:q}"
-        " {params.teacher:q} > {log:q} 2>&1"
+        " {params.parents:q} > {log:q} 2>&1"

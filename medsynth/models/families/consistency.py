@@ -8,60 +8,75 @@ evaluation, and not two or three.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
-from medsynth import config
-from medsynth.conditions.schema import Condition
+from medsynth.config import Family
+from medsynth.config.families.consistency import Consistency, ConsistencySampler
+from medsynth.config.families.diffusion import Diffusion
 from medsynth.errors import InputError
-from medsynth.models.contract import GenerativeModel, ImageSpec
-from medsynth.models.denoiser import Given
+from medsynth.models.contract import Batch, GenerativeModel, ImageSpec, Phase
+from medsynth.models.diffusion.denoiser import Given
+from medsynth.models.diffusion.solvers import SOLVERS, Denoise, noise_levels, schedule
 from medsynth.models.families.diffusion import DiffusionModel, Noise, over_batch
-from medsynth.models.solvers import SOLVERS, Denoise, noise_levels, schedule
 
 
 class ConsistencyModel(GenerativeModel):
     """The teacher's cascade, whose stages are trained anew from the teacher's weights, each in its turn."""
 
-    keeps_guide = False
+    averaged = ("student",)
 
-    def __init__(self, settings: config.Consistency, spec: ImageSpec) -> None:
-        super().__init__()
+    def __init__(self, settings: Consistency, spec: ImageSpec, parents: Mapping[str, Family]) -> None:
+        super().__init__(spec)
+        teacher = parents["teacher"]
+        assert isinstance(teacher, Diffusion)  # the configuration admits no other
         self.settings = settings
-        self.spec = spec
-        self.student = DiffusionModel(settings.teacher.model_copy(update={"training": settings.training}), spec)
-        self.players = self.judged = tuple(
-            f"student.{player}"
-            for index, player in enumerate(self.student.players)
-            if schedule(settings.taught, index)[0] > 1
+        self.taught = teacher.sampler.model_copy(update={"steps": settings.steps})  # the paths that are learnt
+        self.student = DiffusionModel(teacher.model_copy(update={"training": settings.training}), spec, {})
+        self.learns_from = teacher.trained_by()
+        self.phases = tuple(
+            Phase(phase.name, tuple(f"student.{path}" for path in phase.modules))
+            for index, phase in enumerate(self.student.phases)
+            if schedule(self.taught, index)[0] > 1
         )
         self._teacher: tuple[DiffusionModel, ...] = ()  # in a tuple: no part of this module, nor of its weights
 
-    def begin(self, blocks: Iterable[Tensor], teacher: GenerativeModel | None) -> None:
+    def begin(self, blocks: Iterable[Tensor], parents: Mapping[str, GenerativeModel]) -> None:
+        teacher = parents.get("teacher")
         if not isinstance(teacher, DiffusionModel):
             got = "none" if teacher is None else type(teacher).__name__
             raise InputError(f"a consistency model learns from a trained diffusion model, got {got}")
-        if teacher.settings != self.settings.teacher:
+        if teacher.settings.trained_by() != self.learns_from:
             raise InputError("the teacher was trained by other settings than those that its student names")
         known = teacher.state_dict()
         self.student.load_state_dict({name: known[name] for name in self.student.state_dict()})
         self._teacher = (teacher,)
 
-    def loss(self, image: Tensor, condition: Condition, augmentation: Tensor, player: str) -> dict[str, Tensor]:
-        """At one noise level, drawn for the whole batch; on held-out images, at all of them."""
-        index = self.student.players.index(player.removeprefix("student."))
-        bands, condition, coarse = self.student.lesson(image, condition, index)
-        augmentation = augmentation[: len(bands)]
-        given = self.student.given(index, condition, augmentation, coarse)
+    def loss(self, batch: Batch, phase: str) -> dict[str, Tensor]:
+        """At one noise level, drawn for the whole batch."""
+        return {phase: self._errors(batch, phase, everywhere=False)}
+
+    def score(self, batch: Batch) -> Tensor:
+        """At all noise levels."""
+        return torch.stack([self._errors(batch, phase.name, everywhere=True) for phase in self.phases]).sum(0)
+
+    def _stage_of(self, phase: str) -> int:
+        return [each.name for each in self.student.phases].index(phase)
+
+    def _errors(self, batch: Batch, phase: str, everywhere: bool) -> Tensor:
+        """The mean error (N,) at every step of the teacher's path, or at one drawn at random."""
+        index = self._stage_of(phase)
+        seen, bands, coarse = self.student.lesson(batch, index)
+        given = self.student.given(index, seen, coarse)
         (teacher,) = self._teacher
-        denoise = teacher.guided(index, condition, augmentation, coarse, self.settings.taught)
-        levels = noise_levels(*schedule(self.settings.taught, index), self.settings.taught.rho)
-        steps = [int(torch.randint(len(levels) - 1, ()))] if torch.is_grad_enabled() else range(len(levels) - 1)
+        denoise = teacher.guided(index, seen, coarse, self.taught)
+        levels = noise_levels(*schedule(self.taught, index), self.taught.rho)
+        steps = range(len(levels) - 1) if everywhere else [int(torch.randint(len(levels) - 1, ()))]
         latent = self.student.stages[index].to_latent(bands)
         errors = [self._error(index, latent, given, denoise, levels[step : step + 2]) for step in steps]
-        return {f"stage_{index + 1}": over_batch(torch.stack(errors).mean(0), len(image))}
+        return over_batch(torch.stack(errors).mean(0), len(batch))
 
     def _error(self, index: int, latent: Tensor, given: Given, denoise: Denoise, levels: Tensor) -> Tensor:
         """How far (N,) the student's end of a path is from its own end one step nearer; levels: (2,), falling."""
@@ -70,20 +85,19 @@ class ConsistencyModel(GenerativeModel):
         noisy = latent + levels[0] * torch.randn_like(latent)
         end = stage(noisy, here, given)  # before the target: autocast remembers weights that it cast without gradient
         with torch.no_grad():
-            target = SOLVERS[self.settings.taught.solver](denoise, noisy, levels)
+            target = SOLVERS[self.taught.solver](denoise, noisy, levels)
             if levels[1] > 0:
                 target = stage(target, nearer, given)
         return stage.error(end, target, here)
 
     @torch.no_grad()
-    def sample(self, condition: Condition, seeds: Sequence[int], settings: config.ConsistencySampler) -> Tensor:
+    def sample(self, batch: Batch, seeds: Sequence[int], settings: ConsistencySampler) -> Tensor:
         """From pure noise at once, then again from each of the lower noise levels (Algorithm 1)."""
-        student, taught = self.student, self.settings.taught
-        condition = condition.to(student.device)
+        student, batch = self.student, batch.to(self.device)
 
         def draw(index: int, coarse: Tensor | None, noise: Noise) -> Tensor:
-            given = student.given(index, condition, student.no_augmentation(len(seeds)), coarse)
-            _, highest, _ = schedule(taught, index)
+            given = student.given(index, batch, coarse)
+            _, highest, _ = schedule(self.taught, index)
             latent = torch.zeros(())
             with student.autocast(settings.precision):
                 for level in (highest, *settings.redraw[min(index, len(settings.redraw) - 1)]):

@@ -7,22 +7,23 @@ are enough, and most of the work is done where the image is small.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from medsynth import config
-from medsynth.conditions.schema import Condition
-from medsynth.config.resolutions import misfit
+from medsynth import registry
+from medsynth.config import Family
+from medsynth.config.families.diffusion import Diffusion, DiffusionSampler
 from medsynth.errors import InputError
-from medsynth.models.augmentation import AUGMENTATION_FEATURES
-from medsynth.models.contract import GenerativeModel, ImageSpec
-from medsynth.models.denoiser import Denoiser, Given, Moments, append_dims
-from medsynth.models.solvers import SOLVERS, Denoise, noise_levels, schedule
-from medsynth.models.wavelets import Pyramid
+from medsynth.models.contract import AUGMENTATION_FEATURES, Batch, GenerativeModel, ImageSpec, Phase
+from medsynth.models.diffusion.denoiser import Denoiser, Given, Moments, append_dims
+from medsynth.models.diffusion.solvers import SOLVERS, Denoise, noise_levels, schedule
+from medsynth.models.inheritance import inherit
+from medsynth.models.wavelets import Codec, Pyramid
 
 Noise = Callable[[], Tensor]  # standard normal, of a stage's shape, from each image's own seed
 Draw = Callable[[int, Tensor | None, Noise], Tensor]
@@ -33,25 +34,28 @@ MAP_SCALE = 3.0  # lesions cover little of the map; set on one pair of short run
 class DiffusionModel(GenerativeModel):
     """One denoiser for each level of the pyramid, each trained in its turn on every batch."""
 
+    averaged = ("stages",)
     keeps_guide = True
 
-    def __init__(self, settings: config.Diffusion, spec: ImageSpec) -> None:
-        super().__init__()
-        self.settings = settings
-        self.spec = spec
-        self.pyramid = Pyramid(settings, spec.channels, spec.spatial_dims)
-        if reason := misfit(settings, spec.size):
+    def __init__(self, settings: Diffusion, spec: ImageSpec, parents: Mapping[str, Family]) -> None:
+        super().__init__(spec)
+        if reason := settings.misfit(spec.size):
             raise InputError(reason)
+        self.settings = settings
+        codec = Codec(settings.codec.kind, settings.codec.levels, spec.channels, spec.spatial_dims)
+        self.pyramid = Pyramid(codec, len(settings.stages))
         self.stages = nn.ModuleList(
             Denoiser(settings, stage, spec, bands, spec.channels if index else 0)
             for index, (stage, bands) in enumerate(zip(settings.stages, self.pyramid.bands, strict=True))
         )
-        self.players = self.judged = tuple(f"stages.{index}" for index in range(len(self.stages)))
+        self.phases = tuple(Phase(f"stage_{n + 1}", (f"stages.{n}",)) for n in range(len(self.stages)))
+        self.losses = {name: registry.LOSSES[name].load() for name in settings.losses}
+        self.weights = {
+            f"{phase.name}_{name}": loss.weight for phase in self.phases for name, loss in settings.losses.items()
+        }
 
     @torch.no_grad()
-    def begin(self, blocks: Iterable[Tensor], teacher: GenerativeModel | None) -> None:
-        if teacher is not None:
-            raise InputError("a diffusion model learns from images alone, got a teacher")
+    def begin(self, blocks: Iterable[Tensor], parents: Mapping[str, GenerativeModel]) -> None:
         of_bands, of_coarse = ([Moments() for _ in self.stages] for _ in range(2))
         for block in blocks:
             for index, (bands, coarse) in enumerate(self.pyramid.encode(block)):
@@ -60,59 +64,84 @@ class DiffusionModel(GenerativeModel):
                     of_coarse[index].add(coarse)
         for stage, *moments in zip(self.stages, of_bands, of_coarse, strict=True):
             stage.set_statistics(*moments)
+        if initial := parents.get("initial"):
+            assert isinstance(initial, DiffusionModel)
+            inherit(self, initial, self._counterparts(initial))
 
-    def given(self, index: int, condition: Condition, augmentation: Tensor, coarse: Tensor | None) -> Given:
+    def _counterparts(self, parent: DiffusionModel) -> dict[str, str]:
+        """The parent's stage of the same resolution for each stage that has one."""
+        of_parent = {parent.shape_of(index)[1:]: index for index in reversed(range(len(parent.stages)))}
+        found = {index: of_parent.get(self.shape_of(index)[1:]) for index in range(len(self.stages))}
+        return {f"stages.{own}": f"stages.{other}" for own, other in found.items() if other is not None}
+
+    def shape_of(self, index: int) -> tuple[int, ...]:
+        """(bands, *spatial) of a stage's sub-bands."""
+        return (self.pyramid.bands[index], *(extent // self.pyramid.factors[index] for extent in self.spec.size))
+
+    def given(self, index: int, batch: Batch, coarse: Tensor | None) -> Given:
         """What a stage is told; `coarse` (N, C, *spatial) is the image that the stages before it made."""
-        planes = self.spec.conditions.draw(condition, self.spec.size)
+        planes = self.spec.conditions.draw(batch.condition, self.spec.size)
         for axis in range(2, planes.ndim):
             planes = planes.unflatten(axis, (-1, self.pyramid.factors[index])).mean(axis + 1)
         planes = MAP_SCALE * planes
         if coarse is not None:
             stage = self.stages[index]
             planes = torch.cat([(coarse - stage.coarse_mean) / stage.coarse_scale, planes], 1)
-        return Given(condition, planes, augmentation)
+        augmentation = batch.augmentation
+        if augmentation is None:
+            augmentation = planes.new_zeros(len(batch), AUGMENTATION_FEATURES[self.spec.spatial_dims])
+        return Given(batch.condition, planes, augmentation)
 
-    def lesson(self, image: Tensor, condition: Condition, index: int) -> tuple[Tensor, Condition, Tensor | None]:
-        """What a stage learns from: sub-bands, conditions of which some are left out, and a noisy coarser image.
+    def lesson(self, batch: Batch, index: int) -> tuple[Batch, Tensor, Tensor | None]:
+        """What a stage learns from: the batch with some conditions left out, sub-bands, and a noisy coarser image.
 
         They are of the first images of the batch alone, where the stage has a `share`.
         """
-        seen = max(1, round(self.settings.stages[index].share * len(image)))
+        seen = max(1, round(self.settings.stages[index].share * len(batch)))
+        batch = batch[:seen]
+        image = batch.image
+        assert image is not None
         with torch.autocast(image.device.type, enabled=False):  # bfloat16 would round what is to be learnt
-            bands, coarse = self.pyramid.encode(image[:seen])[index]
+            bands, coarse = self.pyramid.encode(image)[index]
         dropping = torch.rand(seen, len(self.spec.conditions.groups) + 1, device=image.device)
-        condition = self.spec.conditions.drop(condition[:seen], self.settings.condition_dropout, dropping)
+        condition = self.spec.conditions.drop(batch.condition, self.settings.condition_dropout, dropping)
         if coarse is not None:  # against the errors of the stages before it (Ho et al. 2022, section 4)
             level = append_dims(self.settings.coarse_noise * torch.rand(seen, device=image.device), coarse.ndim)
             coarse = coarse + level * self.stages[index].coarse_scale * torch.randn_like(coarse)
-        return bands, condition, coarse
+        return replace(batch, condition=condition), bands, coarse
 
-    def loss(self, image: Tensor, condition: Condition, augmentation: Tensor, player: str) -> dict[str, Tensor]:
-        index = self.players.index(player)
-        bands, condition, coarse = self.lesson(image, condition, index)
-        given = self.given(index, condition, augmentation[: len(bands)], coarse)
-        return {f"stage_{index + 1}": over_batch(self.stages[index].loss(bands, given), len(image))}
+    def loss(self, batch: Batch, phase: str) -> dict[str, Tensor]:
+        index = self._stage_of(phase)
+        seen, bands, coarse = self.lesson(batch, index)
+        stage = self.stages[index]
+        latent = stage.to_latent(bands)
+        denoised, sigma = stage.attempt(latent, self.given(index, seen, coarse))
+        terms = {phase: stage.error(denoised, latent, sigma)}
+        if self.losses:
+            with torch.autocast(bands.device.type, enabled=False):
+                image = self.pyramid.decode(stage.to_bands(denoised), coarse)
+                paired = replace(seen, image=self.pyramid.decode(bands, coarse))
+                for name, loss in self.losses.items():
+                    terms[f"{phase}_{name}"] = loss(image, paired) * (sigma < self.settings.losses[name].below)
+        return {name: over_batch(term, len(batch)) for name, term in terms.items()}
+
+    def score(self, batch: Batch) -> Tensor:
+        return torch.stack([self.loss(batch, phase.name)[phase.name] for phase in self.phases]).sum(0)
+
+    def _stage_of(self, phase: str) -> int:
+        return [each.name for each in self.phases].index(phase)
 
     @torch.no_grad()
-    def sample(self, condition: Condition, seeds: Sequence[int], settings: config.DiffusionSampler) -> Tensor:
-        condition = condition.to(self.device)
+    def sample(self, batch: Batch, seeds: Sequence[int], settings: DiffusionSampler) -> Tensor:
+        batch = batch.to(self.device)
 
         def draw(index: int, coarse: Tensor | None, noise: Noise) -> Tensor:
             levels = noise_levels(*schedule(settings, index), settings.rho)  # on the CPU: no wait to read one
-            none = self.no_augmentation(len(seeds))
-            denoise = self.guided(index, condition, none, coarse, settings)
+            denoise = self.guided(index, batch, coarse, settings)
             with self.autocast(settings.precision):
                 return SOLVERS[settings.solver](denoise, noise() * levels[0], levels)
 
         return self.descend(seeds, draw)
-
-    @property
-    def device(self) -> torch.device:
-        return next(self.parameters()).device
-
-    def no_augmentation(self, count: int) -> Tensor:
-        """(count, A): images that are as they were."""
-        return torch.zeros(count, AUGMENTATION_FEATURES[self.spec.spatial_dims], device=self.device)
 
     def autocast(self, precision: str) -> torch.autocast:
         """The number format of the networks."""
@@ -128,10 +157,9 @@ class DiffusionModel(GenerativeModel):
         # torch's own generator would take no more than the last 32 bits of a seed.
         generators = [np.random.Generator(np.random.Philox(seed)) for seed in seeds]
         image: Tensor | None = None
-        for index, bands in enumerate(self.pyramid.bands):
-            shape = (bands, *(extent // self.pyramid.factors[index] for extent in self.spec.size))
+        for index in range(len(self.stages)):
 
-            def noise(shape: tuple[int, ...] = shape) -> Tensor:
+            def noise(shape: tuple[int, ...] = self.shape_of(index)) -> Tensor:
                 drawn = np.stack([generator.standard_normal(shape, np.float32) for generator in generators])
                 return torch.from_numpy(drawn).to(self.device)
 
@@ -143,10 +171,9 @@ class DiffusionModel(GenerativeModel):
     def guided(
         self,
         index: int,
-        condition: Condition,
-        augmentation: Tensor,
+        batch: Batch,
         coarse: Tensor | None,
-        settings: config.DiffusionSampler,
+        settings: DiffusionSampler,
     ) -> Denoise:
         """One stage as the solvers take it, with guidance where the settings ask for it.
 
@@ -154,12 +181,12 @@ class DiffusionModel(GenerativeModel):
             InputError: autoguidance is asked for, and the model has no early state.
         """
         stage, guide = self.stages[index], self.guide
-        given = self.given(index, condition, augmentation, coarse)
+        given = self.given(index, batch, coarse)
         if settings.autoguidance != 1 and guide is None:
             raise InputError("sampler.autoguidance: the model has no early state to be guided by")
         if settings.guidance != 1:
-            nothing = self.spec.conditions.nothing(len(condition)).to(self.device)
-            unconditional = self.given(index, nothing, augmentation, coarse)
+            nothing = replace(batch, condition=self.spec.conditions.nothing(len(batch)).to(self.device))
+            unconditional = self.given(index, nothing, coarse)
         low, high = settings.guided
 
         def denoise(x: Tensor, sigma: Tensor) -> Tensor:

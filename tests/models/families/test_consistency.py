@@ -6,34 +6,36 @@ import pandas as pd
 import pytest
 import torch
 
-from medsynth import config
+from medsynth.config.families.consistency import Consistency, ConsistencySampler
+from medsynth.config.families.diffusion import DiffusionSampler
 from medsynth.errors import InputError
-from medsynth.models.contract import build
-from medsynth.models.solvers import noise_levels
+from medsynth.models.contract import Batch, build
+from medsynth.models.diffusion.solvers import noise_levels
 from tests.models.families.test_diffusion import small, spec, wake
 
 
-def taught(*steps: int, **changes) -> config.DiffusionSampler:
-    return config.DiffusionSampler(steps=steps, **{"autoguidance": 1, "sigma_max": [10], "sigma_min": [0.1]} | changes)
+def taught(*steps: int, **changes) -> DiffusionSampler:
+    return DiffusionSampler(steps=steps, **{"autoguidance": 1, "sigma_max": [10], "sigma_min": [0.1]} | changes)
 
 
 def teacher_of_noise(stages: int = 1, size: int = 8):
     """A teacher of white Gaussian pixels: its network is zero, and its preconditioning alone is optimal."""
     teacher = build(small(stages), spec(size=size))
-    teacher.begin([0.3 * torch.randn(4096, 1, size, size)], None)
+    teacher.begin([0.3 * torch.randn(4096, 1, size, size)], {})
     return teacher.requires_grad_(False)
 
 
-def student_of(teacher, sampler: config.DiffusionSampler):
-    student = build(config.Consistency(family="consistency", teacher=teacher.settings, taught=sampler), teacher.spec)
-    student.begin([], teacher)
+def student_of(teacher, sampler: DiffusionSampler):
+    settings = Consistency(family="consistency", parents={"teacher": "t"}, steps=sampler.steps)
+    of_teacher = teacher.settings.model_copy(update={"sampler": sampler})
+    student = build(settings, teacher.spec, {"teacher": of_teacher})
+    student.begin([], {"teacher": teacher})
     return student
 
 
 def losses(student, count: int = 32, scale: float = 0.3) -> dict[str, torch.Tensor]:
-    images, none = scale * torch.randn(count, 1, *student.spec.size), torch.zeros(count, 6)
-    condition = student.spec.conditions.nothing(count)
-    terms = [student.loss(images, condition, none, player) for player in student.players]
+    batch = Batch(student.spec.conditions.nothing(count), scale * torch.randn(count, 1, *student.spec.size))
+    terms = [student.loss(batch, phase.name) for phase in student.phases]
     return {name: term for group in terms for name, term in group.items()}
 
 
@@ -51,8 +53,8 @@ def test_a_student_finds_the_end_of_every_path_of_gaussian_data():
     # the next multiplies x by (next / level) + (1 - next / level) / (1 + level^2).
     torch.manual_seed(0)
     student = student_of(teacher_of_noise(), taught(3))
-    condition, none = student.spec.conditions.nothing(256), torch.zeros(256, 6)
-    stage, given = student.student.stages[0], student.student.given(0, condition, none, None)
+    batch = Batch(student.spec.conditions.nothing(256))
+    stage, given = student.student.stages[0], student.student.given(0, batch, None)
     learn(student, 250)
     levels = noise_levels(3, 10, 0.1, 7)
     end_of_path = 1.0
@@ -80,7 +82,7 @@ def test_a_student_begins_as_its_teacher_and_does_not_hold_it():
 
 def test_a_stage_that_is_taught_in_one_step_has_nothing_to_learn():
     student = student_of(teacher_of_noise(2, 16), taught(4, 1))
-    assert student.players == student.judged == ("student.stages.0",)
+    assert [phase.modules for phase in student.phases] == [("student.stages.0",)]
     assert losses(student).keys() == {"stage_1"}
 
 
@@ -101,11 +103,11 @@ def test_guidance_goes_into_the_target():
 def test_an_image_depends_on_its_own_seed_alone(redraw):
     teacher = teacher_of_noise(2, 16)
     wake(teacher)
-    student, settings = student_of(teacher, taught(4)), config.ConsistencySampler(redraw=redraw)
+    student, settings = student_of(teacher, taught(4)), ConsistencySampler(redraw=redraw)
     conditions = student.spec.conditions.encode(pd.DataFrame({"pathology": ["a", "b", "a"]}))
-    together = student.sample(conditions, [5, 6, 7], settings)
+    together = student.sample(Batch(conditions), [5, 6, 7], settings)
     assert together.shape == (3, 1, 16, 16) and together.abs().max() <= 1
-    torch.testing.assert_close(student.sample(conditions[1:2], [6], settings)[0], together[1], atol=2e-5, rtol=0)
+    torch.testing.assert_close(student.sample(Batch(conditions[1:2]), [6], settings)[0], together[1], atol=2e-5, rtol=0)
     assert (together[0] - together[2]).abs().mean() > 0.01
 
 
@@ -114,20 +116,18 @@ def test_redrawing_evaluates_again_at_the_levels_asked():
     seen = []
     for stage in student.student.stages:
         stage.register_forward_pre_hook(lambda stage, inputs: seen.append((len(inputs[0][0]), float(inputs[1][0]))))
-    student.sample(student.spec.conditions.nothing(1), [0], config.ConsistencySampler(redraw=((2.0, 0.5), ())))
+    student.sample(Batch(student.spec.conditions.nothing(1)), [0], ConsistencySampler(redraw=((2.0, 0.5), ())))
     assert [level for _, level in seen] == pytest.approx([10, 2, 0.5, 10])
 
 
-def test_a_student_needs_a_teacher_and_a_diffusion_model_has_none():
+def test_a_student_needs_the_teacher_that_its_settings_describe():
     student = student_of(teacher_of_noise(), taught(4))
     with pytest.raises(InputError, match="learns from a trained diffusion model, got none"):
-        student.begin([], None)
+        student.begin([], {})
     with pytest.raises(InputError, match="learns from a trained diffusion model, got ConsistencyModel"):
-        student.begin([], student)
+        student.begin([], {"teacher": student})
     with pytest.raises(InputError, match="trained by other settings than those that its student names"):
-        student.begin([], build(small(whitening=0.5), spec()))
-    with pytest.raises(InputError, match="learns from images alone, got a teacher"):
-        teacher_of_noise().begin([], teacher_of_noise())
+        student.begin([], {"teacher": build(small(whitening=0.5), spec())})
 
 
 def test_every_weight_of_a_stage_learns_in_bfloat16_too():
@@ -146,7 +146,8 @@ def test_held_out_images_are_judged_at_every_level():
     student, seen = student_of(teacher, taught(4)), []
     teacher.stages[0].register_forward_pre_hook(lambda stage, inputs: seen.append(float(inputs[1][0])))
     with torch.no_grad():
-        losses(student)
+        score = student.score(Batch(student.spec.conditions.nothing(8), 0.3 * torch.randn(8, 1, 8, 8)))
+    assert score.shape == (8,)
     assert seen == pytest.approx(noise_levels(4, 10, 0.1, 7)[:-1].tolist())
     losses(student)
     assert len(seen) == 4 + 1

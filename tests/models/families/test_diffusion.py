@@ -9,20 +9,21 @@ import torch
 
 from medsynth import config
 from medsynth.conditions.schema import ConditionSchema
+from medsynth.config.families.diffusion import Diffusion, DiffusionSampler
 from medsynth.errors import InputError
-from medsynth.models.contract import ImageSpec, build
-from medsynth.models.denoiser import Moments
-from medsynth.models.solvers import SOLVERS, noise_levels, schedule
+from medsynth.models.contract import Batch, ImageSpec, build
+from medsynth.models.diffusion.denoiser import Moments
+from medsynth.models.diffusion.solvers import SOLVERS, noise_levels, schedule
 
 FIELDS = {"pathology": config.Categorical(kind="categorical", values=("a", "b"))}
 
 
-def small(stages: int = 1, **changes) -> config.Diffusion:
-    return config.Diffusion(family="diffusion", stages=[{"channels": [16, 16]}] * stages, **changes)
+def small(stages: int = 1, **changes) -> Diffusion:
+    return Diffusion(family="diffusion", stages=[{"channels": [16, 16]}] * stages, **changes)
 
 
-def sampler(steps: int, **changes) -> config.DiffusionSampler:
-    return config.DiffusionSampler(steps=(steps,), guided=(0, 100), **{"autoguidance": 1} | changes)
+def sampler(steps: int, **changes) -> DiffusionSampler:
+    return DiffusionSampler(steps=(steps,), guided=(0, 100), **{"autoguidance": 1} | changes)
 
 
 def wake(model, std: float = 0.02) -> None:
@@ -70,25 +71,25 @@ def test_training_finds_the_optimal_denoiser_of_gaussian_data():
     torch.manual_seed(0)
     model = build(small(), spec())
     images = 0.3 * torch.randn(4096, 1, 8, 8)
-    model.begin([images], None)
+    model.begin([images], {})
     condition = spec().conditions.nothing(512)
-    stage, given = model.stages[0], model.given(0, condition, torch.zeros(512, 6), None)
+    stage, given = model.stages[0], model.given(0, Batch(condition), None)
     x = stage.to_latent(model.pyramid.encode(images[:512])[0][0])
     for sigma in (0.05, 0.5, 5.0):
         noisy = x + sigma * torch.randn_like(x)
         denoised = stage(noisy, torch.full((512,), sigma), given)
         torch.testing.assert_close(denoised, noisy / (1 + sigma**2), atol=1e-2, rtol=0.02)
-    loss = model.loss(images[:512], condition, torch.zeros(512, 6), "stages.0")["stage_1"].detach()
+    loss = model.loss(Batch(condition, images[:512]), "stage_1")["stage_1"].detach()
     assert loss.mean() == pytest.approx(1, abs=0.05)
 
     optimiser = torch.optim.Adam(model.parameters(), 1e-3)
     for _ in range(60):
         optimiser.zero_grad()
         batch = images[torch.randint(4096, (64,))]
-        model.loss(batch, condition[:64], torch.zeros(64, 6), "stages.0")["stage_1"].mean().backward()
+        model.loss(Batch(condition[:64], batch), "stage_1")["stage_1"].mean().backward()
         optimiser.step()
     with torch.no_grad():
-        trained = model.loss(images[:512], condition, torch.zeros(512, 6), "stages.0")["stage_1"].mean()
+        trained = model.loss(Batch(condition, images[:512]), "stage_1")["stage_1"].mean()
     assert trained == pytest.approx(1, abs=0.08)  # noise has no structure to learn, and none was invented
 
 
@@ -97,11 +98,11 @@ def test_every_band_has_unit_loss_at_the_start_whatever_the_whitening(whitening)
     torch.manual_seed(0)
     model = build(small(whitening=whitening), spec())
     smooth = torch.nn.functional.interpolate(torch.randn(2048, 1, 2, 2), 8, mode="bilinear")
-    model.begin([smooth], None)
+    model.begin([smooth], {})
     stage = model.stages[0]
     latent = stage.to_latent(model.pyramid.encode(smooth)[0][0])
     torch.testing.assert_close(latent.std((0, 2, 3)), stage.sigma_data.flatten(), rtol=1e-3, atol=1e-5)
-    loss = model.loss(smooth, spec().conditions.nothing(2048), torch.zeros(2048, 6), "stages.0")["stage_1"].detach()
+    loss = model.loss(Batch(spec().conditions.nothing(2048), smooth), "stage_1")["stage_1"].detach()
     assert loss.mean() == pytest.approx(1, abs=0.1)
 
 
@@ -110,7 +111,7 @@ def test_statistics_of_blocks_are_those_of_all_images(whitening):
     torch.manual_seed(0)
     images = 0.2 * torch.randn(50, 1, 16, 16) + torch.linspace(-0.9, 0.9, 50).view(-1, 1, 1, 1)
     model = build(small(2, whitening=whitening), spec(size=16))
-    model.begin(images.split(7), None)
+    model.begin(images.split(7), {})
     for stage, (bands, coarse) in zip(model.stages, model.pyramid.encode(images), strict=True):
         mean, deviation = bands.mean((0, 2, 3)), bands.std((0, 2, 3))
         torch.testing.assert_close(stage.band_mean.flatten(), mean, rtol=1e-4, atol=1e-6)
@@ -139,8 +140,8 @@ def test_a_sample_depends_on_its_seed_and_not_on_its_batch(kind, dims, stages):
     wake(model, 0.05)
     settings = sampler(4, guidance=1.5)
     condition = spec(dims).conditions.nothing(5)
-    together = model.sample(condition, [1, 2, 3, 4, 2], settings)
-    alone = model.sample(condition[:1], [3], settings)
+    together = model.sample(Batch(condition), [1, 2, 3, 4, 2], settings)
+    alone = model.sample(Batch(condition[:1]), [3], settings)
     assert together.shape == (5, 1, *[8] * dims) and together.abs().max() <= 1
     torch.testing.assert_close(together[2:3], alone, atol=1e-4, rtol=0)
     torch.testing.assert_close(together[1], together[4], atol=1e-4, rtol=0)
@@ -157,7 +158,7 @@ def test_guidance_of_one_is_the_conditional_model_and_more_moves_away_from_the_u
             torch.nn.init.normal_(block.conv2.weight, std=0.05)
     condition = spec().conditions.encode(pd.DataFrame({"pathology": ["a"]}))
     one, two, none = (
-        model.sample(c, [0], sampler(2, guidance=g))
+        model.sample(Batch(c), [0], sampler(2, guidance=g))
         for c, g in [(condition, 1.0), (condition, 2.0), (spec().conditions.nothing(1), 1.0)]
     )
     assert (one - none).abs().max() > 1e-3 and (two - one).abs().max() > 1e-3
@@ -169,27 +170,29 @@ def test_autoguidance_moves_away_from_the_guide():
     condition = spec().conditions.nothing(2)
     plain, guided = sampler(3), sampler(3, autoguidance=1.5)
     with pytest.raises(InputError, match="no early state"):
-        model.sample(condition, [0, 1], guided)
+        model.sample(Batch(condition), [0, 1], guided)
     wake(model)
     model.guide = copy.deepcopy(model)
-    torch.testing.assert_close(model.sample(condition, [0, 1], guided), model.sample(condition, [0, 1], plain))
+    torch.testing.assert_close(
+        model.sample(Batch(condition), [0, 1], guided), model.sample(Batch(condition), [0, 1], plain)
+    )
     for stage in model.guide.stages:
         torch.nn.init.zeros_(stage.unet.leave[-1].weight)
-    unguided = model.sample(condition, [0, 1], plain)
-    assert (model.sample(condition, [0, 1], guided) - unguided).abs().max() > 1e-3
+    unguided = model.sample(Batch(condition), [0, 1], plain)
+    assert (model.sample(Batch(condition), [0, 1], guided) - unguided).abs().max() > 1e-3
     outside = guided.model_copy(update={"guided": (200, 300)})  # above every noise level
-    torch.testing.assert_close(model.sample(condition, [0, 1], outside), unguided)
+    torch.testing.assert_close(model.sample(Batch(condition), [0, 1], outside), unguided)
 
 
 def test_gradient_checkpointing_changes_no_gradient():
-    images, condition, none = torch.randn(4, 1, 8, 8), spec().conditions.nothing(4), torch.zeros(4, 6)
+    batch = Batch(spec().conditions.nothing(4), torch.randn(4, 1, 8, 8))
     gradients = []
     for checkpointing in (False, True):
         torch.manual_seed(0)
         model = build(small(training={"gradient_checkpointing": checkpointing}), spec())
         wake(model, 0.1)
         torch.manual_seed(1)
-        model.loss(images, condition, none, "stages.0")["stage_1"].mean().backward()
+        model.loss(batch, "stage_1")["stage_1"].mean().backward()
         gradients.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
     torch.testing.assert_close(*gradients)
 
@@ -203,14 +206,15 @@ def test_every_stage_learns_from_the_same_images_and_takes_the_coarser_one():
     torch.manual_seed(0)
     model = build(small(stages=3), spec(size=16))
     images = torch.nn.functional.interpolate(torch.randn(64, 1, 4, 4), 16, mode="bilinear")
-    model.begin([images], None)
+    model.begin([images], {})
     terms = {}
-    for player in model.players:
-        terms |= model.loss(images, spec().conditions.nothing(64), torch.zeros(64, 6), player)
+    batch = Batch(spec().conditions.nothing(64), images)
+    for phase in model.phases:
+        terms |= model.loss(batch, phase.name)
     assert {name: tuple(term.shape) for name, term in terms.items()} == {f"stage_{n}": (64,) for n in (1, 2, 3)}
     assert all(term.mean().item() == pytest.approx(1, abs=0.2) for term in terms.values())
     wake(model, 0.1)
-    dark, bright = (model.given(2, spec().conditions.nothing(1), torch.zeros(1, 6), level * torch.ones(1, 1, 8, 8))
+    dark, bright = (model.given(2, Batch(spec().conditions.nothing(1)), level * torch.ones(1, 1, 8, 8))
                     for level in (-1, 1))  # fmt: skip
     x = torch.randn(1, 3, 8, 8)
     assert (model.stages[2](x, torch.ones(1), dark) - model.stages[2](x, torch.ones(1), bright)).abs().max() > 1e-3
@@ -219,18 +223,18 @@ def test_every_stage_learns_from_the_same_images_and_takes_the_coarser_one():
 def test_a_stage_with_a_share_learns_from_that_part_of_the_batch_with_the_weight_of_all():
     torch.manual_seed(0)
     stages = [{"channels": [8]}, {"channels": [8], "share": 0.25}]
-    model = build(config.Diffusion(family="diffusion", stages=stages), spec())
+    model = build(Diffusion(family="diffusion", stages=stages), spec())
     images = torch.randn(64, 1, 8, 8)
-    model.begin([images], None)
-    losses = model.loss(images, spec().conditions.nothing(64), torch.zeros(64, 6), "stages.1")["stage_2"]
+    model.begin([images], {})
+    losses = model.loss(Batch(spec().conditions.nothing(64), images), "stage_2")["stage_2"]
     assert (losses[:16] > 0).all() and (losses[16:] == 0).all() and losses.mean().item() == pytest.approx(1, abs=0.3)
 
 
 def test_the_last_entry_of_a_schedule_serves_the_stages_after_it_and_noise_falls():
-    settings = config.DiffusionSampler(steps=(8, 4), sigma_max=(80,), sigma_min=(0.01, 0.1, 0.2))
+    settings = DiffusionSampler(steps=(8, 4), sigma_max=(80,), sigma_min=(0.01, 0.1, 0.2))
     assert [schedule(settings, stage) for stage in (0, 1, 3)] == [(8, 80, 0.01), (4, 80, 0.1), (4, 80, 0.2)]
     with pytest.raises(ValueError, match="sigma_min 2 is not below sigma_max 1"):
-        config.DiffusionSampler(sigma_max=(80, 1), sigma_min=(0.1, 2))
+        DiffusionSampler(sigma_max=(80, 1), sigma_min=(0.1, 2))
 
 
 def test_networks_in_bfloat16_give_nearly_the_same_images_in_float32():
@@ -239,7 +243,8 @@ def test_networks_in_bfloat16_give_nearly_the_same_images_in_float32():
     wake(model)
     condition = spec().conditions.nothing(4)
     exact, rounded = (
-        model.sample(condition, range(4), sampler(4, precision=precision)) for precision in ("float32", "bfloat16")
+        model.sample(Batch(condition), range(4), sampler(4, precision=precision))
+        for precision in ("float32", "bfloat16")
     )
     assert rounded.dtype == torch.float32
     assert 0 < (exact - rounded).abs().max() < 0.1

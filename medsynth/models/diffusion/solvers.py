@@ -11,12 +11,12 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from medsynth import config
+from medsynth.config.families.diffusion import DiffusionSampler
 
 Denoise = Callable[[Tensor, Tensor], Tensor]  # (N, C, *spatial) at one noise level → the expected clean data
 
 
-def schedule(settings: config.DiffusionSampler, stage: int) -> tuple[int, float, float]:
+def schedule(settings: DiffusionSampler, stage: int) -> tuple[int, float, float]:
     """Steps, highest and lowest noise level of a stage, from the coarsest; a last entry serves all later ones."""
     high, low = (levels[min(stage, len(levels) - 1)] for levels in (settings.sigma_max, settings.sigma_min))
     return settings.steps[min(stage, len(settings.steps) - 1)], high, low

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from medsynth import config
 from medsynth.conditions.schema import Condition
-from medsynth.models.augmentation import AUGMENTATION_FEATURES
-from medsynth.models.contract import ImageSpec
+from medsynth.config.families.diffusion import Diffusion, Stage
+from medsynth.models.contract import AUGMENTATION_FEATURES, ImageSpec
 from medsynth.models.networks.blocks import ConditionEmbedding, FourierFeatures
 from medsynth.models.networks.unet import UNet
 
@@ -70,9 +69,7 @@ class Denoiser(nn.Module):
         coarse: channels of the coarser image that it is given, 0 for the first stage.
     """
 
-    def __init__(
-        self, settings: config.Diffusion, stage: config.Stage, spec: ImageSpec, bands: int, coarse: int
-    ) -> None:
+    def __init__(self, settings: Diffusion, stage: Stage, spec: ImageSpec, bands: int, coarse: int) -> None:
         super().__init__()
         self.settings = settings
         self.band_mean: Tensor
@@ -130,19 +127,21 @@ class Denoiser(nn.Module):
         raw = self.unet(torch.cat([c_in * x, given.planes], 1), self.mix(embedding))
         return c_skip * x + c_out * raw.float()
 
-    def loss(self, bands: Tensor, given: Given) -> Tensor:
-        """Eq. 8 for clean sub-bands (N, C, *spatial): (N,), about 1 for a network that has learnt nothing."""
-        latent = self.to_latent(bands)
+    def attempt(self, latent: Tensor, given: Given) -> tuple[Tensor, Tensor]:
+        """Take noise of random levels from (N, C, *spatial): the clean data that it expects, and the levels (N,)."""
         count = len(latent)
         # ln(sigma) ~ N(P_mean, P_std^2), Table 1; stratified over the batch for a steadier gradient.
         quantile = (torch.rand(1, device=latent.device) + torch.arange(count, device=latent.device) / count) % 1
         normal = torch.special.ndtri(quantile.clamp(1e-4, 1 - 1e-4))
         sigma = (self.settings.p_mean + self.settings.p_std * normal).exp()
         wide = append_dims(sigma, latent.ndim)
-        return self.error(self(latent + wide * torch.randn_like(latent), sigma, given), latent, sigma)
+        return self(latent + wide * torch.randn_like(latent), sigma, given), sigma
 
     def error(self, denoised: Tensor, latent: Tensor, sigma: Tensor) -> Tensor:
-        """Squared error (N,) by lambda(sigma) = (sigma^2 + sigma_data^2) / (sigma sigma_data)^2, Table 1."""
+        """Squared error (N,) by lambda(sigma) = (sigma^2 + sigma_data^2) / (sigma sigma_data)^2, Table 1 and Eq. 8.
+
+        About 1 for a network that has learnt nothing.
+        """
         wide = append_dims(sigma, latent.ndim)
         weight = (wide**2 + self.sigma_data**2) / (wide * self.sigma_data) ** 2
         return (weight * (denoised - latent) ** 2).flatten(1).mean(1)

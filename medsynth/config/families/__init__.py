@@ -1,0 +1,1 @@
+"""One module a model family: what it is trained and sampled by."""

@@ -1,0 +1,78 @@
+"""The slices of the configuration that steps are given, one class a step."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, field_serializer, model_validator
+
+from medsynth.config.conditions import ConditionField, refuse_taken_columns
+from medsynth.config.datasets import PhantomSource, Plan, Split, TableSource
+from medsynth.config.evaluation import Evaluation
+from medsynth.config.family import Family
+from medsynth.config.models import AnySampler, Model
+from medsynth.config.section import Name, Strict
+from medsynth.config.tracking import Tracking
+
+
+class PrepareSettings(Strict):
+    seed: int
+    dataset: Name
+    data_root: str = "."
+    source: Annotated[PhantomSource | TableSource, Field(discriminator="kind")]
+    modality: str
+    size: tuple[int, ...]
+    fit: Literal["crop", "pad"]
+    conditions: dict[Name, ConditionField]
+    label: str
+    split: Split
+
+    @model_validator(mode="after")
+    def _columns_are_free(self) -> Self:
+        refuse_taken_columns(self.conditions, len(self.size))
+        return self
+
+
+class TrainSettings(Strict):
+    """What a model is trained by.
+
+    Its JSON leaves out how it is sampled, and how a parent is, unless that decides what is learnt from it.
+    """
+
+    seed: int
+    model: Model
+    parents: dict[str, Model] = {}
+
+    @field_serializer("model")
+    def _as_trained(self, model: Family) -> dict[str, Any]:
+        return model.trained_by()
+
+    @field_serializer("parents")
+    def _as_learnt_from(self, parents: dict[str, Family]) -> dict[str, dict[str, Any]]:
+        found = {role: parent.trained_by() for role, parent in parents.items()}
+        for role, parent in parents.items():
+            if self.model.roles[role].sampled:  # images at once and the number format change no path
+                found[role]["sampler"] = parent.sampler.model_dump(mode="json", exclude={"batch_size", "precision"})
+        return found
+
+
+class SampleSettings(Strict):
+    seed: int
+    dataset: Name
+    model: Name
+    data_root: str = "."
+    plan: Plan
+    sampler: AnySampler
+
+
+class EvaluateSettings(Strict):
+    seed: int
+    evaluation: Evaluation
+
+
+class TrackSettings(Strict):
+    """Where to log, and what the workflow is: `configuration_sha256` is the digest of all that decides its results."""
+
+    tracking: Tracking
+    datasets: tuple[Name, ...]
+    configuration_sha256: str
