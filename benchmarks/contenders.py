@@ -22,7 +22,7 @@ from medsynth.errors import InputError
 from medsynth.judges.features import to_uint8
 from medsynth.models.contract import Batch
 from medsynth.sample.plan import sample_seed
-from medsynth.train.loop import LOG_EVERY, Trainer
+from medsynth.train.trainer import LOG_EVERY, Trainer
 
 
 class Medsynth(Contender):

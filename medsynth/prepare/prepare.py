@@ -144,7 +144,7 @@ def _in_order(
         yield from map(work, samples)
         return
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["medsynth.sources"])  # imported once, not once in each worker
+    context.set_forkserver_preload(["medsynth.prepare.sources"])  # imported once, not once in each worker
     pool = ProcessPoolExecutor(threads, context, _end_with_parent)
     waiting: deque[Future[list[Prepared | Rejection]]] = deque()
     try:

@@ -18,7 +18,7 @@ from medsynth.config.families.diffusion import Diffusion
 from medsynth.errors import InputError
 from medsynth.models.checkpoint import ParentInfo, save_model
 from medsynth.prepare.prepare import prepare
-from medsynth.train.loop import Trainer
+from medsynth.train.trainer import Trainer
 
 CPU = torch.device("cpu")
 

@@ -10,7 +10,7 @@ from medsynth.artifacts.shards import read_shards
 from medsynth.artifacts.store import Store
 from medsynth.cli import main
 from medsynth.errors import InputError
-from medsynth.train.loop import Trainer
+from medsynth.train.trainer import Trainer
 from tests.faults.conftest import refused, release_arguments, sample_arguments
 from tests.train.test_loop import CPU, settings, write_store
 

@@ -15,7 +15,7 @@ import torch
 
 from medsynth.machine import devices, processes
 from medsynth.models.checkpoint import read_tensors
-from medsynth.train.loop import Trainer
+from medsynth.train.trainer import Trainer
 from tests.faults.conftest import refused
 from tests.train.test_loop import CPU, settings, write_store
 

@@ -14,11 +14,13 @@ from medsynth.artifacts.store import Store, digest
 from medsynth.config.families.consistency import Consistency, Distillation
 from medsynth.config.families.diffusion import DiffusionSampler
 from medsynth.errors import InputError
-from medsynth.models.checkpoint import load_model, read_tensors
+from medsynth.models.checkpoint import difference, load_model, read_tensors
 from medsynth.models.contract import Batch
-from medsynth.train import loop as training
+from medsynth.train import loop
+from medsynth.train import trainer as training
 from medsynth.train.batches import Examples, _epoch_order, derive_seed, training_order
-from medsynth.train.loop import Trainer, difference, train
+from medsynth.train.loop import train
+from medsynth.train.trainer import Trainer
 
 CPU = torch.device("cpu")
 
@@ -172,6 +174,31 @@ def test_training_leaves_a_model_that_loads_and_no_checkpoint(store, tmp_path):
     assert pd.read_csv(tmp_path / "history.csv").columns.tolist()[:3] == ["step", "images_seen", "seconds"]
 
 
+def test_a_training_of_the_same_origin_is_not_repeated(store, tmp_path, monkeypatch):
+    names = ("model.safetensors", "model.json", "history.csv")
+    train(settings(), store, tmp_path)
+    whole = {name: (tmp_path / name).read_bytes() for name in names}
+    for name in names:
+        (tmp_path / name).unlink()  # as a workflow does before it runs a step again
+    built = []
+    monkeypatch.setattr(loop, "Trainer", lambda *args: built.append(args) or Trainer(*args))
+    train(settings(), store, tmp_path)
+    assert built == [] and {name: (tmp_path / name).read_bytes() for name in names} == whole
+    other = Store(store.info.model_copy(update={"digest": "1" * 64}), store.images, None, store.samples)
+    train(settings(), other, tmp_path)
+    assert len(built) == 1
+
+
+def test_kept_results_that_are_damaged_are_not_used(store, tmp_path, caplog):
+    train(settings(), store, tmp_path)
+    whole = (tmp_path / "history.csv").read_bytes()
+    (tmp_path / "history.csv").unlink()
+    (tmp_path / "kept/history.csv").write_text("damaged")
+    train(settings(), store, tmp_path)
+    assert "damaged, training anew" in caplog.text
+    assert (tmp_path / "history.csv").read_bytes().splitlines()[0] == whole.splitlines()[0]
+
+
 def student() -> config.TrainSettings:
     training = Distillation(images=64, effective_batch_size=8, validate_every=32)
     model = Consistency(family="consistency", parents={"teacher": "t"}, steps=(3, 1), training=training)
@@ -232,10 +259,10 @@ def test_a_checkpoint_of_another_configuration_is_refused(store, tmp_path, chang
         train(settings(**change), store, tmp_path)
 
 
-@pytest.mark.parametrize(("origin", "attribute"), [("store", "store_digest"), ("code", "code")])
-def test_a_checkpoint_of_other_data_or_code_is_refused(store, tmp_path, origin, attribute):
+@pytest.mark.parametrize("origin", ["store", "code"])
+def test_a_checkpoint_of_other_data_or_code_is_refused(store, tmp_path, origin):
     other = Trainer(settings(), store, CPU)
-    setattr(other, attribute, "another")
+    other.origin[origin] = "another"
     other.save(tmp_path / "checkpoints" / "last.safetensors")
     with pytest.raises(InputError, match=f"checkpoint of another {origin}: .* remove .* to train anew"):
         train(settings(), store, tmp_path)
@@ -288,5 +315,5 @@ def test_two_processes_train_as_one_does(store_folder, tmp_path):
 
 
 def test_the_loop_names_no_family():
-    source = Path(training.__file__).read_text().lower()
+    source = "".join(Path(module.__file__).read_text().lower() for module in (loop, training))
     assert not [word for word in ("diffusion", "edm", "gan", "vae") if word in source.replace("began", "")]

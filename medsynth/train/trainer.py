@@ -1,0 +1,303 @@
+"""A training and its step: an optimiser per phase, the averages, the checkpoint. It knows no family by name.
+
+Every step draws its randomness from (seed, step, micro-batch) alone, so that a run that was killed, or that is spread
+over several processes, sees the same images as an unbroken run of one process; and, where `batch_size` is the same, the
+same noise and augmentation.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from medsynth.artifacts.store import Store, StoreInfo
+from medsynth.config import TrainSettings
+from medsynth.config.choices import training_entries
+from medsynth.errors import InputError, is_out_of_memory
+from medsynth.fingerprint import fingerprint
+from medsynth.images.modalities import MODALITIES
+from medsynth.machine.devices import autocast_dtype, fitting_batch_size, memory_format
+from medsynth.machine.processes import Processes
+from medsynth.models import checkpoint
+from medsynth.models.augmentation import augment
+from medsynth.models.checkpoint import difference, spec_of
+from medsynth.models.contract import AUGMENTATION_FEATURES, Batch, build
+from medsynth.train.averaging import Averages
+from medsynth.train.batches import Examples, derive_seed, training_order
+from medsynth.train.optimisers import from_tensors, optimisers_of, to_tensors
+from medsynth.train.schedule import learning_rate
+
+log = logging.getLogger(__name__)
+
+LOG_EVERY = 25  # steps between two rows of history.csv
+VALIDATION_IMAGES = 512
+STATISTICS_IMAGES = 2000  # at least, where there are as many
+STATISTICS_BLOCK = 64  # images of them in memory at once
+ALONE = Processes()
+NO_PARENTS: Mapping[str, Path] = {}
+COUNTERS = ("step", "images_seen", "seconds", "best_loss", "stale", "history")
+
+
+def origin_of(settings: TrainSettings, store: StoreInfo, parents: Mapping[str, Path]) -> dict[str, Any]:
+    """What decides the results of a training: a checkpoint of another origin is not gone on from."""
+    return {
+        "settings": settings.model_dump(mode="json"),
+        "store": store.digest,
+        "code": fingerprint("train", training_entries(settings, store.conditions)),
+        "parents": {role: checkpoint.read_info(path).weights_sha256 for role, path in parents.items()},
+    }
+
+
+class Trainer:
+    """The state of a training and its step.
+
+    Attributes:
+        step: optimiser steps done; images_seen and seconds likewise.
+        history: one record every LOG_EVERY steps and at every validation.
+    """
+
+    def __init__(
+        self,
+        settings: TrainSettings,
+        store: Store,
+        device: torch.device,
+        processes: Processes = ALONE,
+        parents: Mapping[str, Path] = NO_PARENTS,
+    ) -> None:
+        self.settings = settings
+        self.options = options = settings.model.training
+        self.device = device
+        self.processes = processes
+        self.origin = origin_of(settings, store.info, parents)  # now: the sources may be edited while this runs
+        self.spec = spec_of(store.info)
+        self.flip_axes = MODALITIES[store.info.modality].flip_axes
+        self.examples = Examples(store.split("train"), device)
+        self.held_out = Examples(store.split("val"), device)
+
+        torch.manual_seed(settings.seed)
+        self.model = build(settings.model, self.spec, settings.parents)
+        rows = range(0, len(self.examples), max(1, len(self.examples) // STATISTICS_IMAGES))
+        loaded = {
+            role: checkpoint.load_parent(path, settings.model.roles[role], store.info, device)
+            for role, path in parents.items()
+        }
+        self.parents = {role: info for role, (_, info) in loaded.items()}
+        blocks = (block.cpu() for block in self.examples.blocks(rows, STATISTICS_BLOCK))
+        self.model.begin(blocks, {role: parent for role, (parent, _) in loaded.items()})
+        self.layout = memory_format(self.spec.spatial_dims)
+        self.model.to(device=device, memory_format=self.layout)
+        self.dtype = autocast_dtype(device, options.precision)
+        self.optimisers = optimisers_of(self.model, options)
+        self.averages = Averages(self.model, options.ema)
+        self.step = self.images_seen = self.stale = 0
+        self.seconds = 0.0
+        self.best_loss = math.inf
+        self.history: list[dict[str, float]] = []
+        self.skipped = torch.zeros((), device=device)
+        self.batch_size = self._fitting_batch_size()
+        if options.compile is True or (options.compile == "auto" and device.type == "cuda"):
+            for path in {path for phase in self.model.phases for path in phase.modules}:
+                self.model.get_submodule(path).compile(dynamic=False)
+
+    def _fitting_batch_size(self) -> int:
+        """Images that go through the network at once."""
+        largest = self.options.effective_batch_size // self.processes.count
+        if not largest:
+            raise InputError(
+                f"training.effective_batch_size is {self.options.effective_batch_size}, expected at least "
+                f"the {self.processes.count} processes"
+            )
+        if self.options.batch_size != "auto":
+            return min(self.options.batch_size, largest)
+
+        def attempt(count: int) -> None:
+            for phase in self.model.phases:
+                self._losses(self.examples.gather([0] * count), phase.name)["total"].mean().backward()
+                self.model.zero_grad(set_to_none=True)
+
+        return self.processes.least(fitting_batch_size(attempt, largest, self.device), self.device)
+
+    @property
+    def progress(self) -> float:
+        """The share of the budget that is used up: images or minutes, whichever is further."""
+        minutes = self.options.minutes
+        return max(self.images_seen / self.options.images, self.seconds / (60 * minutes) if minutes else 0)
+
+    def learning_rate(self) -> float:
+        return learning_rate(self.options, min(self.progress, 1))
+
+    def _ready(self, batch: Batch) -> Batch:
+        """The batch in the layout of the networks; untouched images are told to be so."""
+        image, augmentation = batch.image, batch.augmentation
+        assert image is not None
+        if augmentation is None:
+            augmentation = image.new_zeros(len(image), AUGMENTATION_FEATURES[self.spec.spatial_dims])
+        image = image.contiguous(memory_format=self.layout)
+        return replace(batch, image=image, augmentation=augmentation, progress=min(self.progress, 1.0))
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not torch.float32)
+
+    def _losses(self, batch: Batch, phase: str) -> dict[str, Tensor]:
+        with self._autocast():
+            terms = self.model.loss(self._ready(batch), phase)
+        weights = self.model.weights
+        total = torch.stack([weights.get(name, 1.0) * term.float() for name, term in terms.items()]).sum(0)
+        return terms | {"total": total}
+
+    def advance(self) -> dict[str, Tensor]:
+        """One optimiser step of every phase on one effective batch; returns the mean of each loss term."""
+        started = time.monotonic()
+        means: dict[str, Tensor] = {}
+        learning_rate = self.learning_rate()
+        broken = torch.zeros((), device=self.device)
+        for turn, phase in enumerate(self.model.phases):
+            if not phase.runs(self.step, self.progress):
+                continue
+            optimiser = self.optimisers[phase.name]
+            while (terms := self._accumulate(turn, phase.name)) is None:
+                optimiser.zero_grad(set_to_none=True)
+            for term, value in terms.items():
+                means[term] = means.get(term, 0) + value
+            broken = torch.maximum(broken, self._update(optimiser, learning_rate * phase.learning_rate))
+            self.model.zero_grad(set_to_none=True)  # of modules that this phase reads and another one moves
+        self.skipped += broken
+        self.step += 1
+        self.images_seen += self.options.effective_batch_size
+        self.averages.move(self.step)
+        if self.model.keeps_guide and not self.averages.early and self.progress >= self.options.guide_at:
+            self.averages.keep_early()
+        self.seconds = self.processes.agree(self.seconds + time.monotonic() - started, self.device)
+        return means
+
+    def _accumulate(self, turn: int, phase: str) -> dict[str, Tensor] | None:
+        """Add up one phase's gradients over this process's share of an effective batch: the mean of each loss term.
+
+        None where memory ran out in any process: batch_size is then about half of what it was, in all of them.
+        """
+        images, size = self.options.effective_batch_size, self.batch_size
+        means: dict[str, Tensor] = {}
+        try:
+            for micro in range(self.processes.rank, math.ceil(images / size), self.processes.count):
+                torch.manual_seed(derive_seed(self.settings.seed, self.step, micro, turn))
+                count = min(size, images - micro * size)
+                rows = training_order(self.settings.seed, len(self.examples), self.step * images + micro * size, count)
+                augmentation = self.options.augmentation
+                batch = augment(self.examples.gather(rows), self.spec.conditions, augmentation, self.flip_axes)
+                losses = self._losses(batch, phase)
+                (losses["total"].sum() / images).backward()
+                for term, values in losses.items():
+                    means[term] = means.get(term, 0) + values.detach().sum() / images
+        except (MemoryError, RuntimeError) as error:
+            if size == 1 or not is_out_of_memory(error):
+                raise
+            self.batch_size = (size + 1) // 2
+            log.warning("step %d: out of memory; going on with %d images at once", self.step, self.batch_size)
+        self.batch_size = self.processes.least(self.batch_size, self.device)
+        return means if self.batch_size == size else None
+
+    def _update(self, optimiser: torch.optim.Optimizer, learning_rate: float) -> Tensor:
+        """Apply one optimiser step. Returns 1 if the gradient was not finite and the step was skipped, else 0."""
+        parameters = [p for group in optimiser.param_groups for p in group["params"] if p.grad is not None]
+        self.processes.add_up([p.grad for p in parameters if p.grad is not None])
+        norm = torch.nn.utils.clip_grad_norm_(parameters, self.options.clip_norm)
+        # The fused optimiser itself leaves out a step whose gradient is not finite: no wait for the device here.
+        broken = (~torch.isfinite(norm)).float()
+        optimiser.found_inf = broken
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+        return broken
+
+    @torch.no_grad()
+    def validate(self) -> float | None:
+        """Mean score of the averaged weights on held-out subjects, with the same noise every time.
+
+        None for a family without a score: its last average is then the best.
+        """
+        started = time.monotonic()
+        with self.averages.in_place():
+            scores = [self._score(start) for start in range(0, len(self._judged_rows), self.batch_size)]
+        known = [score for score in scores if score is not None]
+        loss = self.processes.agree(float(torch.cat(known).mean()), self.device) if known else None
+        if loss is None or loss < self.best_loss:
+            self.best_loss, self.stale = math.inf if loss is None else loss, 0
+            self.averages.keep_best()
+        else:
+            self.stale += 1
+        self.seconds = self.processes.agree(self.seconds + time.monotonic() - started, self.device)
+        return loss
+
+    @property
+    def _judged_rows(self) -> range:
+        return range(0, len(self.held_out), -(-len(self.held_out) // VALIDATION_IMAGES))
+
+    def _score(self, start: int) -> Tensor | None:
+        torch.manual_seed(derive_seed(self.settings.seed, start))
+        batch = self.held_out.gather(self._judged_rows[start : start + self.batch_size])
+        with self._autocast():
+            return self.model.score(self._ready(batch))
+
+    def record(self, means: dict[str, Tensor], val_loss: float | None) -> None:
+        """Add a row to the history, which waits for the device.
+
+        Raises:
+            InputError: most steps since the last row had a gradient that was not finite.
+        """
+        since = self.step - (int(self.history[-1]["step"]) if self.history else 0)
+        if int(self.skipped) > max(1, since // 2):
+            raise InputError(
+                f"step {self.step}: {int(self.skipped)} of the last {since} gradients were not finite; "
+                "lower training.learning_rate or set training.precision to float32"
+            )
+        self.skipped.zero_()
+        self.processes.add_up(list(means.values()))
+        row = {"step": self.step, "images_seen": self.images_seen, "seconds": round(self.seconds, 3)}
+        row |= {term: float(value) for term, value in means.items()}
+        row |= {"val_loss": math.nan if val_loss is None else val_loss, "learning_rate": self.learning_rate()}
+        row["images_per_s"] = round(self.images_seen / max(self.seconds, 1e-9), 2)
+        self.history.append(row)
+
+    def save(self, path: Path) -> None:
+        """Write all that `restore` needs as one safetensors file."""
+        tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+        states = {"now": self.averages.now, "best": self.averages.best, "early": self.averages.early}
+        states["optimiser"] = to_tensors(self.optimisers)
+        for part, state in states.items():
+            tensors |= {f"{part}.{name}": tensor for name, tensor in state.items()}
+        info = self.origin | {key: getattr(self, key) for key in (*COUNTERS, "batch_size")}
+        checkpoint.write_tensors(path, tensors, info)
+
+    def restore(self, path: Path) -> None:
+        """Go on from a checkpoint.
+
+        Raises:
+            InputError: the checkpoint is damaged, or of other settings, data or code.
+        """
+        tensors, info = checkpoint.read_tensors(path)
+        for key, value in self.origin.items():
+            if info.get(key) != value:
+                raise InputError(f"{path}: checkpoint of another {difference(info.get(key), value, key)}; "
+                                 f"remove {path.parent} to train anew")  # fmt: skip
+        parts: dict[str, dict[str, Tensor]] = {name: {} for name in ("model", "now", "best", "early", "optimiser")}
+        for name, tensor in tensors.items():
+            part, _, rest = name.partition(".")
+            parts[part][rest] = tensor
+        checkpoint.load_weights(self.model, parts["model"], path, set(self.model.state_dict()))
+        for name, tensor in parts["now"].items():
+            self.averages.now[name].copy_(tensor)
+        self.averages.best = {name: tensor.to(self.device) for name, tensor in parts["best"].items()}
+        self.averages.early = {name: tensor.to(self.device) for name, tensor in parts["early"].items()}
+        from_tensors(self.optimisers, parts["optimiser"])
+        for key in COUNTERS:
+            setattr(self, key, info[key])
+        self.batch_size = min(self.batch_size, info["batch_size"])
