@@ -7,12 +7,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from medsynth.artifacts.store import Store, StoreInfo
 
 # The same examples in every run, and no verdict by the clock; MEDSYNTH_FUZZ=5000 looks for new ones.
-settings.register_profile("stable", derandomize="MEDSYNTH_FUZZ" not in os.environ, deadline=None)
+settings.register_profile(
+    "stable",
+    derandomize="MEDSYNTH_FUZZ" not in os.environ,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("stable")
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -28,7 +28,7 @@ QUICK = ["--slurm-init-seconds-before-status-checks", "2", "--seconds-between-st
 def answer(*command: str) -> str:
     """What a command of SLURM prints, "" where it fails or is absent."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     except FileNotFoundError:
         return ""
     return done.stdout if done.returncode == 0 else ""
@@ -67,7 +67,7 @@ def submitted(output: str) -> list[str]:
     return re.findall(r"submitted with SLURM jobid (\d+)", output)
 
 
-def wait_until(true, what: str, seconds: float = 120) -> None:
+def wait_until(true, what: str, seconds: float = 600) -> None:
     """Guards against a cluster that hangs; the wait itself is not what is tested."""
     end = time.monotonic() + seconds
     while not true():
@@ -88,7 +88,7 @@ def first_job(process: subprocess.Popen) -> tuple[str, str]:
 def ended(process: subprocess.Popen) -> str:
     """The rest of the output; a run that never ends is killed, and its return code says so."""
     try:
-        return process.communicate(timeout=150)[0]
+        return process.communicate(timeout=600)[0]
     except subprocess.TimeoutExpired:
         process.kill()
         return process.communicate()[0]
