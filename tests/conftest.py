@@ -21,6 +21,8 @@ settings.register_profile(
 settings.load_profile("stable")
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A process keeps the GPU that it has claimed: the steps that a test starts would wait for that of the tests themselves.
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
 SHARED_DATA = Path(os.environ.get("MEDSYNTH_TEST_DATA", Path(__file__).parents[1] / "../shared/data")).resolve()
 

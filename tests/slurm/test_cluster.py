@@ -162,11 +162,11 @@ def test_job_out_of_memory_is_sent_again_with_more(cluster, untrained: Path, sna
 
 
 def test_time_limit_leaves_a_checkpoint_to_go_on_from(untrained: Path, start) -> None:
-    """The job's end is moved to now, which SLURM notices within half a minute; a minute is trained in all."""
+    """The job's end is moved to now, which SLURM notices within half a minute; three are trained in all."""
     config = yaml.safe_load((Path(__file__).parents[2] / "config/tiny.yaml").read_text())
     config["models"]["haar"]["training"] = {
         "images": 10**9,
-        "minutes": 1,
+        "minutes": 3,
         "patience": None,
         "validate_every": 5000,
         "checkpoint_seconds": 10**6,

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from urllib.error import URLError
 from urllib.request import urlopen
 
 import numpy as np
@@ -42,16 +43,28 @@ def server(tmp_path_factory):
             command, cwd=folder, env=environment, stdout=written, stderr=subprocess.STDOUT, start_new_session=True
         )
     try:
-        # The server names the port that the kernel gave it when it listens: what is asked from then on is answered.
-        while not (found := re.search(r"running on (http://127\.0\.0\.1:\d+)", (folder / "server.log").read_text())):
-            assert running.poll() is None, (folder / "server.log").read_text()[-3000:]
+        while not (uri := address(log := (folder / "server.log").read_text())) or not answers(uri):
+            assert running.poll() is None, log[-3000:]
             time.sleep(0.2)
-        with urlopen(f"{found[1]}/health") as answer:
-            assert answer.status == 200
-        yield found[1]
+        yield uri
     finally:
         os.killpg(running.pid, signal.SIGTERM)
         running.wait()
+
+
+def address(log: str) -> str | None:
+    """The server's own word for it: the kernel chose the port."""
+    found = re.search(r"running on (http://127\.0\.0\.1:\d+)", log)
+    return found and found[1]
+
+
+def answers(uri: str) -> bool:
+    """Whether the server listens; it holds its port before."""
+    try:
+        with urlopen(f"{uri}/health") as answer:
+            return answer.status == 200
+    except (URLError, OSError):
+        return False
 
 
 @pytest.fixture(scope="module", autouse=True)
