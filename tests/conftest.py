@@ -7,15 +7,22 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from medsynth.artifacts.store import Store, StoreInfo
 
 # The same examples in every run, and no verdict by the clock; MEDSYNTH_FUZZ=5000 looks for new ones.
-settings.register_profile("stable", derandomize="MEDSYNTH_FUZZ" not in os.environ, deadline=None)
+settings.register_profile(
+    "stable",
+    derandomize="MEDSYNTH_FUZZ" not in os.environ,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("stable")
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A process keeps the GPU that it has claimed: the steps that a test starts would wait for that of the tests themselves.
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
 SHARED_DATA = Path(os.environ.get("MEDSYNTH_TEST_DATA", Path(__file__).parents[1] / "../shared/data")).resolve()
 

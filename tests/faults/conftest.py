@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +24,18 @@ PLAN = {
     "request": {"kind": "per_class", "column": "pathology", "counts": {"low": 4, "high": 2}},
     "shards": 2,
 }
+# As sitecustomize.py: a training raises a signal in itself where a checkpoint is about to take the place of another.
+SIGNALLED = """
+import signal, sys
+left = {checkpoint}
+def watch(event, args):
+    global left
+    if event == "os.rename" and str(args[1]).endswith("checkpoints/last.safetensors"):
+        left -= 1
+        if left == 0:
+            signal.raise_signal({number})
+sys.addaudithook(watch)
+"""
 METRICS = "metric,value,ci_low,ci_high,floor,n_real,n_synthetic,higher_is_better,group\nkid,2.5,2.2,2.7,0,8,6,False,\n"
 
 
@@ -70,6 +83,37 @@ def deaths(step: Callable[[], None], reset: Callable[[], None] = lambda: None) -
         assert code == -signal.SIGKILL, f"the step itself failed with {code}"
         yield number
     raise AssertionError("the step never ended")
+
+
+def signalled(folder: Path, number: signal.Signals, checkpoint: int) -> str:
+    """A PYTHONPATH with which a training raises a signal in itself before it puts a checkpoint in place, from 1.
+
+    The training is then in its middle, however fast it is and whoever waits for it.
+    """
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(SIGNALLED.format(checkpoint=checkpoint, number=int(number)))
+    return str(folder)
+
+
+def alive(session: int) -> set[int]:
+    """The processes of a session, by /proc."""
+    found = set()
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:  # it has ended
+            continue
+        if int(fields[3]) == session and fields[0] != "Z":
+            found.add(int(stat.parent.name))
+    return found
+
+
+def wait_until_gone(session: int) -> None:
+    """Wait until no process of a session is alive; the limit is for one that stays for ever."""
+    deadline = time.monotonic() + 600
+    while left := alive(session):
+        assert time.monotonic() < deadline, f"still alive: {left}"
+        time.sleep(0.05)
 
 
 def refused(*arguments: str | Path) -> str:

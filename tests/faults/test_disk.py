@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -108,8 +109,7 @@ def other_disk(tmp_path: Path):
     root = Path("/dev/shm")
     if not os.access(root, os.W_OK) or root.stat().st_dev == tmp_path.stat().st_dev:
         pytest.skip("needs /dev/shm, on another file system than the temporary folder")
-    folder = root / f"medsynth-test-{os.getpid()}"
-    folder.mkdir()
+    folder = Path(tempfile.mkdtemp(prefix="medsynth-test-", dir=root))
     yield folder
     shutil.rmtree(folder)
 

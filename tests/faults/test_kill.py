@@ -14,7 +14,15 @@ import torch
 from medsynth import config
 from medsynth.cli import main
 from medsynth.models.checkpoint import read_tensors
-from tests.faults.conftest import contents, deaths, release_arguments, sample_arguments
+from tests.faults.conftest import (
+    alive,
+    contents,
+    deaths,
+    release_arguments,
+    sample_arguments,
+    signalled,
+    wait_until_gone,
+)
 from tests.train.test_loop import settings, start, write_store
 
 PREPARE = config.PrepareSettings(
@@ -92,20 +100,19 @@ def test_train_killed_at_any_write_goes_on(fault, store, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_killed_training_goes_on_and_ends_with_the_same_weights(fault, store, tmp_path, number) -> None:
+def test_a_killed_training_goes_on_and_ends_with_the_same_weights(fault, store, tmp_path, monkeypatch, number) -> None:
+    """One checkpoint a step; the signal comes before the 40th of 100 is in place."""
     folder = write_store(store, tmp_path / "store")
-    chosen = settings(images=1600, checkpoint_seconds=0.2, validate_every=400)
-    process = start(folder, tmp_path / "broken", chosen)
-    last = tmp_path / "broken/checkpoints/last.safetensors"
-    while not last.exists() and process.poll() is None:
-        time.sleep(0.02)
-    process.send_signal(number)
+    chosen = settings(images=800, checkpoint_seconds=1e-9, validate_every=200)
+    with monkeypatch.context() as patch:
+        patch.setenv("PYTHONPATH", signalled(tmp_path / "site", number, 40))
+        process = start(folder, tmp_path / "broken", chosen)
     fault(f"{number.name} in the middle of a training")
     _, message = process.communicate()
     assert process.returncode != 0 and not (tmp_path / "broken/model.json").exists()
     assert number == signal.SIGKILL or "start again to go on" in message
-    step = read_tensors(last)[1]["step"]
-    assert 0 < step < 200
+    step = read_tensors(tmp_path / "broken/checkpoints/last.safetensors")[1]["step"]
+    assert step == {signal.SIGKILL: 39, signal.SIGTERM: 41}[number]  # SIGTERM lets the step that it meets end
     assert start(folder, tmp_path / "broken", chosen).communicate()[1].count(f"resumed at step {step}") == 1
     start(folder, tmp_path / "whole", chosen).communicate()
     (broken, of_broken), (whole, of_whole) = (
@@ -116,26 +123,13 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_weights(fault, store, 
         torch.testing.assert_close(broken[name], tensor, msg=name)
 
 
-def prepare_process(out: Path, count: int) -> subprocess.Popen:
-    settings = PREPARE.model_copy(
-        update={"source": config.PhantomSource(kind="phantom", phantom="chest_xray", count=count)}
-    )
+def prepare_process(out: Path) -> subprocess.Popen:
+    """A prepare of hours, that no delay of who watches it lets end."""
+    source = config.PhantomSource(kind="phantom", phantom="chest_xray", count=300_000)
+    settings = PREPARE.model_copy(update={"source": source, "size": (128, 128)})
     command = [sys.executable, "-m", "medsynth", "prepare", "--settings", settings.model_dump_json()]
     command += ["--threads", "2", "--out", str(out)]
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
-
-
-def alive(session: int) -> set[int]:
-    """The processes of a session, by /proc."""
-    found = set()
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except OSError:  # it has ended
-            continue
-        if int(fields[3]) == session and fields[0] != "Z":
-            found.add(int(stat.parent.name))
-    return found
 
 
 @pytest.fixture
@@ -143,7 +137,7 @@ def started_prepare(tmp_path: Path):
     """A long prepare with two workers, when its workers work; all of it is ended afterwards."""
     if not Path("/proc/self/stat").exists():
         pytest.skip("finds processes by /proc: needs Linux")
-    process = prepare_process(tmp_path / "prepare/d", 100_000)
+    process = prepare_process(tmp_path / "prepare/d")
     while not any(path.stat().st_size for path in tmp_path.glob("prepare/.d.*.part/images.raw")):
         assert process.poll() is None, process.communicate()[1]
         time.sleep(0.05)
@@ -158,10 +152,7 @@ def test_no_worker_outlives_a_killed_prepare(fault, started_prepare, tmp_path: P
     started_prepare.kill()
     fault("SIGKILL of prepare with workers")
     started_prepare.wait()
-    deadline = time.monotonic() + 60
-    while alive(started_prepare.pid) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert alive(started_prepare.pid) == set()
+    wait_until_gone(started_prepare.pid)
     assert not (tmp_path / "prepare/d").exists()
 
 

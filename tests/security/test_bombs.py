@@ -150,7 +150,7 @@ def found(tmp_path_factory) -> dict[str, str]:
         file.truncate(2**40)
     program = f"import json; from tests.security.test_bombs import *; print(json.dumps(decode_with_little_memory(Path({str(folder)!r}))))"  # noqa: E501
     done = subprocess.run(
-        [sys.executable, "-c", program], cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=250
+        [sys.executable, "-c", program], cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=600
     )
     assert done.returncode == 0 and done.stderr == "", done.stderr
     return json.loads(done.stdout)

@@ -179,7 +179,7 @@ def run(tmp_path_factory) -> Path:
             env=environment,
             stdout=terminal,
             stderr=subprocess.STDOUT,
-            timeout=280,
+            timeout=600,
         )
     assert done.returncode == 0, (folder / "work/terminal.txt").read_text()[-3000:]
     return folder
@@ -250,7 +250,7 @@ def test_no_step_binds_a_port(run):
 def test_a_bound_port_would_be_noted(run, tmp_path):
     environment = os.environ | {"PYTHONPATH": str(run / "site"), "PORTS": str(tmp_path / "ports")}
     program = "import socket; s = socket.socket(); s.bind(('127.0.0.1', 0)); s.listen()"
-    subprocess.run([sys.executable, "-c", program], env=environment, check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", program], env=environment, check=True)
     assert [line.split()[0] for line in (tmp_path / "ports").read_text().splitlines()] == ["started", "bind", "listen"]
 
 
@@ -274,7 +274,6 @@ def test_results_follow_the_umask(run, tmp_path, umask, file, folder):
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         check=True,
         capture_output=True,
-        timeout=120,
     )
     for path, mode in modes(tmp_path / "results").items():
         assert mode == (folder if Path(path).is_dir() else file), path

@@ -63,10 +63,10 @@ def test_many_runs_end_whole_through_faults(config: Path, tmp_path: Path, node: 
     def trained() -> list[Path]:
         return list((tmp_path / "results/train").glob("*/*/model.safetensors"))
 
-    wait_until(lambda: alive() and running(f"--nodelist={node}"), f"a job on {node}", 300)
+    wait_until(lambda: alive() and running(f"--nodelist={node}"), f"a job on {node}")
     lost = running(f"--nodelist={node}")
     subprocess.run(["scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=test"], check=True)
-    wait_until(lambda: alive() and trained(), "the first model", 300)
+    wait_until(lambda: alive() and trained(), "the first model")
     wait_until(running, "a job to cancel")
     cancelled = running()[0]
     subprocess.run(["scancel", cancelled], check=True)

@@ -83,7 +83,7 @@ def test_models_get_a_gpu_on_one_node_and_nothing_else_does(calls) -> None:
 
 
 def test_light_rules_are_not_sent(calls) -> None:
-    assert not any("--comment log" in call for call in calls)
+    assert not any("--comment track" in call for call in calls)
 
 
 @pytest.mark.parametrize(

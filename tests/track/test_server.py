@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -34,10 +33,8 @@ pytestmark = pytest.mark.xdist_group("mlflow")
 def server(tmp_path_factory):
     """The address of a server with one database for all tests here."""
     folder = tmp_path_factory.mktemp("server")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", port, "--workers", "2"]
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", "0", "--workers", "2"]
+    command += ["--uvicorn-opts", "--timeout-worker-healthcheck 600"]  # else a busy machine's workers are replaced
     command += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db"]
     command += ["--artifacts-destination", str(folder / "files")]
     environment = os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
@@ -46,9 +43,8 @@ def server(tmp_path_factory):
             command, cwd=folder, env=environment, stdout=written, stderr=subprocess.STDOUT, start_new_session=True
         )
     try:
-        uri = f"http://127.0.0.1:{port}"
-        while not answers(uri):
-            assert running.poll() is None, (folder / "server.log").read_text()[-3000:]
+        while not (uri := address(log := (folder / "server.log").read_text())) or not answers(uri):
+            assert running.poll() is None, log[-3000:]
             time.sleep(0.2)
         yield uri
     finally:
@@ -56,12 +52,27 @@ def server(tmp_path_factory):
         running.wait()
 
 
+def address(log: str) -> str | None:
+    """The server's own word for it: the kernel chose the port."""
+    found = re.search(r"running on (http://127\.0\.0\.1:\d+)", log)
+    return found and found[1]
+
+
 def answers(uri: str) -> bool:
+    """Whether the server listens; it holds its port before."""
     try:
         with urlopen(f"{uri}/health") as answer:
             return answer.status == 200
     except (URLError, OSError):
         return False
+
+
+@pytest.fixture(scope="module", autouse=True)
+def patient():
+    """A request is sent once: a busy server's late answer is not taken for a lost one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "600")
+        yield
 
 
 @pytest.fixture(scope="module")

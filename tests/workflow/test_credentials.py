@@ -32,7 +32,7 @@ def snakemake(folder: Path, uri: str, *arguments: str, **environment: str) -> su
         stderr=subprocess.STDOUT,
         text=True,
         env={name: value for name, value in os.environ.items() if name != "PASSWORD"} | environment,
-        timeout=200,
+        timeout=600,
     )
 
 
