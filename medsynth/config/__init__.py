@@ -16,7 +16,17 @@ import yaml
 from pydantic import Field, model_validator
 
 from medsynth.config.addresses import public
-from medsynth.config.conditions import Categorical, ConditionField, Number, Spatial, refuse_taken_columns
+from medsynth.config.conditions import (
+    Categorical,
+    ConditionField,
+    FieldSettings,
+    Lesions,
+    Mask,
+    MultiLabel,
+    Number,
+    Ordinal,
+    refuse_misfits,
+)
 from medsynth.config.datasets import (
     SPLITS,
     Balance,
@@ -68,8 +78,13 @@ __all__ = [
     "Distillation",
     "EvaluateSettings",
     "Evaluation",
+    "FieldSettings",
+    "Lesions",
+    "Mask",
     "Model",
+    "MultiLabel",
     "Number",
+    "Ordinal",
     "Oversample",
     "PerClass",
     "PhantomSource",
@@ -82,7 +97,6 @@ __all__ = [
     "SampledDiffusion",
     "Sampler",
     "Settings",
-    "Spatial",
     "Split",
     "Stage",
     "Strict",
@@ -187,11 +201,12 @@ class PrepareSettings(Strict):
     fit: Literal["crop", "pad"]
     conditions: dict[Name, ConditionField]
     label: str
+    strata: tuple[Name, ...] | None = None
     split: Split
 
     @model_validator(mode="after")
     def _columns_are_free(self) -> Self:
-        refuse_taken_columns(self.conditions, len(self.size))
+        refuse_misfits(self.conditions, len(self.size))
         return self
 
 

@@ -1,4 +1,4 @@
-"""Geometric augmentation of a batch: the lesion's place moves with the image, and the network is told what was done.
+"""Geometric augmentation of a batch: what is asked for moves with the image, and the network is told what was done.
 
 Telling it keeps the augmentation out of the samples (Karras et al. 2022, appendix F.2, after Karras et al. 2020).
 """
@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from medsynth import config
-from medsynth.conditions.schema import Condition, ConditionSchema
+from medsynth.conditions.kind import Condition
+from medsynth.conditions.schema import ConditionSchema
 
 AUGMENTATION_FEATURES = {2: 6, 3: 12}  # the entries of the affine matrix, identity subtracted
 
@@ -42,7 +43,14 @@ def augment(
     grid = F.affine_grid(matrix[changed], [int(changed.sum()), *images.shape[1:]], align_corners=False)
     images = images.clone()
     images[changed] = F.grid_sample(images[changed], grid, padding_mode="reflection", align_corners=False)
-    return images, _move_lesions(condition, schema, matrix), features
+    mask = condition.mask
+    if mask is not None:
+        mask = mask.clone()
+        moved = F.grid_sample(
+            mask[changed, None].float(), grid, mode="nearest", padding_mode="reflection", align_corners=False
+        )
+        mask[changed] = moved[:, 0].to(mask.dtype)
+    return images, schema.moved(condition, matrix, mask), features
 
 
 def _random_matrix(
@@ -73,16 +81,3 @@ def _random_matrix(
     matrix = torch.cat([linear, 2 * settings.shift * uniform(dims, 1)], 2)
     chosen = torch.rand(count, 1, 1, device=device) < settings.probability
     return torch.where(chosen, matrix, torch.eye(dims, dims + 1, device=device))
-
-
-def _move_lesions(condition: Condition, schema: ConditionSchema, matrix: Tensor) -> Condition:
-    linear, offset = matrix[:, :, :-1], matrix[:, :, -1]
-    shrink = linear.det().abs() ** (-1 / len(offset[0]))
-    values = condition.values.clone()
-    for name in schema.spatial:
-        group = schema.groups[name]
-        centre = 2 * values[:, group.start : group.stop - 1] - 1
-        moved = torch.linalg.solve(linear, (centre - offset)[:, :, None])[:, :, 0]
-        values[:, group.start : group.stop - 1] = (moved + 1) / 2
-        values[:, group.stop - 1] *= shrink
-    return Condition(values, condition.states)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from medsynth import config
-from medsynth.conditions.schema import Condition
+from medsynth.conditions.kind import Condition
 from medsynth.models.augmentation import AUGMENTATION_FEATURES
 from medsynth.models.contract import ImageSpec
 from medsynth.models.networks.blocks import ConditionEmbedding, FourierFeatures

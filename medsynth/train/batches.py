@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from medsynth.artifacts.store import Store
-from medsynth.conditions.schema import Condition
-from medsynth.models.checkpoint import spec_of
+from medsynth.conditions.kind import Condition
 
 
 class Examples:
@@ -19,7 +18,7 @@ class Examples:
 
     def __init__(self, store: Store, device: torch.device) -> None:
         self.images = torch.from_numpy(store.images).to(device)  # a GPU holds them all: no copy in a step
-        self.condition = spec_of(store.info).conditions.encode(store.samples).to(device)
+        self.condition = store.info.condition_schema.encode(store.samples, store.masks).to(device)
 
     def __len__(self) -> int:
         return len(self.images)

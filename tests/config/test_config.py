@@ -15,7 +15,7 @@ DATASET = {
     "conditions": {
         "pathology": {"kind": "categorical", "values": ["normal", "nodule"]},
         "severity": {"kind": "number", "range": [0, 1]},
-        "lesion": {"kind": "spatial", "severity": "severity"},
+        "lesion": {"kind": "lesions", "severity": "severity"},
     },
     "label": "pathology",
     "plan": {"request": {"kind": "balance", "column": "pathology"}, "shards": 2},
@@ -89,7 +89,7 @@ def test_a_condition_cannot_take_the_name_of_a_column(name):
         config.parse(config.PrepareSettings, prepared, "--settings")
 
 
-@pytest.mark.parametrize("kind", [{"kind": "number", "range": [0, 1]}, {"kind": "spatial"}])
+@pytest.mark.parametrize("kind", [{"kind": "number", "range": [0, 1]}, {"kind": "lesions"}])
 def test_two_conditions_cannot_have_one_column(kind):
     values = changed("datasets.d.conditions", DATASET["conditions"] | {"lesion_size": kind})
     message = r"conditions\.lesion and conditions\.lesion_size both have the column 'lesion_size'$"

@@ -8,9 +8,8 @@ import pytest
 from medsynth.artifacts.store import Store, StoreInfo
 from medsynth.config import EvaluateSettings, Evaluation
 from medsynth.errors import InputError
-from medsynth.evaluate import fidelity
-from medsynth.evaluate.evaluate import METRICS, evaluate, gather
-from medsynth.judges import reader as adherence
+from medsynth.evaluate import fidelity, metrics
+from medsynth.evaluate.evaluate import evaluate, gather
 
 CLASSES = ("dark", "bright")
 SETTINGS = EvaluateSettings(seed=0, evaluation=Evaluation(bootstrap=20, predictor_epochs=6))
@@ -39,7 +38,7 @@ def collection() -> Store:
     fields = {
         "pathology": {"kind": "categorical", "values": CLASSES},
         "age_years": {"kind": "number", "range": [0, 100]},
-        "lesion": {"kind": "spatial"},
+        "lesion": {"kind": "lesions"},
     }
     info = StoreInfo(
         version=1, dataset="d", modality="chest_xray", size=(32, 32), channels=1, conditions=fields, label="pathology",
@@ -71,8 +70,8 @@ def test_writes_tables_and_figures(results: Path) -> None:
     assert {path.name for path in results.iterdir()} == names
 
 
-def test_every_metric_has_its_rows(results: Path) -> None:
-    metrics = pd.read_csv(results / "metrics.csv", keep_default_na=False)
+def test_every_metric_has_its_rows(results: Path, collection: Store) -> None:
+    table = pd.read_csv(results / "metrics.csv", keep_default_na=False)
     columns = [
         "metric",
         "group",
@@ -85,12 +84,13 @@ def test_every_metric_has_its_rows(results: Path) -> None:
         "higher_is_better",
         "note",
     ]
-    assert metrics.columns.tolist() == columns
-    assert metrics["metric"].unique().tolist() == [metric.name for metric in METRICS]
-    assert not metrics.duplicated(["metric", "group"]).any()
-    empty = metrics["value"] == ""
-    assert metrics.loc[empty, "metric"].tolist() == ["centre_error_px", "size_error_px"]  # no lesion was asked
-    assert (metrics.loc[empty, "note"] != "").all()
+    assert table.columns.tolist() == columns
+    expected = [metric.name for metric in metrics.metrics(collection.info.condition_schema)]
+    assert table["metric"].unique().tolist() == expected and len(expected) == 12
+    assert not table.duplicated(["metric", "group"]).any()
+    empty = table["value"] == ""
+    assert table.loc[empty, "metric"].tolist() == ["centre_error_px", "size_error_px"]  # no lesion was asked
+    assert (table.loc[empty, "note"] != "").all()
 
 
 def test_values_lie_in_their_intervals_and_near_the_floor(results: Path) -> None:
@@ -118,9 +118,9 @@ def test_intervals_are_of_what_the_card_says(collection: Store, synthetic, monke
 
     monkeypatch.setattr(fidelity, "kid_interval", note("subjects, bootstrap", fidelity.kid_interval))
     monkeypatch.setattr(fidelity, "jackknife_interval", note("subjects, jackknife", fidelity.jackknife_interval))
-    monkeypatch.setattr(adherence, "bootstrap_interval", note("synthetic images", adherence.bootstrap_interval))
+    monkeypatch.setattr(metrics, "bootstrap_interval", note("synthetic images", metrics.bootstrap_interval))
     evidence = gather(SETTINGS, collection, *synthetic)
-    for metric in METRICS:
+    for metric in metrics.metrics(evidence.schema):
         list(metric.rows(evidence))
     by_subject = {name: kind for name, kind in seen.items() if kind != "synthetic images"}
     jackknife = dict.fromkeys(("fid", "density", "coverage"), "subjects, jackknife")

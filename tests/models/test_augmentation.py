@@ -3,10 +3,10 @@ import pytest
 import torch
 
 from medsynth.conditions.schema import ConditionSchema
-from medsynth.config import Augmentation, Spatial
+from medsynth.config import Augmentation, Lesions
 from medsynth.models.augmentation import augment
 
-SCHEMA = {dims: ConditionSchema({"lesion": Spatial(kind="spatial")}, dims) for dims in (2, 3)}
+SCHEMA = {dims: ConditionSchema({"lesion": Lesions(kind="lesions")}, dims) for dims in (2, 3)}
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (48, 96), (32, 32, 32)])

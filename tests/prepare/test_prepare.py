@@ -18,7 +18,7 @@ from medsynth.prepare.prepare import prepare
 from tests.conftest import SHARED_DATA
 
 PATHOLOGY = {"pathology": {"kind": "categorical", "values": ["normal", "nodule"]}}
-LESION = {"lesion": {"kind": "spatial"}}
+LESION = {"lesion": {"kind": "lesions"}}
 EACH = 10  # images of each pathology
 
 

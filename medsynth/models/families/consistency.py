@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from medsynth import config
-from medsynth.conditions.schema import Condition
+from medsynth.conditions.kind import Condition
 from medsynth.errors import InputError
 from medsynth.models.contract import GenerativeModel, ImageSpec
 from medsynth.models.denoiser import Given

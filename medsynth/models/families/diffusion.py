@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from medsynth import config
-from medsynth.conditions.schema import Condition
+from medsynth.conditions.kind import Condition
 from medsynth.config.resolutions import misfit
 from medsynth.errors import InputError
 from medsynth.models.augmentation import AUGMENTATION_FEATURES
@@ -80,7 +80,7 @@ class DiffusionModel(GenerativeModel):
         seen = max(1, round(self.settings.stages[index].share * len(image)))
         with torch.autocast(image.device.type, enabled=False):  # bfloat16 would round what is to be learnt
             bands, coarse = self.pyramid.encode(image[:seen])[index]
-        dropping = torch.rand(seen, len(self.spec.conditions.groups) + 1, device=image.device)
+        dropping = torch.rand(seen, len(self.spec.conditions.drops) + 1, device=image.device)
         condition = self.spec.conditions.drop(condition[:seen], self.settings.condition_dropout, dropping)
         if coarse is not None:  # against the errors of the stages before it (Ho et al. 2022, section 4)
             level = append_dims(self.settings.coarse_noise * torch.rand(seen, device=image.device), coarse.ndim)
