@@ -23,6 +23,10 @@ class FieldSettings(Strict):
         """The columns of the sample table that hold it."""
         return (name,)
 
+    def _misfit(self, fields: Mapping[str, FieldSettings]) -> str | None:
+        """Why it does not go with the other fields."""
+        return None
+
 
 def _distinct_values(values: tuple[str, ...]) -> None:
     """Refuse values of which two are the same, or one is a cell without a value."""
@@ -124,6 +128,10 @@ class Lesions(FieldSettings):
         slots = lesion_columns(name, spatial_dims, self.most, self.graded, bool(self.kinds))
         return tuple(column for slot in slots for column in slot)
 
+    def _misfit(self, fields: Mapping[str, FieldSettings]) -> str | None:
+        good = self.severity is None or isinstance(fields.get(self.severity), Number)
+        return None if good else f"severity {self.severity!r} is not a number condition"
+
 
 class Mask(FieldSettings):
     """The image's own label map, from the sample table's column `mask`."""
@@ -132,6 +140,10 @@ class Mask(FieldSettings):
 
     def _columns(self, name: str, spatial_dims: int) -> tuple[str, ...]:
         return ()
+
+    def _misfit(self, fields: Mapping[str, FieldSettings]) -> str | None:
+        masks = [name for name, field in fields.items() if isinstance(field, Mask)]
+        return None if len(masks) == 1 else f"{' and '.join(masks)} are each the image's mask, expected one of them"
 
 
 if TYPE_CHECKING:
@@ -148,7 +160,6 @@ def refuse_misfits(fields: Mapping[str, ConditionField], spatial_dims: int) -> N
         ValueError: names the condition, and the column or the key.
     """
     taken: dict[str, str] = {}
-    masks = []
     for name, field in fields.items():
         for column in field._columns(name, spatial_dims):
             other = column if column != name and column in fields else taken.get(column)
@@ -157,9 +168,5 @@ def refuse_misfits(fields: Mapping[str, ConditionField], spatial_dims: int) -> N
             if column in RESERVED or column.startswith(PREDICTED):
                 raise ValueError(f"conditions.{name}: {column!r} is a column of medsynth's own, take another name")
             taken[column] = name
-        severity = getattr(field, "severity", None)
-        if severity is not None and not isinstance(fields.get(severity), Number):
-            raise ValueError(f"conditions.{name}: severity {severity!r} is not a number condition")
-        masks += [name] if isinstance(field, Mask) else []
-    if len(masks) > 1:
-        raise ValueError(f"conditions.{masks[0]} and conditions.{masks[1]} are both the image's mask, expected one")
+        if reason := field._misfit(fields):
+            raise ValueError(f"conditions.{name}: {reason}")

@@ -10,6 +10,7 @@ from medsynth.config import EvaluateSettings, Evaluation
 from medsynth.errors import InputError
 from medsynth.evaluate import fidelity, metrics
 from medsynth.evaluate.evaluate import evaluate, gather
+from tests.conditions.toys import FIELDS, STRUCTURES, toy
 
 CLASSES = ("dark", "bright")
 SETTINGS = EvaluateSettings(seed=0, evaluation=Evaluation(bootstrap=20, predictor_epochs=6))
@@ -159,3 +160,49 @@ def test_bad_input_writes_nothing(collection: Store, synthetic, tmp_path: Path) 
     with pytest.raises(InputError, match="no image in split val"):
         evaluate(SETTINGS, collection.split("train"), images, rows, None, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_every_kind_has_its_metrics_and_every_stratum_its_rows(tmp_path: Path) -> None:
+    """The images themselves, asked for by what they show: the value is about the floor."""
+    count = 150
+    fields: dict[str, dict] = {"pathology": {"kind": "categorical", "values": CLASSES}}
+    table, masks = (
+        pd.DataFrame({"pathology": np.array(CLASSES)[np.arange(count) % 2]}),
+        np.zeros((count, 32, 32), np.uint8),
+    )
+    images = np.full((count, 1, 32, 32), 30000, np.int64)
+    for seed, kind in enumerate(("ordinal", "number", "multi_label", "lesions", "mask")):
+        shown, cells, outlines = toy(kind, count, 2, 32, seed)
+        images += shown.astype(np.int64) // 5 - 6500
+        masks += outlines
+        fields[kind] = FIELDS[kind].model_dump()
+        table = table.join(
+            cells.drop(columns="other", errors="ignore").rename(columns=lambda name, to=kind: to + name[1:])
+        )
+    images = (images + 3000 * (table["pathology"] == "bright").to_numpy()[:, None, None, None]).clip(0, 65535)
+    rows = np.arange(count)
+    samples = table.assign(
+        image=[f"{row}.png" for row in rows],
+        subject_id=[f"s{row}" for row in rows],
+        split=np.select([rows < 90, rows < 120], ["train", "val"], "test"),
+    )
+    info = StoreInfo(
+        version=1, dataset="d", modality="chest_xray", size=(32, 32), channels=1, conditions=fields, label="pathology",
+        strata=("pathology", "ordinal"), simulated=False, structures=STRUCTURES, rows_in=count, rows_out=count,
+        rows_quarantined=0, digest="0" * 64,
+    )  # fmt: skip
+    store = Store(info, images.astype(np.uint16), masks, samples)
+    asked = table.assign(sample_id=[f"d-m-{row:06d}" for row in rows], mask_of=[str(row) for row in rows])
+    evaluate(SETTINGS, store, store.images, asked, None, tmp_path / "out")
+    found = pd.read_csv(tmp_path / "out/metrics.csv").set_index(["metric", "group"])["value"]
+    expected = {
+        ("accuracy", "pathology"), ("accuracy", "pathology=dark"), ("within_one_step", "ordinal"),
+        ("within_one_step", "ordinal=3"), ("kept_rate", "ordinal=0"), ("rank_correlation", "number"),
+        ("sensitivity", "multi_label=left"), ("balanced_accuracy", "multi_label=top"), ("mean_dice", "mask"),
+        ("detection_sensitivity", "lesions"), ("lesion_kind_accuracy", "lesions"), ("kid", "pathology=bright"),
+    }  # fmt: skip
+    assert expected <= set(found.index) and found[sorted(expected - {("kid", "pathology=bright")})].notna().all()
+    assert ("accuracy", "ordinal") not in found.index
+    judged = pd.read_csv(tmp_path / "out/samples.csv", dtype=str, keep_default_na=False)
+    assert {"predicted_ordinal", "predicted_multi_label", "predicted_lesions_2_kind"} <= set(judged)
+    assert set(judged["predicted_ordinal"]) <= set("01234")
