@@ -43,9 +43,12 @@ def _load(place: str) -> Any:
 
 # What a dataset can be asked for by: config key `kind`.
 CONDITIONS = {
-    "categorical": Entry("medsynth.conditions.schema:ConditionSchema", "medsynth.config.conditions:Categorical"),
-    "number": Entry("medsynth.conditions.schema:ConditionSchema", "medsynth.config.conditions:Number"),
-    "spatial": Entry("medsynth.conditions.schema:ConditionSchema", "medsynth.config.conditions:Spatial"),
+    "categorical": Entry("medsynth.conditions.categorical:CategoricalKind", "medsynth.config.conditions:Categorical"),
+    "ordinal": Entry("medsynth.conditions.ordinal:OrdinalKind", "medsynth.config.conditions:Ordinal"),
+    "number": Entry("medsynth.conditions.number:NumberKind", "medsynth.config.conditions:Number"),
+    "multi_label": Entry("medsynth.conditions.multi_label:MultiLabelKind", "medsynth.config.conditions:MultiLabel"),
+    "lesions": Entry("medsynth.conditions.lesions:LesionsKind", "medsynth.config.conditions:Lesions"),
+    "mask": Entry("medsynth.conditions.mask:MaskKind", "medsynth.config.conditions:Mask"),
 }
 
 # Simulated patients: config key `phantom`.

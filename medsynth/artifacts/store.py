@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medsynth.conditions.schema import condition_columns
+from medsynth.conditions.schema import ConditionSchema
 from medsynth.config import SPLITS, ConditionField, Strict, parse_json
+from medsynth.config.columns import MASK_OF
 from medsynth.disk import files, tables
 from medsynth.errors import InputError
 
@@ -50,6 +51,7 @@ class StoreInfo(Strict):
 
     Attributes:
         simulated: the images are of a phantom, not of patients.
+        strata: the fields that the split is stratified by and metrics are grouped by; None: the label alone.
         structures: name → number of each label in the masks; empty without masks.
         digest: SHA-256 over the digests of images.npy, masks.npy and samples.csv.
     """
@@ -62,6 +64,7 @@ class StoreInfo(Strict):
     channels: int
     conditions: dict[str, ConditionField]
     label: str
+    strata: tuple[str, ...] | None = None
     structures: dict[str, int]
     rows_in: int
     rows_out: int
@@ -71,6 +74,11 @@ class StoreInfo(Strict):
     @property
     def image_shape(self) -> tuple[int, ...]:
         return (self.channels, *self.size)
+
+    @property
+    def condition_schema(self) -> ConditionSchema:
+        """What images are asked for by."""
+        return ConditionSchema(self.conditions, len(self.size), self.structures)
 
 
 def digest(folder: Path) -> str:
@@ -106,7 +114,7 @@ class Store:
         info = _read_info(folder)
         found = {name: tables.read(folder / name) for name in TABLES}
         samples = found["samples.csv"]
-        for column in ("image", "subject_id", "split", *condition_columns(info.conditions, len(info.size))):
+        for column in ("image", "subject_id", "split", *info.condition_schema.columns):
             if column not in samples:
                 raise InputError(f"{folder / 'samples.csv'}: no column {column!r}")
         counts = {"samples.csv": info.rows_out, "quarantine.csv": info.rows_quarantined}
@@ -154,6 +162,15 @@ class Store:
     def intensities(self, rows: np.ndarray | slice | Sequence[int] | None = None) -> np.ndarray:
         """(n, C, *spatial) float32 in [-1, 1] at positions within the view, all of them if None."""
         return to_intensity(self.images[slice(None) if rows is None else rows])
+
+    def masks_asked(self, rows: pd.DataFrame) -> np.ndarray | None:
+        """(n, *spatial) the masks that rows of a plan ask for by position; zeros where a row asks for none."""
+        if self.masks is None or MASK_OF not in rows:
+            return None
+        masks = np.zeros((len(rows), *self.info.size), np.uint8)
+        given = (rows[MASK_OF] != "").to_numpy()
+        masks[given] = self.masks[rows[MASK_OF][given].astype(int).to_numpy()]
+        return masks
 
     def label_values(self) -> list[str]:
         """The label of each image."""

@@ -1,212 +1,145 @@
-"""Typed conditions with missing values: table cells → tensors → a spatial map.
-
-A field is categorical, a number, or spatial (config.ConditionField). Any cell may be missing (empty) or not applicable
-(`n/a`: the size of a lesion that is not there). Both states are told to the network, which learns a token for each.
-Torch is imported where tensors are made, so that the table reader stays light.
-"""
+"""The fields of a dataset in their order: table cells → scalars → what a network is told. Each kind says how."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from medsynth.config import Categorical, ConditionField, Number, Spatial
-from medsynth.config.columns import NOT_APPLICABLE_TEXT, spatial_columns
+import numpy as np
+
+from medsynth import registry
+from medsynth.conditions.kind import GIVEN, MISSING, NOT_APPLICABLE, Condition, Kind
+from medsynth.config.columns import MASK_OF, NOT_APPLICABLE_TEXT
 
 if TYPE_CHECKING:
     import pandas as pd
-    import torch
     from torch import Tensor
 
-GIVEN, MISSING, NOT_APPLICABLE = 0, 1, 2
+    from medsynth.config import ConditionField
 
-
-def field_columns(name: str, field: ConditionField, spatial_dims: int) -> tuple[str, ...]:
-    """The table columns of one field."""
-    return spatial_columns(name, spatial_dims) if isinstance(field, Spatial) else (name,)
-
-
-def condition_columns(fields: Mapping[str, ConditionField], spatial_dims: int) -> tuple[str, ...]:
-    """The table columns of all fields, in their order."""
-    return tuple(column for name, field in fields.items() for column in field_columns(name, field, spatial_dims))
-
-
-def owner(fields: Mapping[str, ConditionField], column: str) -> str:
-    """The name of the field that a column belongs to."""
-    if column in fields:
-        return column
-    return column.rpartition("_")[0]
-
-
-def check_cell(fields: Mapping[str, ConditionField], column: str, text: str) -> str | None:
-    """Why a cell cannot be used, or None if it can."""
-    if text in ("", NOT_APPLICABLE_TEXT):
-        return None
-    field = fields[owner(fields, column)]
-    if isinstance(field, Categorical):
-        return None if text in field.values else f"not one of {', '.join(field.values)}"
-    low, high = field.range if isinstance(field, Number) else (0.0, 1.0)
-    try:
-        value = float(text)
-    except ValueError:
-        return "not a number"
-    return None if low <= value <= high else f"not within {low:g} to {high:g}"  # NaN is within nothing
-
-
-@dataclass(frozen=True)
-class Condition:
-    """A batch of conditions.
-
-    Attributes:
-        values: (N, F) float32: the index of a categorical value, a number scaled to [-1, 1], or a spatial fraction.
-        states: (N, F) int64: GIVEN, MISSING or NOT_APPLICABLE; the value counts only where GIVEN.
-    """
-
-    values: Tensor
-    states: Tensor
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    def __getitem__(self, rows: Tensor | slice) -> Condition:
-        return Condition(self.values[rows], self.states[rows])
-
-    def to(self, device: torch.device | str) -> Condition:
-        return Condition(self.values.to(device), self.states.to(device))
+__all__ = ["GIVEN", "MISSING", "NOT_APPLICABLE", "NOT_APPLICABLE_TEXT", "Condition", "ConditionSchema"]
 
 
 class ConditionSchema:
     """The fields of a dataset and their places in the tensors.
 
     Attributes:
-        columns: one name for each of the F scalars.
-        groups: for every field its slice of the F scalars.
+        kinds: for every field what its kind makes of it.
+        columns: of the sample table; numbers: those of them that hold numbers.
+        width: scalars of a row; groups: for every field its slice of them.
+        drops: slices of the scalars that are left out each on its own.
+        map_channels: planes that are drawn.
+        needs_mask: whether images are asked for by their label maps.
     """
 
-    def __init__(self, fields: Mapping[str, ConditionField], spatial_dims: int) -> None:
+    def __init__(
+        self, fields: Mapping[str, ConditionField], spatial_dims: int, structures: Mapping[str, int] | None = None
+    ) -> None:
         self.fields = dict(fields)
         self.spatial_dims = spatial_dims
-        self.columns = condition_columns(fields, spatial_dims)
+        self.kinds: dict[str, Kind] = {
+            name: registry.CONDITIONS[field.kind].load()(name, field, spatial_dims, structures)
+            for name, field in fields.items()
+        }
+        self.of_column = {column: kind for kind in self.kinds.values() for column in kind.columns}
+        self.columns = tuple(self.of_column)
+        together = (columns for kind in self.kinds.values() for columns in kind.moved_together)
+        self.numbers = frozenset(column for columns in together for column in columns)
         self.groups: dict[str, slice] = {}
-        start = 0
-        for name, field in fields.items():
-            width = len(field_columns(name, field, spatial_dims))
-            self.groups[name] = slice(start, start + width)
-            start += width
-        self.spatial = {name: field for name, field in fields.items() if isinstance(field, Spatial)}
+        self.width = 0
+        for name, kind in self.kinds.items():
+            self.groups[name] = slice(self.width, self.width + kind.width)
+            self.width += kind.width
+        self.drops = tuple(
+            slice(self.groups[name].start + part.start, self.groups[name].start + part.stop)
+            for name, kind in self.kinds.items()
+            for part in kind.drops
+        )
+        self.map_channels = sum(kind.planes for kind in self.kinds.values())
+        self.needs_mask = any(kind.needs_mask for kind in self.kinds.values())
 
-    @property
-    def map_channels(self) -> int:
-        """Channels of the drawn map: where a lesion is, and how severe it is there."""
-        return sum(1 + (field.severity is not None) for field in self.spatial.values())
+    def check(self, column: str, text: str) -> str | None:
+        """Why a cell cannot be used, or None if it can."""
+        return self.of_column[column].check(column, text)
 
-    def encode(self, table: pd.DataFrame) -> Condition:
+    def encode(self, table: pd.DataFrame, masks: np.ndarray | None = None) -> Condition:
         """Turn checked rows into tensors; a column that the table lacks is missing in every row.
 
+        Args:
+            masks: (N, *spatial) uint8, read from disk where they are indexed; None: no row has one.
         Raises:
-            ValueError: a cell that `check_cell` refuses.
+            ValueError: a cell that `check` refuses.
         """
         import torch
 
-        values = torch.zeros(len(table), len(self.columns))
-        states = torch.full((len(table), len(self.columns)), MISSING)
-        for position, column in enumerate(self.columns):
-            if column not in table:
-                continue
-            field = self.fields[owner(self.fields, column)]
-            for row, text in enumerate(table[column].astype(str)):
-                if reason := check_cell(self.fields, column, text):
+        for column in self.columns:
+            for text in table[column].astype(str) if column in table else ():
+                if reason := self.check(column, text):
                     raise ValueError(f"{column} {text!r}: {reason}")
-                if text == NOT_APPLICABLE_TEXT:
-                    states[row, position] = NOT_APPLICABLE
-                elif text:
-                    states[row, position] = GIVEN
-                    values[row, position] = _to_value(field, text)
-        return Condition(values, states)
+        cells = {
+            str(column): table[column].astype(str).tolist() for column in table if column in (*self.columns, MASK_OF)
+        }
+        parts = [kind.encode(cells, len(table)) for kind in self.kinds.values()]
+        values, states = (torch.cat([getattr(part, of) for part in parts], 1) for of in ("values", "states"))
+        if masks is None:
+            for name, kind in self.kinds.items():
+                if kind.needs_mask:
+                    states[:, self.groups[name]] = MISSING
+        return Condition(values, states, torch.from_numpy(masks) if self.needs_mask and masks is not None else None)
 
     def decode(self, condition: Condition) -> pd.DataFrame:
         """Turn tensors back into cells."""
         import pandas as pd
 
-        cells: dict[str, list[str]] = {}
-        for position, column in enumerate(self.columns):
-            field = self.fields[owner(self.fields, column)]
-            cells[column] = [
-                ("", NOT_APPLICABLE_TEXT)[state - 1] if state != GIVEN else _to_text(field, value)
-                for value, state in zip(
-                    condition.values[:, position].tolist(), condition.states[:, position].tolist(), strict=True
-                )
-            ]
+        parts = self.parts(condition)
+        cells = {column: of for name, kind in self.kinds.items() for column, of in kind.decode(parts[name]).items()}
         return pd.DataFrame(cells, dtype=str)
+
+    def parts(self, condition: Condition) -> dict[str, Condition]:
+        """Each field's own scalars, and the mask."""
+        return {
+            name: Condition(condition.values[:, group], condition.states[:, group], condition.mask)
+            for name, group in self.groups.items()
+        }
 
     def nothing(self, count: int) -> Condition:
         """The unconditional condition: every field missing."""
         import torch
 
-        shape = (count, len(self.columns))
-        return Condition(torch.zeros(shape), torch.full(shape, MISSING))
+        return Condition(torch.zeros(count, self.width), torch.full((count, self.width), MISSING))
 
     def drop(self, condition: Condition, probability: float, uniform: Tensor) -> Condition:
         """Make fields missing, each on its own, and all together as often again.
 
         Args:
-            uniform: (N, number of fields + 1) draws from U(0, 1); the last column drops the whole row.
+            uniform: (N, number of `drops` + 1) draws from U(0, 1); the last column drops the whole row.
         """
         states = condition.states.clone()
         everything = uniform[:, -1] < probability
-        for position, group in enumerate(self.groups.values()):
+        for position, group in enumerate(self.drops):
             states[(uniform[:, position] < probability) | everything, group] = MISSING
-        return Condition(condition.values, states)
+        return Condition(condition.values, states, condition.mask)
 
     def draw(self, condition: Condition, shape: Sequence[int]) -> Tensor:
-        """Draw lesions into a map: a disc with a soft edge, one channel for its place, one for its severity.
-
-        Returns:
-            (N, map_channels, *shape); zero where a field is missing or not applicable. The place is in [0, 1], the
-            severity from -1 (the lowest of its range) to 1.
-        """
+        """What is drawn for a network: (N, map_channels, *shape); zero where a field is missing or not applicable."""
         import torch
 
-        device = condition.values.device
-        channels = []
-        for name, field in self.spatial.items():
-            group = self.groups[name]
-            given = (condition.states[:, group] == GIVEN).all(1)
-            *centre, size = condition.values[:, group].unbind(1)
-            squares = torch.zeros(1, device=device)
-            for axis, position in enumerate(centre):  # x is the last array axis
-                extent = shape[-1 - axis]
-                pixels = (torch.arange(extent, device=device) + 0.5).view(-1, *[1] * axis)
-                distance = pixels - position.view(-1, *[1] * len(shape)) * extent
-                squares = squares + distance**2
-            radius = (size * shape[-1] / 2).view(-1, *[1] * len(shape))
-            inside = torch.sigmoid(radius + 0.5 - squares.sqrt()) * given.view(-1, *[1] * len(shape))
-            channels.append(inside)
-            if field.severity is not None:
-                position = self.groups[field.severity].start
-                known = condition.states[:, position] == GIVEN
-                severity = condition.values[:, position] * known
-                channels.append(inside * severity.view(-1, *[1] * len(shape)))
-        if not channels:
-            return torch.zeros(len(condition), 0, *shape, device=device)
-        return torch.stack(channels, 1)
+        parts = self.parts(condition)
+        planes = [plane for kind in self.kinds.values() for plane in kind.draw(parts, shape)]
+        if not planes:
+            return torch.zeros(len(condition), 0, *shape, device=condition.values.device)
+        return torch.stack(planes, 1)
 
+    def moved(self, condition: Condition, matrix: Tensor, mask: Tensor | None) -> Condition:
+        """The condition of images that were resampled, as `augment` does it; mask: theirs, resampled with them."""
+        return self._each(condition, mask, lambda kind, values: kind.moved(values, matrix))
 
-def _to_value(field: ConditionField, text: str) -> float:
-    if isinstance(field, Categorical):
-        return float(field.values.index(text))
-    if isinstance(field, Number):
-        low, high = field.range
-        return 2 * (float(text) - low) / (high - low) - 1
-    return float(text)
+    def shifted(self, condition: Condition, offset: Tensor, mask: Tensor | None) -> Condition:
+        """The condition of images that were all shifted by (d,) fractions of their extent, x first."""
+        return self._each(condition, mask, lambda kind, values: kind.shifted(values, offset))
 
+    def _each(self, condition: Condition, mask: Tensor | None, move) -> Condition:
+        import torch
 
-def _to_text(field: ConditionField, value: float) -> str:
-    if isinstance(field, Categorical):
-        return field.values[math.floor(value + 0.5)]
-    if isinstance(field, Number):
-        low, high = field.range
-        value = low + (value + 1) / 2 * (high - low)
-    return f"{value:.6g}"
+        parts = [move(kind, condition.values[:, self.groups[name]]) for name, kind in self.kinds.items()]
+        return Condition(torch.cat(parts, 1), condition.states, mask)

@@ -17,7 +17,16 @@ from pydantic import Field, model_validator
 from medsynth import registry
 from medsynth.config import choices
 from medsynth.config.addresses import public
-from medsynth.config.conditions import Categorical, ConditionField, Number, Spatial
+from medsynth.config.conditions import (
+    Categorical,
+    ConditionField,
+    FieldSettings,
+    Lesions,
+    Mask,
+    MultiLabel,
+    Number,
+    Ordinal,
+)
 from medsynth.config.datasets import (
     SPLITS,
     Balance,
@@ -50,8 +59,13 @@ __all__ = [
     "EvaluateSettings",
     "Evaluation",
     "Family",
+    "FieldSettings",
+    "Lesions",
+    "Mask",
     "Model",
+    "MultiLabel",
     "Number",
+    "Ordinal",
     "Oversample",
     "PerClass",
     "PhantomSource",
@@ -63,7 +77,6 @@ __all__ = [
     "SampleSettings",
     "Sampler",
     "Settings",
-    "Spatial",
     "Split",
     "Strict",
     "TableSource",

@@ -8,9 +8,13 @@ from medsynth.images.axes import AXES, AXIS_NAMES, GEOMETRY, geometry_columns
 NOT_APPLICABLE_TEXT = "n/a"  # the cell of a value that cannot apply; that of a missing one is empty
 
 
-def spatial_columns(name: str, spatial_dims: int) -> tuple[str, ...]:
-    """The columns of a spatial condition."""
-    return (*(f"{name}_{axis}" for axis in AXES[:spatial_dims]), f"{name}_size")
+def lesion_columns(
+    name: str, spatial_dims: int, most: int, graded: bool, has_kinds: bool
+) -> tuple[tuple[str, ...], ...]:
+    """The columns of each lesion that a field of at most `most` lesions has room for."""
+    parts = (*AXES[:spatial_dims], "size", *(["severity"] if graded else []), *(["kind"] if has_kinds else []))
+    slots = [name] if most == 1 else [f"{name}_{slot}" for slot in range(1, most + 1)]
+    return tuple(tuple(f"{slot}_{part}" for part in parts) for slot in slots)
 
 
 PREDICTED = "predicted_"  # before the name of a condition's column: what was read from the image
@@ -21,9 +25,11 @@ STORE = {"source_row", "image", "subject_id", "split", "sha256", "low", "high"} 
     column for part in GEOMETRY for dims in AXIS_NAMES for column in geometry_columns(part, dims)
 }
 SHARD = {"sample_id", "seed", "model_sha256", "sampler"}
+# Of a shard where images are asked for by masks: the position in the store of the training image whose mask it is.
+MASK_OF = "mask_of"
 VERDICT = ("requested_probability", "conformity", "nearest_similarity", "verdict", "reason")  # in this order
 JUDGED = {"sample_id", "nearest_image", *VERDICT}
 DIGESTS = {"generator_sha256", "config_sha256", "training_data_sha256"}
 REJECTED = {"sample_id", "seed", "synthetic", *VERDICT} | DIGESTS
 RELEASED = REJECTED | {"file_name", "rescale_slope", "rescale_intercept"}
-RESERVED = SOURCE | STORE | SHARD | JUDGED | REJECTED | RELEASED
+RESERVED = {MASK_OF} | SOURCE | STORE | SHARD | JUDGED | REJECTED | RELEASED

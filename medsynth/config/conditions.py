@@ -1,17 +1,43 @@
-"""The kinds of condition that a dataset may declare."""
+"""The kinds of condition that a dataset may declare: one class a kind, as registry.CONDITIONS lists them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, Self
+from functools import reduce
+from operator import or_
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
-from medsynth.config.columns import NOT_APPLICABLE_TEXT, PREDICTED, RESERVED, spatial_columns
-from medsynth.config.section import Strict
+from medsynth import registry
+from medsynth.config.columns import NOT_APPLICABLE_TEXT, PREDICTED, RESERVED, lesion_columns
+from medsynth.config.section import Count, Strict
 
 
-class Categorical(Strict):
+class FieldSettings(Strict):
+    """One field that images are asked for by."""
+
+    kind: str
+
+    def _columns(self, name: str, spatial_dims: int) -> tuple[str, ...]:
+        """The columns of the sample table that hold it."""
+        return (name,)
+
+    def _misfit(self, fields: Mapping[str, FieldSettings]) -> str | None:
+        """Why it does not go with the other fields."""
+        return None
+
+
+def _distinct_values(values: tuple[str, ...]) -> None:
+    """Refuse values of which two are the same, or one is a cell without a value."""
+    if len(set(values)) < len(values):
+        raise ValueError(f"values are not distinct: {list(values)}")
+    for text, meaning in (("", "is missing"), (NOT_APPLICABLE_TEXT, "cannot apply")):
+        if text in values:
+            raise ValueError(f"{text!r} is no value: in a cell it says that the value {meaning}")
+
+
+class Categorical(FieldSettings):
     """One of a closed list of values; the column has the field's name."""
 
     kind: Literal["categorical"]
@@ -19,15 +45,31 @@ class Categorical(Strict):
 
     @model_validator(mode="after")
     def _values_differ(self) -> Self:
-        if len(set(self.values)) < len(self.values):
-            raise ValueError(f"values are not distinct: {list(self.values)}")
-        for text, meaning in (("", "is missing"), (NOT_APPLICABLE_TEXT, "cannot apply")):
-            if text in self.values:
-                raise ValueError(f"{text!r} is no value: in a cell it says that the value {meaning}")
+        _distinct_values(self.values)
         return self
 
 
-class Number(Strict):
+# 3 is read as "3", as it stands in the table's cell.
+Grade = Annotated[
+    str,
+    BeforeValidator(lambda value: str(value) if type(value) is int else value),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer"}]}),
+]
+
+
+class Ordinal(FieldSettings):
+    """One of a list of grades in rising order, evenly spaced; the column has the field's name."""
+
+    kind: Literal["ordinal"]
+    values: Annotated[tuple[Grade, ...], Field(min_length=2)]
+
+    @model_validator(mode="after")
+    def _values_differ(self) -> Self:
+        _distinct_values(self.values)
+        return self
+
+
+class Number(FieldSettings):
     """A number within a range; the column has the field's name."""
 
     kind: Literal["number"]
@@ -41,29 +83,90 @@ class Number(Strict):
         return self
 
 
-class Spatial(Strict):
-    """A lesion's place and size: columns <field>_x, <field>_y (and <field>_z for volumes), <field>_size.
+class MultiLabel(FieldSettings):
+    """Any number of a closed list of values; the column has the field's name, and its cell lists them between `|`.
+
+    `none` is the cell of an image that shows none of them; an empty cell is missing.
+    """
+
+    kind: Literal["multi_label"]
+    values: Annotated[tuple[str, ...], Field(min_length=1)]
+    none: str = "no finding"
+
+    @model_validator(mode="after")
+    def _values_differ(self) -> Self:
+        _distinct_values((*self.values, self.none))
+        for value in (*self.values, self.none):
+            if "|" in value or value != value.strip():
+                raise ValueError(f"{value!r} holds '|', which parts values in a cell, or blanks at an end")
+        return self
+
+
+class Lesions(FieldSettings):
+    """A set of at most `most` lesions: columns <field>_x, <field>_y (and <field>_z for volumes), <field>_size.
 
     Places are fractions of the image's extent from its first column, row (and slice); the size is the lesion's
-    diameter as a fraction of the image's width. `severity` names the number field that sets the map's strength.
+    diameter as a fraction of the image's width. With `graded` each lesion has <field>_severity from 0 to 1, with
+    `kinds` <field>_kind. Where `most` is above 1 the columns are <field>_1_x and so on, and their order means nothing.
+    `severity` names the number field that sets the strength of all of them.
     """
 
-    kind: Literal["spatial"]
+    kind: Literal["lesions"]
+    most: Count = 1
     severity: str | None = None
+    graded: bool = False
+    kinds: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Self:
+        _distinct_values(self.kinds)
+        if self.graded and self.severity is not None:
+            raise ValueError(f"graded gives each lesion its own severity, severity {self.severity!r} all of them one")
+        return self
+
+    def _columns(self, name: str, spatial_dims: int) -> tuple[str, ...]:
+        slots = lesion_columns(name, spatial_dims, self.most, self.graded, bool(self.kinds))
+        return tuple(column for slot in slots for column in slot)
+
+    def _misfit(self, fields: Mapping[str, FieldSettings]) -> str | None:
+        good = self.severity is None or isinstance(fields.get(self.severity), Number)
+        return None if good else f"severity {self.severity!r} is not a number condition"
 
 
-ConditionField = Annotated[Categorical | Number | Spatial, Field(discriminator="kind")]
+class Mask(FieldSettings):
+    """The image's own label map, from the sample table's column `mask`."""
+
+    kind: Literal["mask"]
+
+    def _columns(self, name: str, spatial_dims: int) -> tuple[str, ...]:
+        return ()
+
+    def _misfit(self, fields: Mapping[str, FieldSettings]) -> str | None:
+        masks = [name for name, field in fields.items() if isinstance(field, Mask)]
+        return None if len(masks) == 1 else f"{' and '.join(masks)} are each the image's mask, expected one of them"
 
 
-def refuse_taken_columns(fields: Mapping[str, ConditionField], spatial_dims: int) -> None:
-    """Refuse conditions whose columns another condition has, or medsynth itself in one of its tables.
+if TYPE_CHECKING:
+    ConditionField = FieldSettings
+else:
+    _kinds: Any = reduce(or_, (entry.load_settings() for entry in registry.CONDITIONS.values()))
+    ConditionField = Annotated[_kinds, Field(discriminator="kind")]
+
+
+def refuse_misfits(fields: Mapping[str, ConditionField], spatial_dims: int) -> None:
+    """Refuse conditions that do not go together: of one column, of medsynth's own, of a severity that is no number.
 
     Raises:
-        ValueError: names the condition and the column.
+        ValueError: names the condition, and the column or the key.
     """
+    taken: dict[str, str] = {}
     for name, field in fields.items():
-        for column in spatial_columns(name, spatial_dims) if isinstance(field, Spatial) else (name,):
-            if column != name and column in fields:
-                raise ValueError(f"conditions.{name} and conditions.{column} both have the column {column!r}")
+        for column in field._columns(name, spatial_dims):
+            other = column if column != name and column in fields else taken.get(column)
+            if other is not None:
+                raise ValueError(f"conditions.{name} and conditions.{other} both have the column {column!r}")
             if column in RESERVED or column.startswith(PREDICTED):
                 raise ValueError(f"conditions.{name}: {column!r} is a column of medsynth's own, take another name")
+            taken[column] = name
+        if reason := field._misfit(fields):
+            raise ValueError(f"conditions.{name}: {reason}")

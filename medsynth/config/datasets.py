@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from medsynth import registry
-from medsynth.config.conditions import Categorical, ConditionField, Number, Spatial, refuse_taken_columns
+from medsynth.config.conditions import Categorical, ConditionField, Ordinal, refuse_misfits
 from medsynth.config.section import Count, Fraction, Name, Strict, refuse_unknown
 from medsynth.images.modalities import MODALITIES
 
@@ -114,6 +114,7 @@ class Dataset(Strict):
     fit: Literal["crop", "pad"] = "pad"
     conditions: Annotated[dict[Name, ConditionField], Field(min_length=1)]
     label: str
+    strata: tuple[Name, ...] | None = None
     split: Split = Split()
     plan: Plan
     models: tuple[Name, ...] | None = None
@@ -129,18 +130,21 @@ class Dataset(Strict):
         dims = MODALITIES[self.modality].spatial_dims
         if len(self.size) != dims:
             raise ValueError(f"size has {len(self.size)} axes, modality {self.modality} has {dims}")
-        refuse_taken_columns(self.conditions, dims)
+        refuse_misfits(self.conditions, dims)
         if not isinstance(self.conditions.get(self.label), Categorical):
             raise ValueError(f"label {self.label!r} is not a categorical condition")
-        for name, field in self.conditions.items():
-            severity = field.severity if isinstance(field, Spatial) else None
-            if severity is not None and not isinstance(self.conditions.get(severity), Number):
-                raise ValueError(f"conditions.{name}: severity {severity!r} is not a number condition")
+        for name in self.strata or ():
+            if not isinstance(self.conditions.get(name), Categorical | Ordinal):
+                raise ValueError(f"strata: {name!r} is not a categorical or ordinal condition")
+        if self.strata is not None and (self.label not in self.strata or len(set(self.strata)) < len(self.strata)):
+            raise ValueError(
+                f"strata {list(self.strata)}: expected distinct fields, the label {self.label!r} among them"
+            )
         request = self.plan.request
         if not isinstance(request, PlanTable):
             column = self.conditions.get(request.column)
-            if not isinstance(column, Categorical):
-                raise ValueError(f"plan.request.column {request.column!r} is not a categorical condition")
+            if not isinstance(column, Categorical | Ordinal):
+                raise ValueError(f"plan.request.column {request.column!r} is not a categorical or ordinal condition")
             for value in request.counts if isinstance(request, PerClass) else ():
                 if value not in column.values:
                     raise ValueError(f"plan.request.counts: {value!r} is not one of {list(column.values)}")

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_serializer, model_validator
 
-from medsynth.config.conditions import ConditionField, refuse_taken_columns
+from medsynth.config.conditions import ConditionField, refuse_misfits
 from medsynth.config.datasets import PhantomSource, Plan, Split, TableSource
 from medsynth.config.evaluation import Evaluation
 from medsynth.config.family import Family
@@ -25,11 +25,12 @@ class PrepareSettings(Strict):
     fit: Literal["crop", "pad"]
     conditions: dict[Name, ConditionField]
     label: str
+    strata: tuple[Name, ...] | None = None
     split: Split
 
     @model_validator(mode="after")
     def _columns_are_free(self) -> Self:
-        refuse_taken_columns(self.conditions, len(self.size))
+        refuse_misfits(self.conditions, len(self.size))
         return self
 
 

@@ -1,4 +1,4 @@
-"""Geometric augmentation of a batch: the lesion's place moves with the image, and the network is told what was done.
+"""Geometric augmentation of a batch: what is asked for moves with the image, and the network is told what was done.
 
 Telling it keeps the augmentation out of the samples (Karras et al. 2022, appendix F.2, after Karras et al. 2020).
 """
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from medsynth.conditions.schema import Condition, ConditionSchema
+from medsynth.conditions.schema import ConditionSchema
 from medsynth.config.training import Augmentation
 from medsynth.models.contract import Batch
 
@@ -43,8 +43,7 @@ def augment(batch: Batch, schema: ConditionSchema, settings: Augmentation, flip_
         labels = mask[changed, None].to(image.dtype)
         moved = F.grid_sample(labels, grid, mode="nearest", padding_mode="reflection", align_corners=False)
         mask[changed] = moved[:, 0].to(mask.dtype)
-    condition = _move_lesions(batch.condition, schema, matrix)
-    return replace(batch, image=image, mask=mask, condition=condition, augmentation=features)
+    return replace(batch, image=image, condition=schema.moved(batch.condition, matrix, mask), augmentation=features)
 
 
 def _random_matrix(
@@ -75,16 +74,3 @@ def _random_matrix(
     matrix = torch.cat([linear, 2 * settings.shift * uniform(dims, 1)], 2)
     chosen = torch.rand(count, 1, 1, device=device) < settings.probability
     return torch.where(chosen, matrix, torch.eye(dims, dims + 1, device=device))
-
-
-def _move_lesions(condition: Condition, schema: ConditionSchema, matrix: Tensor) -> Condition:
-    linear, offset = matrix[:, :, :-1], matrix[:, :, -1]
-    shrink = linear.det().abs() ** (-1 / len(offset[0]))
-    values = condition.values.clone()
-    for name in schema.spatial:
-        group = schema.groups[name]
-        centre = 2 * values[:, group.start : group.stop - 1] - 1
-        moved = torch.linalg.solve(linear, (centre - offset)[:, :, None])[:, :, 0]
-        values[:, group.start : group.stop - 1] = (moved + 1) / 2
-        values[:, group.stop - 1] *= shrink
-    return Condition(values, condition.states)

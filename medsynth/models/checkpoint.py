@@ -16,7 +16,6 @@ from torch import Tensor
 import medsynth
 from medsynth import config
 from medsynth.artifacts.store import StoreInfo
-from medsynth.conditions.schema import ConditionSchema
 from medsynth.disk import files
 from medsynth.errors import InputError
 from medsynth.machine.devices import memory_format
@@ -55,7 +54,7 @@ class CheckpointInfo(config.Strict):
 
 def spec_of(store: StoreInfo) -> ImageSpec:
     """What a model must know of a store's images."""
-    return ImageSpec(store.channels, store.size, ConditionSchema(store.conditions, len(store.size)))
+    return ImageSpec(store.channels, store.size, store.condition_schema)
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], info: dict[str, Any]) -> None:

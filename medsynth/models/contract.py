@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from medsynth import registry
-from medsynth.conditions.schema import Condition, ConditionSchema
+from medsynth.conditions.kind import Condition
+from medsynth.conditions.schema import ConditionSchema
 from medsynth.config import Family
 
 AUGMENTATION_FEATURES = {2: 6, 3: 12}  # the entries of an affine matrix, identity subtracted
@@ -41,16 +42,14 @@ class Batch:
     """N images and what is known of them, for training; or what N images are asked for, for sampling.
 
     Attributes:
-        condition: N conditions.
+        condition: N conditions, and the label maps where one of them is a mask.
         image: (N, C, *spatial) in [-1, 1]; None where images are asked for from nothing.
-        mask: (N, *spatial) uint8 label maps; None where the dataset has none, or no condition needs them.
         augmentation: (N, A) what was done to each image, zero for nothing.
         progress: the share of the training budget that is used up.
     """
 
     condition: Condition
     image: Tensor | None = None
-    mask: Tensor | None = None
     augmentation: Tensor | None = None
     progress: float = 0.0
 
@@ -58,16 +57,17 @@ class Batch:
         return len(self.condition)
 
     def __getitem__(self, rows: slice | Tensor) -> Batch:
-        image, mask, augmentation = (
-            None if part is None else part[rows] for part in (self.image, self.mask, self.augmentation)
-        )
-        return Batch(self.condition[rows], image, mask, augmentation, self.progress)
+        image, augmentation = (None if part is None else part[rows] for part in (self.image, self.augmentation))
+        return Batch(self.condition[rows], image, augmentation, self.progress)
 
     def to(self, device: torch.device | str) -> Batch:
-        image, mask, augmentation = (
-            None if part is None else part.to(device) for part in (self.image, self.mask, self.augmentation)
-        )
-        return Batch(self.condition.to(device), image, mask, augmentation, self.progress)
+        image, augmentation = (None if part is None else part.to(device) for part in (self.image, self.augmentation))
+        return Batch(self.condition.to(device), image, augmentation, self.progress)
+
+    @property
+    def mask(self) -> Tensor | None:
+        """(N, *spatial) uint8 label maps; None where no condition asks for them."""
+        return self.condition.mask
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ CONDITIONS: dict[str, dict[str, Any]] = {
     "severity": {"kind": "number", "range": [0.0, 1.0]},
     "age_years": {"kind": "number", "range": [0.0, 100.0], "unit": "years"},
     "sex": {"kind": "categorical", "values": list(SEXES)},
-    "lesion": {"kind": "spatial", "severity": "severity"},
+    "lesion": {"kind": "lesions", "severity": "severity"},
 }
 STRUCTURES = {"lungs": 1, "heart": 2, "spine": 3, "lesion": 4}
 LEAST_SEVERITY = 0.15  # of a patient drawn with a disease

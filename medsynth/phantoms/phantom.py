@@ -56,7 +56,7 @@ class Phantom:
             seed: not negative. Another size shows the same patient.
             size: pixels along each spatial axis, 16 or more.
             overrides: true conditions to set, by field name, while everything else of the patient stays:
-                the same patient with a worse disease, or ten years later. A spatial field is measured, never set.
+                the same patient with a worse disease, or ten years later. A lesion is measured, never set.
         Raises:
             InputError: the seed, the size or an override is not one that this phantom can render.
         """
@@ -80,5 +80,5 @@ class Phantom:
             low, high = field["range"]
             good = isinstance(value, (int, float)) and math.isfinite(value) and low <= value <= high
             return None if good else f"a number from {low:g} to {high:g}"
-        settable = [key for key, other in self.conditions.items() if other["kind"] != "spatial"]
+        settable = [key for key, other in self.conditions.items() if other["kind"] != "lesions"]
         return f"one of the fields {settable}"

@@ -20,12 +20,13 @@ from tqdm import tqdm
 
 from medsynth.artifacts import store
 from medsynth.artifacts.store import StoreInfo
+from medsynth.conditions.schema import ConditionSchema
 from medsynth.config import SPLITS, PhantomSource, PrepareSettings
 from medsynth.disk import files, tables
 from medsynth.errors import InputError
 from medsynth.images.modalities import MODALITIES
 from medsynth.prepare.sources import Prepared, open_phantom, open_table
-from medsynth.prepare.table import Rejection, Sample, refuse_too_many, split_samples
+from medsynth.prepare.table import Rejection, Sample, refuse_too_many, split_samples, strata
 
 CHUNK = 16  # images handed to a worker at once
 
@@ -99,7 +100,7 @@ def _write_store(settings: PrepareSettings, folder: Path, threads: int, rejected
     rejected.sort(key=lambda rejection: rejection.source_row)
     refuse_too_many(rejected, intake.rows, intake.max_bad_fraction)
 
-    split_of = split_samples(used, settings.label, settings.split, settings.seed)
+    split_of = split_samples(used, strata(settings), settings.split, settings.seed)
     for cells in kept:
         cells["split"] = split_of[cells["subject_id"]]
     order = np.array(sorted(range(len(kept)), key=lambda row: SPLITS.index(kept[row]["split"])))
@@ -112,6 +113,10 @@ def _write_store(settings: PrepareSettings, folder: Path, threads: int, rejected
     _write_quarantine(folder / "quarantine.csv", rejected)
 
     structures = intake.structures
+    if structures is None:
+        structures = {f"structure_{n}": n for n in sorted(labels - {0})}
+    if not structures and ConditionSchema(settings.conditions, len(settings.size)).needs_mask:
+        raise InputError(f"{settings.dataset}: no mask shows a structure, a condition of kind mask needs one")
     info = StoreInfo(
         version=store.VERSION,
         dataset=settings.dataset,
@@ -121,7 +126,8 @@ def _write_store(settings: PrepareSettings, folder: Path, threads: int, rejected
         channels=shape[0],
         conditions=settings.conditions,
         label=settings.label,
-        structures={f"structure_{n}": n for n in sorted(labels - {0})} if structures is None else structures,
+        strata=settings.strata,
+        structures=structures,
         rows_in=intake.rows,
         rows_out=len(kept),
         rows_quarantined=len(rejected),

@@ -12,16 +12,16 @@ from pathlib import Path
 import numpy as np
 
 from medsynth.artifacts import store
-from medsynth.conditions.schema import NOT_APPLICABLE_TEXT, check_cell, condition_columns
-from medsynth.config import PhantomSource, PrepareSettings, Spatial, TableSource
+from medsynth.conditions.schema import ConditionSchema
+from medsynth.config import PhantomSource, PrepareSettings, TableSource
+from medsynth.config.columns import NOT_APPLICABLE_TEXT
 from medsynth.errors import InputError
-from medsynth.images.axes import AXES
 from medsynth.images.formats import files as formats
 from medsynth.images.geometry import Geometry, find_geometry
 from medsynth.images.intensity import Intensity, find_intensity, match_channels
 from medsynth.images.modalities import MODALITIES
 from medsynth.phantoms import PHANTOMS
-from medsynth.prepare.table import Rejection, Sample, read_samples, refuse_too_many, split_samples
+from medsynth.prepare.table import Rejection, Sample, read_samples, refuse_too_many, split_samples, strata
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,15 +85,20 @@ def open_table(settings: PrepareSettings, source: TableSource, rejected: list[Re
         InputError: the table cannot be read, too many of its rows are bad, or they cannot be split.
     """
     path = Path(settings.data_root) / source.table
-    table = read_samples(path, settings.conditions, len(settings.size))
+    schema = ConditionSchema(settings.conditions, len(settings.size))
+    table = read_samples(path, schema)
     rejected.extend(table.rejected)
+    if schema.needs_mask and not table.has_masks:
+        raise InputError(f"{path}: no column 'mask', a condition of kind mask needs one")
     # Both are asked again when all images are read; a table that fails already need not wait for that.
     refuse_too_many(rejected, table.rows, source.max_bad_fraction)
-    split_samples(table.samples, settings.label, settings.split, settings.seed)
+    split_samples(table.samples, strata(settings), settings.split, settings.seed)
     return Intake(
         rows=table.rows,
         samples=table.samples,
-        prepare_one=partial(_prepare_file, settings, _Folder(os.path.realpath(path.parent), source.allow_outside_root)),
+        prepare_one=partial(
+            _prepare_file, settings, schema, _Folder(os.path.realpath(path.parent), source.allow_outside_root)
+        ),
         has_masks=table.has_masks,
         structures=None if table.has_masks else {},
         max_bad_fraction=source.max_bad_fraction,
@@ -126,7 +131,9 @@ def _resolve_folder(path: str) -> str:
     return os.path.realpath(path)
 
 
-def _prepare_file(settings: PrepareSettings, folder: _Folder, sample: Sample) -> Prepared | Rejection:
+def _prepare_file(
+    settings: PrepareSettings, schema: ConditionSchema, folder: _Folder, sample: Sample
+) -> Prepared | Rejection:
     """Read, decode and resample one image of a table; whatever is wrong with it becomes its rejection."""
     modality = MODALITIES[settings.modality]
     cells = dict(sample.cells)
@@ -145,7 +152,7 @@ def _prepare_file(settings: PrepareSettings, folder: _Folder, sample: Sample) ->
         pixels = np.ascontiguousarray(store.to_stored(intensity.forward(geometry.resample(voxels, intensity.low))))
         column = "mask"
         mask = _prepare_mask(folder, sample.mask, geometry) if sample.mask else None
-        for column, move in _lesion_moves(settings, geometry):
+        for column, move in _moves(schema, geometry):
             cells[column] = _move(cells[column], move)
     except InputError as error:
         value = {"image": sample.image, "mask": sample.mask, **sample.cells}[column]
@@ -172,13 +179,10 @@ def _prepare_mask(folder: _Folder, name: str, geometry: Geometry) -> np.ndarray:
     return geometry.resample_labels(labels.astype(np.uint8))
 
 
-def _lesion_moves(settings: PrepareSettings, geometry: Geometry) -> Iterator[tuple[str, Callable[[float], float]]]:
-    """Each lesion column, and how its fraction of the source becomes one of the stored image."""
-    for name, field in settings.conditions.items():
-        if isinstance(field, Spatial):
-            for place, letter in enumerate(AXES[: len(settings.size)]):  # x is the last array axis
-                yield f"{name}_{letter}", partial(geometry.forward, axis=-1 - place)
-            yield f"{name}_size", geometry.forward_length
+def _moves(schema: ConditionSchema, geometry: Geometry) -> Iterator[tuple[str, Callable[[float], float]]]:
+    """Each column that says where something is, and how its fraction of the source becomes one of the stored image."""
+    for kind in schema.kinds.values():
+        yield from kind.stored(geometry)
 
 
 def _move(text: str, move: Callable[[float], float]) -> str:
@@ -209,24 +213,24 @@ def open_phantom(settings: PrepareSettings, source: PhantomSource) -> Intake:
     return Intake(
         rows=count,
         samples=[Sample(row, identity, identity, {}) for row, identity in enumerate(ids, start=1)],
-        prepare_one=partial(_render_phantom, settings, name),
+        prepare_one=partial(_render_phantom, settings, ConditionSchema(settings.conditions, len(settings.size)), name),
         has_masks=True,
         structures=phantom.structures,
         max_bad_fraction=0.0,
     )
 
 
-def _render_phantom(settings: PrepareSettings, name: str, sample: Sample) -> Prepared:
+def _render_phantom(settings: PrepareSettings, schema: ConditionSchema, name: str, sample: Sample) -> Prepared:
     entropy = np.random.SeedSequence((settings.seed, sample.source_row - 1))
     image = PHANTOMS[name].render(int(entropy.generate_state(1, np.uint64)[0]), settings.size)
     cells = {}
-    for column in condition_columns(settings.conditions, len(settings.size)):
+    for column in schema.columns:
         if column not in image.conditions:
             known = ", ".join(image.conditions)
             raise InputError(f"phantom {name} has no condition {column!r}, expected some of {known}")
         value = image.conditions[column]
         cells[column] = value if isinstance(value, str) else f"{value:.6g}"
-        if reason := check_cell(settings.conditions, column, cells[column]):
+        if reason := schema.check(column, cells[column]):
             raise InputError(f"{sample.image}: {column} {cells[column]} is {reason}")
     intensity = Intensity(0.0, 1.0)
     pixels = store.to_stored(intensity.forward(image.voxels))

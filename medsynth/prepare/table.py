@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from medsynth.conditions.schema import NOT_APPLICABLE_TEXT, check_cell, condition_columns
-from medsynth.config import SPLITS, ConditionField, Split
+from medsynth.conditions.schema import ConditionSchema
+from medsynth.config import SPLITS, PrepareSettings, Split
+from medsynth.config.columns import NOT_APPLICABLE_TEXT
 from medsynth.disk import tables
 from medsynth.errors import InputError
 
@@ -59,15 +60,14 @@ class SampleTable:
     has_masks: bool
 
 
-def read_samples(path: Path, fields: Mapping[str, ConditionField], spatial_dims: int) -> SampleTable:
+def read_samples(path: Path, schema: ConditionSchema) -> SampleTable:
     """Read a CSV or TSV and check what can be checked without opening an image.
 
     Raises:
         InputError: the table cannot be read, is empty, or lacks a column.
     """
     header, rows = tables.read_rows(path)
-    conditions = condition_columns(fields, spatial_dims)
-    for column in ("image", "subject_id", *conditions):
+    for column in ("image", "subject_id", *schema.columns):
         if column not in header:
             near = difflib.get_close_matches(column, header, n=1, cutoff=0.0)
             raise InputError(f"{path}: no column {column!r}, the nearest is {near[0]!r}")
@@ -79,11 +79,11 @@ def read_samples(path: Path, fields: Mapping[str, ConditionField], spatial_dims:
         if len(row) != len(header):
             reason = f"{len(row)} cells, the header has {len(header)}"
             rejected.append(Rejection(source_row, cells.get("image", ""), "", "", reason))
-        elif problem := _problem(cells, fields, conditions):
+        elif problem := _problem(cells, schema):
             column, reason = problem
             rejected.append(Rejection(source_row, cells["image"], column, cells[column], reason))
         else:
-            shown = {column: cells[column] for column in conditions}
+            shown = {column: cells[column] for column in schema.columns}
             optional = {column: cells[column] for column in ("mask", "split") if column in cells}
             samples.append(Sample(source_row, cells["image"], cells["subject_id"].strip(), shown, **optional))
     samples, torn = _reject_torn_subjects(samples)
@@ -92,9 +92,7 @@ def read_samples(path: Path, fields: Mapping[str, ConditionField], spatial_dims:
     return SampleTable(len(rows), samples, rejected, "mask" in header)
 
 
-def _problem(
-    cells: Mapping[str, str], fields: Mapping[str, ConditionField], conditions: Sequence[str]
-) -> tuple[str, str] | None:
+def _problem(cells: Mapping[str, str], schema: ConditionSchema) -> tuple[str, str] | None:
     """The first column of a row that cannot be used, and why."""
     for column in ("image", "subject_id"):
         if not cells[column].strip():
@@ -103,8 +101,8 @@ def _problem(
         return "split", f"not one of {', '.join(SPLITS)}"
     if "mask" in cells and not cells["mask"]:
         return "mask", f"missing, expected a path or {NOT_APPLICABLE_TEXT}"
-    for column in conditions:
-        if reason := check_cell(fields, column, cells[column]):
+    for column in schema.columns:
+        if reason := schema.check(column, cells[column]):
             return column, reason
     return None
 
@@ -146,16 +144,24 @@ def refuse_too_many(rejected: Sequence[Rejection], rows: int, max_bad_fraction: 
 # --- the split --------------------------------------------------------------------------------------------------
 
 
-def split_samples(samples: Sequence[Sample], label: str, shares: Split, seed: int) -> dict[str, str]:
+def strata(settings: PrepareSettings) -> tuple[str, ...]:
+    """The fields that the split is stratified by, the label first."""
+    return (settings.label, *(name for name in settings.strata or () if name != settings.label))
+
+
+def split_samples(samples: Sequence[Sample], strata: Sequence[str], shares: Split, seed: int) -> dict[str, str]:
     """Subject → split: as the table says if it says so, else drawn.
 
+    Args:
+        strata: fields, the label first.
     Raises:
         InputError: a split without a subject, or a class with too few subjects.
     """
     if any(sample.split for sample in samples):
         chosen = {sample.subject_id: sample.split for sample in samples}
     else:
-        chosen = draw_split(((sample.subject_id, sample.cells[label]) for sample in samples), label, shares, seed)
+        rows = ((sample.subject_id, tuple(sample.cells[name] for name in strata)) for sample in samples)
+        chosen = draw_split(rows, strata[0], shares, seed)
     if empty := [split for split in SPLITS if split not in chosen.values()]:
         counts = Counter(chosen.values())
         found = ", ".join(f"{split} {counts[split]}" for split in SPLITS)
@@ -163,36 +169,49 @@ def split_samples(samples: Sequence[Sample], label: str, shares: Split, seed: in
     return chosen
 
 
-def draw_split(rows: Iterable[tuple[str, str]], label: str, shares: Split, seed: int) -> dict[str, str]:
-    """Split subjects so that every class is in every split; neither the order nor the number of rows matters.
+def draw_split(rows: Iterable[tuple[str, tuple[str, ...]]], label: str, shares: Split, seed: int) -> dict[str, str]:
+    """Split subjects so that every stratum is in every split; neither the order nor the number of rows matters.
 
-    A subject's class is the label that most of its rows have. Subjects without a label form a class of their own,
-    which may be small.
+    A subject's value of a field is what most of its rows have; subjects without one form a class of their own, which
+    may be small. A stratum is a combination of values, the class first. Those of a class that have fewer subjects than
+    there are splits are one stratum together.
 
     Args:
-        rows: (subject, label) of every row.
+        rows: subject and the values of the fields of every row.
+        label: the first of these fields, for the error.
     Raises:
         InputError: a class with fewer subjects than there are splits.
     """
-    votes: dict[str, Counter[str]] = defaultdict(Counter)
-    for subject, value in rows:
-        votes[subject][value] += value not in ("", NOT_APPLICABLE_TEXT)
-    classes: dict[str, list[str]] = defaultdict(list)
-    for subject, counts in votes.items():
-        value, most = min(counts.items(), key=lambda item: (-item[1], item[0]))
-        classes[value if most else ""].append(subject)
-    if small := {value: len(found) for value, found in classes.items() if value and len(found) < len(SPLITS)}:
+    votes: dict[str, list[Counter[str]]] = {}
+    for subject, values in rows:
+        for counts, value in zip(votes.setdefault(subject, [Counter() for _ in values]), values, strict=True):
+            counts[value] += value not in ("", NOT_APPLICABLE_TEXT)
+    found: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for subject, fields in votes.items():
+        found[tuple(_most_common(counts) for counts in fields)].append(subject)
+    classes: dict[str, int] = Counter()
+    groups: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for values, subjects in found.items():
+        classes[values[0]] += len(subjects)
+        groups[values if len(subjects) >= len(SPLITS) else values[:1]] += subjects
+    if small := {value: count for value, count in classes.items() if value and count < len(SPLITS)}:
         counted = ", ".join(f"{value!r} has {count}" for value, count in sorted(small.items()))
         raise InputError(f"{label} {counted} subjects, a class needs at least {len(SPLITS)}: one for each split")
 
     chosen: dict[str, str] = {}
-    for _, subjects in sorted(classes.items()):
+    for _, subjects in sorted(groups.items()):
         # Ordered by a digest and not by a generator: a subject keeps its place when others come and go.
         subjects.sort(key=lambda subject: hashlib.sha256(f"{seed}/{subject}".encode()).digest())
         shared = _allocate(len(subjects), (shares.train, shares.val, shares.test))
         names = [split for split, count in zip(SPLITS, shared, strict=True) for _ in range(count)]
         chosen.update(zip(subjects, names, strict=True))
     return dict(sorted(chosen.items()))
+
+
+def _most_common(counts: Counter[str]) -> str:
+    """The value that most rows have, the first in the alphabet of several; empty where none has one."""
+    value, most = min(counts.items(), key=lambda item: (-item[1], item[0]))
+    return value if most else ""
 
 
 def _allocate(count: int, shares: Sequence[float]) -> list[int]:

@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 
 from medsynth.artifacts.store import Store
-from medsynth.conditions.schema import ConditionSchema, check_cell, owner
-from medsynth.config import Balance, Categorical, Oversample, PerClass, PlanTable, SampleSettings
-from medsynth.config.columns import NOT_APPLICABLE_TEXT
+from medsynth.conditions.kind import ABSENT
+from medsynth.conditions.schema import ConditionSchema
+from medsynth.config import Balance, Oversample, PerClass, PlanTable, SampleSettings
+from medsynth.config.columns import MASK_OF, NOT_APPLICABLE_TEXT
 from medsynth.disk import tables
 from medsynth.errors import InputError
 
@@ -31,15 +32,19 @@ def plan(settings: SampleSettings, store: Store) -> pd.DataFrame:
 
     Conditions that the request leaves open are those of a training row drawn at random among the rows that agree
     with it, so that they follow the training rows' joint distribution; where no row agrees they stay missing. Numbers
-    among them are moved towards another row's: what is handed over lists no patient's own age or lesion.
+    among them are moved towards another row's: what is handed over lists no patient's own age or lesion. A mask that is
+    asked for is that row's own, named by its position in the store.
     """
     training = store.split("train").samples
-    schema = ConditionSchema(store.info.conditions, len(store.info.size))
+    schema = store.info.condition_schema
     requested = REQUESTS[settings.plan.request.kind](settings, schema, training)
     _refuse_unknown_values(requested, schema, training)
     rng = np.random.default_rng(np.random.SeedSequence((settings.seed, 1)))
     columns = list(schema.columns)
-    rows = _fill(requested.reindex(columns=columns, fill_value=""), training, schema, rng)
+    rows, donors = _fill(requested.reindex(columns=columns, fill_value=""), training, schema, rng)
+    if schema.needs_mask:
+        places = np.flatnonzero(store.samples["split"] == "train")
+        rows[MASK_OF] = ["" if donor is None else str(places[donor]) for donor in donors]
     ids = [f"{settings.dataset}-{settings.model}-{index:06d}" for index in range(len(rows))]
     rows.insert(0, "sample_id", ids)
     rows.insert(1, "seed", [sample_seed(settings.seed, sample_id) for sample_id in ids])
@@ -66,9 +71,8 @@ def _oversample(settings: SampleSettings, schema: ConditionSchema, training: pd.
 
 def _fill_up(column: str, schema: ConditionSchema, training: pd.DataFrame, target: int | None) -> pd.DataFrame:
     """What each class lacks to have `target` images; None fills up to the largest class."""
-    field = schema.fields[column]
-    assert isinstance(field, Categorical)  # the config admits no other
-    present = {value: int((training[column] == value).sum()) for value in field.values}
+    values = schema.fields[column].values  # type: ignore[attr-defined]  # the config admits no field without them
+    present = {value: int((training[column] == value).sum()) for value in values}
     wanted = max(present.values()) if target is None else target
     return _repeat(column, {value: max(0, wanted - count) for value, count in present.items()})
 
@@ -90,7 +94,7 @@ def _from_table(settings: SampleSettings, schema: ConditionSchema, training: pd.
         raise InputError(f"{path}: unknown columns {unknown}, expected some of {list(schema.columns)}")
     for column in table:
         for row, text in enumerate(table[column], start=1):
-            if reason := check_cell(schema.fields, str(column), text):
+            if reason := schema.check(str(column), text):
                 raise InputError(f"{path}: row {row}: {column} {text!r}: {reason}")
     return table
 
@@ -106,50 +110,61 @@ REQUESTS: dict[str, Callable[[SampleSettings, ConditionSchema, pd.DataFrame], pd
 def _refuse_unknown_values(requested: pd.DataFrame, schema: ConditionSchema, training: pd.DataFrame) -> None:
     if not len(requested):
         raise InputError("plan: asks for no image: no class lacks any, or its counts are all 0")
-    for name, field in schema.fields.items():
-        if isinstance(field, Categorical) and name in requested:
-            seen = {"", NOT_APPLICABLE_TEXT, *training[name]}
-            if unknown := [value for value in requested[name] if value not in seen]:
-                raise InputError(f"plan: {name} {unknown[0]!r} has no training image, a model cannot draw it")
+    for column in schema.columns:
+        if column not in requested or column in schema.numbers:
+            continue
+        kind = schema.of_column[column]
+        cells = training[column].to_numpy(dtype=object)
+        for text in requested[column].unique():
+            if text not in ABSENT and not kind.seen(column, cells, text):
+                raise InputError(f"plan: {column} {text!r} has no training image, a model cannot draw it")
 
 
 def _fill(
     requested: pd.DataFrame, training: pd.DataFrame, schema: ConditionSchema, rng: np.random.Generator
-) -> pd.DataFrame:
+) -> tuple[pd.DataFrame, list[int | None]]:
     """Fill each row's empty cells from one training row that agrees with the others, its numbers moved.
 
     Agreeing means: the same category, a number where a number is asked, `n/a` where that is asked; and, of those
     rows, to be among the tenth that is nearest in the numbers asked.
+
+    Returns:
+        The rows, and the training row that each was filled from.
     """
     source = training[list(schema.columns)].to_numpy(dtype=object)
     numbers = _numbers(source, schema)
     subjects = training["subject_id"].to_numpy()
     filled = requested.to_numpy(dtype=object, copy=True)
+    places = {column: position for position, column in enumerate(schema.columns)}
+    together = [[places[name] for name in names] for kind in schema.kinds.values() for names in kind.moved_together]
     agreeing: dict[tuple[str, ...], np.ndarray] = {}
+    donors: list[int | None] = []
     for cells in filled:
         asked = tuple(str(cell) for cell in cells)
         if asked not in agreeing:
             agreeing[asked] = _agreeing(asked, source, schema)
         if not len(agreeing[asked]):
+            donors.append(None)
             continue
         donor = rng.choice(agreeing[asked])
+        donors.append(int(donor))
         empty = cells == ""
         cells[empty] = source[donor, empty]
-        for group in schema.groups.values():
-            columns = np.arange(group.start, group.stop)
+        for group in together:
+            columns = np.array(group)
             columns = columns[empty[columns] & np.isfinite(numbers[donor, columns])]
             if len(columns):
                 moved = _between_patients(numbers[:, columns], subjects, donor, agreeing[asked], rng)
                 cells[columns] = [f"{value:.6g}" for value in moved]
-    return pd.DataFrame(filled, columns=list(schema.columns), dtype=str)
+    return pd.DataFrame(filled, columns=list(schema.columns), dtype=str), donors
 
 
 def _numbers(cells: np.ndarray, schema: ConditionSchema) -> np.ndarray:
     """The cells as numbers; NaN where one is a category, missing or not applicable."""
     numbers = np.full(cells.shape, np.nan)
     for position, column in enumerate(schema.columns):
-        if not isinstance(schema.fields[owner(schema.fields, column)], Categorical):
-            given = ~np.isin(cells[:, position].astype(str), ("", NOT_APPLICABLE_TEXT))
+        if column in schema.numbers:
+            given = ~np.isin(cells[:, position].astype(str), ABSENT)
             numbers[given, position] = cells[given, position].astype(float)
     return numbers
 
@@ -186,12 +201,11 @@ def _agreeing(asked: Sequence[str], source: np.ndarray, schema: ConditionSchema)
     match = np.ones(len(source), bool)
     numbers: list[int] = []
     for position, (column, text) in enumerate(zip(schema.columns, asked, strict=True)):
-        field = schema.fields[owner(schema.fields, column)]
         cells = source[:, position]
         if text == "":
             continue
-        if text == NOT_APPLICABLE_TEXT or isinstance(field, Categorical):
-            match &= cells == text
+        if text == NOT_APPLICABLE_TEXT or column not in schema.numbers:
+            match &= schema.of_column[column].agrees(column, cells, text)
         else:
             match &= (cells != "") & (cells != NOT_APPLICABLE_TEXT)
             numbers.append(position)

@@ -16,13 +16,14 @@ import torch
 from tqdm import tqdm
 
 from medsynth.artifacts.shards import remove_other_shards, shard_rows, write_shard
-from medsynth.artifacts.store import Store, to_stored
+from medsynth.artifacts.store import Store, StoreInfo, to_stored
 from medsynth.conditions.schema import ConditionSchema
 from medsynth.config import (
     Sampler,
     SampleSettings,
     parse_json,
 )
+from medsynth.config.columns import MASK_OF
 from medsynth.disk import tables
 from medsynth.errors import InputError
 from medsynth.machine.devices import choose_device
@@ -36,11 +37,21 @@ log = logging.getLogger(__name__)
 TOLERANCE = {"float32": 2e-3, "bfloat16": 0.1}
 
 
-def generate(model: GenerativeModel, schema: ConditionSchema, rows: pd.DataFrame, sampler: Sampler) -> np.ndarray:
-    """Images for the rows of a plan: uint16 (n, C, *spatial) as the store keeps them."""
+def generate(
+    model: GenerativeModel,
+    schema: ConditionSchema,
+    rows: pd.DataFrame,
+    sampler: Sampler,
+    masks: np.ndarray | None = None,
+) -> np.ndarray:
+    """Images for the rows of a plan: uint16 (n, C, *spatial) as the store keeps them.
+
+    Args:
+        masks: (n, *spatial) that the rows ask for, if any do.
+    """
     if not len(rows):
         return np.zeros((0, model.spec.channels, *model.spec.size), np.uint16)
-    condition = schema.encode(rows)
+    condition = schema.encode(rows, masks)
     seeds: Sequence[int] = [int(seed) for seed in rows["seed"]]
     batches = []
     for start in tqdm(range(0, len(rows), sampler.batch_size), desc="sample", unit="batch", mininterval=5):
@@ -63,17 +74,13 @@ def sample_shard(settings: SampleSettings, store: Store, weights: Path, shard: i
     if not 0 <= shard < settings.plan.shards:
         raise InputError(f"shard {shard}: expected 0 to {settings.plan.shards - 1}")
     model, info = load_model(weights, choose_device())
-    if info.store.digest != store.info.digest:
-        raise InputError(
-            f"{weights}: trained on a store with digest {info.store.digest[:12]}, this one has {store.info.digest[:12]}"
-        )
+    _refuse_other_store(weights, info.store, store)
     if settings.sampler.family != info.settings.model.family:
         got, expected = settings.sampler.family, info.settings.model.family
         raise InputError(f"{weights}: is a {expected} model, got the sampler of a {got} model")
     rows = plan(settings, store)
     rows = rows[shard_rows(len(rows), shard, settings.plan.shards)].reset_index(drop=True)
-    schema = ConditionSchema(info.store.conditions, len(info.store.size))
-    images = generate(model, schema, rows, settings.sampler)
+    images = generate(model, info.store.condition_schema, rows, settings.sampler, store.masks_asked(rows))
     rows.insert(2, "model_sha256", info.weights_sha256)
     rows.insert(3, "sampler", settings.sampler.model_dump_json())
     remove_other_shards(out.parent, settings.plan.shards)
@@ -102,5 +109,16 @@ def regenerate(sample_id: str, results: Path) -> np.ndarray:
     if info.weights_sha256 != row.at[0, "model_sha256"]:
         raise InputError(f"{weights}: sha256 is {info.weights_sha256[:12]}, {sample_id} was made by another generator")
     sampler = parse_json(type(info.settings.model.sampler), str(row.at[0, "sampler"]), str(path))
-    schema = ConditionSchema(info.store.conditions, len(info.store.size))
-    return generate(model, schema, row, sampler)[0]
+    masks = None
+    if MASK_OF in row:
+        store = Store.open(results / "prepare" / dataset)
+        _refuse_other_store(weights, info.store, store)
+        masks = store.masks_asked(row)
+    return generate(model, info.store.condition_schema, row, sampler, masks)[0]
+
+
+def _refuse_other_store(weights: Path, learned: StoreInfo, store: Store) -> None:
+    if learned.digest != store.info.digest:
+        raise InputError(
+            f"{weights}: trained on a store with digest {learned.digest[:12]}, this one has {store.info.digest[:12]}"
+        )

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from medsynth.conditions.schema import ConditionSchema
+from medsynth.config import ConditionField, Strict, parse
 from medsynth.config.columns import PREDICTED
 from medsynth.disk import files, tables
 from medsynth.errors import InputError
@@ -24,6 +26,10 @@ MODEL_FOLDER = "model"  # among the artifacts: model.json and the weights, as `s
 EVALUATION = ("metrics.csv", "contact_sheet.png", "curves.png", "adherence.png", "nearest.png")
 RELEASE = ("generator.json", "README.md", "SHA256SUMS")
 SUFFIXES = {"value": "", "ci_low": ".ci_low", "ci_high": ".ci_high", "floor": ".floor"}
+
+
+class _Conditions(Strict):
+    conditions: dict[str, ConditionField]
 
 
 class Score(NamedTuple):
@@ -104,7 +110,7 @@ class Results:
         start_ms, curves = _curves(history, end_ms)
         scores = list(_scores(evaluation / "metrics.csv"))
         stored = info["store"]
-        numbers = _number_columns(stored["conditions"])
+        numbers = _number_columns(stored, str(train / "model.json"))
         learned = Data(
             name=dataset,
             context="training",
@@ -182,14 +188,13 @@ def _check_weights(expected: str, found: set[str | None], release: Path) -> None
         raise InputError(f"track: {WEIGHTS} or {release} is of the weights {got[:12]}…, model.json of {expected[:12]}…")
 
 
-def _number_columns(conditions: Mapping[str, Mapping[str, Any]]) -> set[str]:
-    """The columns that hold numbers, of the conditions in model.json."""
-    numbers = {name for name, field in conditions.items() if field["kind"] == "number"}
-    spatial = [name for name, field in conditions.items() if field["kind"] == "spatial"]
-    return numbers | {f"{name}_{part}" for name in spatial for part in ("x", "y", "z", "size")}
+def _number_columns(stored: Mapping[str, Any], where: str) -> frozenset[str]:
+    """The columns that hold numbers, of the store in model.json."""
+    conditions = parse(_Conditions, {"conditions": stored["conditions"]}, where).conditions
+    return ConditionSchema(conditions, len(stored["size"])).numbers
 
 
-def _typed(table: pd.DataFrame, numbers: set[str]) -> dict[str, str]:
+def _typed(table: pd.DataFrame, numbers: frozenset[str]) -> dict[str, str]:
     columns = map(str, table.columns)
     return {column: "double" if column.removeprefix(PREDICTED) in numbers else "string" for column in columns}
 

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from medsynth.artifacts.store import Store
-from medsynth.models.checkpoint import spec_of
 from medsynth.models.contract import Batch
 
 
@@ -19,17 +18,15 @@ class Examples:
 
     def __init__(self, store: Store, device: torch.device) -> None:
         self.images = torch.from_numpy(store.images).to(device)  # a GPU holds them all: no copy in a step
-        self.masks = None if store.masks is None else torch.from_numpy(store.masks).to(device)
-        self.condition = spec_of(store.info).conditions.encode(store.samples).to(device)
+        self.condition = store.info.condition_schema.encode(store.samples, store.masks).to(device)
 
     def __len__(self) -> int:
         return len(self.images)
 
     def gather(self, rows: Sequence[int]) -> Batch:
-        """Images (N, C, *spatial) float32 in [-1, 1] with their conditions, and their masks where there are any."""
+        """Images (N, C, *spatial) float32 in [-1, 1] with their conditions."""
         chosen = torch.as_tensor(rows, device=self.images.device)
-        mask = None if self.masks is None else self.masks[chosen]
-        return Batch(self.condition[chosen], decode(self.images[chosen]), mask)
+        return Batch(self.condition[chosen], decode(self.images[chosen]))
 
     def blocks(self, rows: Sequence[int], size: int) -> Iterator[Tensor]:
         """The images of many rows, at most `size` at a time."""

@@ -6,14 +6,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medsynth.conditions.schema import GIVEN, MISSING, NOT_APPLICABLE, ConditionSchema, check_cell, condition_columns
-from medsynth.config import Categorical, Number, Spatial
+from medsynth.conditions.schema import GIVEN, MISSING, NOT_APPLICABLE, ConditionSchema
+from medsynth.config import Categorical, Lesions, Number
 
 FIELDS = {
     "pathology": Categorical(kind="categorical", values=("normal", "nodule")),
     "severity": Number(kind="number", range=(0, 1)),
     "age_years": Number(kind="number", range=(0, 100), unit="years"),
-    "lesion": Spatial(kind="spatial", severity="severity"),
+    "lesion": Lesions(kind="lesions", severity="severity"),
 }
 SCHEMA = ConditionSchema(FIELDS, 2)
 
@@ -23,8 +23,8 @@ def row(**cells: str) -> pd.DataFrame:
 
 
 def test_columns_of_images_and_volumes():
-    assert condition_columns(FIELDS, 2)[-3:] == ("lesion_x", "lesion_y", "lesion_size")
-    assert condition_columns(FIELDS, 3)[-4:] == ("lesion_x", "lesion_y", "lesion_z", "lesion_size")
+    assert SCHEMA.columns[-3:] == ("lesion_x", "lesion_y", "lesion_size")
+    assert ConditionSchema(FIELDS, 3).columns[-4:] == ("lesion_x", "lesion_y", "lesion_z", "lesion_size")
 
 
 def test_states_and_values():
@@ -66,7 +66,7 @@ def test_decode_inverts_encode(cells):
     ],
 )
 def test_bad_cells_have_a_reason(column, text, reason):
-    assert reason in check_cell(FIELDS, column, text)
+    assert reason in SCHEMA.check(column, text)
     with pytest.raises(ValueError, match=column):
         SCHEMA.encode(row(**{column: text}))
 
@@ -94,4 +94,4 @@ def test_fields_are_dropped_one_by_one_and_all_together():
     missing = (dropped[:, :3] == MISSING).float()
     assert missing.mean(0).tolist() == pytest.approx([0.36] * 3, abs=0.03)  # 1 - 0.8 * 0.8
     assert missing.all(1).float().mean() == pytest.approx(0.2 + 0.8 * 0.2**3, abs=0.03)
-    assert (dropped[:, 3:].eq(dropped[:, 3:4])).all()  # a spatial field goes as a whole
+    assert (dropped[:, 3:].eq(dropped[:, 3:4])).all()  # a lesion goes as a whole

@@ -17,7 +17,7 @@ DATASET = {
     "conditions": {
         "pathology": {"kind": "categorical", "values": ["normal", "nodule"]},
         "severity": {"kind": "number", "range": [0, 1]},
-        "lesion": {"kind": "spatial", "severity": "severity"},
+        "lesion": {"kind": "lesions", "severity": "severity"},
     },
     "label": "pathology",
     "plan": {"request": {"kind": "balance", "column": "pathology"}, "shards": 2},
@@ -111,7 +111,45 @@ def test_a_condition_cannot_take_the_name_of_a_column(name):
         config.parse(config.PrepareSettings, prepared, "--settings")
 
 
-@pytest.mark.parametrize("kind", [{"kind": "number", "range": [0, 1]}, {"kind": "spatial"}])
+GRADE = {"kind": "ordinal", "values": [0, 1, 2]}
+
+
+@pytest.mark.parametrize(
+    ("strata", "message"),
+    [
+        (["pathology", "severity"], "strata: 'severity' is not a categorical or ordinal condition"),
+        (["grade"], "strata ['grade']: expected distinct fields, the label 'pathology' among them"),
+        (["pathology", "pathology"], "expected distinct fields"),
+    ],
+)
+def test_strata_are_the_label_and_other_fields_of_few_values(strata, message):
+    values = changed("datasets.d.conditions", DATASET["conditions"] | {"grade": GRADE})
+    values["datasets"]["d"]["strata"] = ["grade", "pathology"]
+    whole = config.parse(config.Config, values, "")
+    assert whole.prepare("d").strata == ("grade", "pathology")
+    assert whole.datasets["d"].conditions["grade"].values == ("0", "1", "2")  # as they stand in a table
+    values["datasets"]["d"]["strata"] = strata
+    with pytest.raises(InputError) as caught:
+        config.parse(config.Config, values, "config.yaml")
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_plan_may_count_grades():
+    values = changed("datasets.d.conditions", DATASET["conditions"] | {"grade": GRADE})
+    values["datasets"]["d"]["plan"] = {"request": {"kind": "per_class", "column": "grade", "counts": {"2": 5}}}
+    assert config.parse(config.Config, values, "").sample("d", "m").plan.request.counts == {"2": 5}
+
+
+def test_slots_of_lesions_cannot_share_a_column_with_another_field():
+    lesions = {"lesion": {"kind": "lesions", "most": 2}, "lesion_1": {"kind": "lesions"}}
+    values = changed("datasets.d.conditions", DATASET["conditions"] | lesions)
+    with pytest.raises(
+        InputError, match=r"conditions\.lesion_1 and conditions\.lesion both have the column 'lesion_1_x'"
+    ):
+        config.parse(config.Config, values, "config.yaml")
+
+
+@pytest.mark.parametrize("kind", [{"kind": "number", "range": [0, 1]}, {"kind": "lesions"}])
 def test_two_conditions_cannot_have_one_column(kind):
     values = changed("datasets.d.conditions", DATASET["conditions"] | {"lesion_size": kind})
     message = r"conditions\.lesion and conditions\.lesion_size both have the column 'lesion_size'$"

@@ -8,9 +8,9 @@ import pytest
 from medsynth.artifacts.store import Store, StoreInfo
 from medsynth.config import EvaluateSettings, Evaluation
 from medsynth.errors import InputError
-from medsynth.evaluate import fidelity
-from medsynth.evaluate.evaluate import METRICS, evaluate, gather
-from medsynth.judges import reader as adherence
+from medsynth.evaluate import fidelity, metrics
+from medsynth.evaluate.evaluate import evaluate, gather
+from tests.conditions.toys import FIELDS, STRUCTURES, toy
 
 CLASSES = ("dark", "bright")
 SETTINGS = EvaluateSettings(seed=0, evaluation=Evaluation(bootstrap=20, predictor_epochs=6))
@@ -39,7 +39,7 @@ def collection() -> Store:
     fields = {
         "pathology": {"kind": "categorical", "values": CLASSES},
         "age_years": {"kind": "number", "range": [0, 100]},
-        "lesion": {"kind": "spatial"},
+        "lesion": {"kind": "lesions"},
     }
     info = StoreInfo(
         version=1, dataset="d", modality="chest_xray", size=(32, 32), channels=1, conditions=fields, label="pathology",
@@ -71,8 +71,8 @@ def test_writes_tables_and_figures(results: Path) -> None:
     assert {path.name for path in results.iterdir()} == names
 
 
-def test_every_metric_has_its_rows(results: Path) -> None:
-    metrics = pd.read_csv(results / "metrics.csv", keep_default_na=False)
+def test_every_metric_has_its_rows(results: Path, collection: Store) -> None:
+    table = pd.read_csv(results / "metrics.csv", keep_default_na=False)
     columns = [
         "metric",
         "group",
@@ -85,12 +85,13 @@ def test_every_metric_has_its_rows(results: Path) -> None:
         "higher_is_better",
         "note",
     ]
-    assert metrics.columns.tolist() == columns
-    assert metrics["metric"].unique().tolist() == [metric.name for metric in METRICS]
-    assert not metrics.duplicated(["metric", "group"]).any()
-    empty = metrics["value"] == ""
-    assert metrics.loc[empty, "metric"].tolist() == ["centre_error_px", "size_error_px"]  # no lesion was asked
-    assert (metrics.loc[empty, "note"] != "").all()
+    assert table.columns.tolist() == columns
+    expected = [metric.name for metric in metrics.metrics(collection.info.condition_schema)]
+    assert table["metric"].unique().tolist() == expected and len(expected) == 12
+    assert not table.duplicated(["metric", "group"]).any()
+    empty = table["value"] == ""
+    assert table.loc[empty, "metric"].tolist() == ["centre_error_px", "size_error_px"]  # no lesion was asked
+    assert (table.loc[empty, "note"] != "").all()
 
 
 def test_values_lie_in_their_intervals_and_near_the_floor(results: Path) -> None:
@@ -118,9 +119,9 @@ def test_intervals_are_of_what_the_card_says(collection: Store, synthetic, monke
 
     monkeypatch.setattr(fidelity, "kid_interval", note("subjects, bootstrap", fidelity.kid_interval))
     monkeypatch.setattr(fidelity, "jackknife_interval", note("subjects, jackknife", fidelity.jackknife_interval))
-    monkeypatch.setattr(adherence, "bootstrap_interval", note("synthetic images", adherence.bootstrap_interval))
+    monkeypatch.setattr(metrics, "bootstrap_interval", note("synthetic images", metrics.bootstrap_interval))
     evidence = gather(SETTINGS, collection, *synthetic)
-    for metric in METRICS:
+    for metric in metrics.metrics(evidence.schema):
         list(metric.rows(evidence))
     by_subject = {name: kind for name, kind in seen.items() if kind != "synthetic images"}
     jackknife = dict.fromkeys(("fid", "density", "coverage"), "subjects, jackknife")
@@ -159,3 +160,49 @@ def test_bad_input_writes_nothing(collection: Store, synthetic, tmp_path: Path) 
     with pytest.raises(InputError, match="no image in split val"):
         evaluate(SETTINGS, collection.split("train"), images, rows, None, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_every_kind_has_its_metrics_and_every_stratum_its_rows(tmp_path: Path) -> None:
+    """The images themselves, asked for by what they show: the value is about the floor."""
+    count = 150
+    fields: dict[str, dict] = {"pathology": {"kind": "categorical", "values": CLASSES}}
+    table, masks = (
+        pd.DataFrame({"pathology": np.array(CLASSES)[np.arange(count) % 2]}),
+        np.zeros((count, 32, 32), np.uint8),
+    )
+    images = np.full((count, 1, 32, 32), 30000, np.int64)
+    for seed, kind in enumerate(("ordinal", "number", "multi_label", "lesions", "mask")):
+        shown, cells, outlines = toy(kind, count, 2, 32, seed)
+        images += shown.astype(np.int64) // 5 - 6500
+        masks += outlines
+        fields[kind] = FIELDS[kind].model_dump()
+        table = table.join(
+            cells.drop(columns="other", errors="ignore").rename(columns=lambda name, to=kind: to + name[1:])
+        )
+    images = (images + 3000 * (table["pathology"] == "bright").to_numpy()[:, None, None, None]).clip(0, 65535)
+    rows = np.arange(count)
+    samples = table.assign(
+        image=[f"{row}.png" for row in rows],
+        subject_id=[f"s{row}" for row in rows],
+        split=np.select([rows < 90, rows < 120], ["train", "val"], "test"),
+    )
+    info = StoreInfo(
+        version=1, dataset="d", modality="chest_xray", size=(32, 32), channels=1, conditions=fields, label="pathology",
+        strata=("pathology", "ordinal"), simulated=False, structures=STRUCTURES, rows_in=count, rows_out=count,
+        rows_quarantined=0, digest="0" * 64,
+    )  # fmt: skip
+    store = Store(info, images.astype(np.uint16), masks, samples)
+    asked = table.assign(sample_id=[f"d-m-{row:06d}" for row in rows], mask_of=[str(row) for row in rows])
+    evaluate(SETTINGS, store, store.images, asked, None, tmp_path / "out")
+    found = pd.read_csv(tmp_path / "out/metrics.csv").set_index(["metric", "group"])["value"]
+    expected = {
+        ("accuracy", "pathology"), ("accuracy", "pathology=dark"), ("within_one_step", "ordinal"),
+        ("within_one_step", "ordinal=3"), ("kept_rate", "ordinal=0"), ("rank_correlation", "number"),
+        ("sensitivity", "multi_label=left"), ("balanced_accuracy", "multi_label=top"), ("mean_dice", "mask"),
+        ("detection_sensitivity", "lesions"), ("lesion_kind_accuracy", "lesions"), ("kid", "pathology=bright"),
+    }  # fmt: skip
+    assert expected <= set(found.index) and found[sorted(expected - {("kid", "pathology=bright")})].notna().all()
+    assert ("accuracy", "ordinal") not in found.index
+    judged = pd.read_csv(tmp_path / "out/samples.csv", dtype=str, keep_default_na=False)
+    assert {"predicted_ordinal", "predicted_multi_label", "predicted_lesions_2_kind"} <= set(judged)
+    assert set(judged["predicted_ordinal"]) <= set("01234")

@@ -131,7 +131,9 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def sample_settings() -> config.SampleSettings:
-    return config.SampleSettings(seed=0, dataset="d", model="m", plan=PLAN, sampler={"family": "diffusion", "steps": [3, 2]})
+    return config.SampleSettings(
+        seed=0, dataset="d", model="m", plan=PLAN, sampler={"family": "diffusion", "steps": [3, 2]}
+    )
 
 
 @pytest.fixture

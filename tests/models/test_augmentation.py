@@ -1,14 +1,16 @@
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 import torch
 
 from medsynth.conditions.schema import ConditionSchema
-from medsynth.config import Spatial
+from medsynth.config import Lesions
 from medsynth.config.training import Augmentation
 from medsynth.models.augmentation import augment
 from medsynth.models.contract import Batch
 
-SCHEMA = {dims: ConditionSchema({"lesion": Spatial(kind="spatial")}, dims) for dims in (2, 3)}
+SCHEMA = {dims: ConditionSchema({"lesion": Lesions(kind="lesions")}, dims) for dims in (2, 3)}
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (48, 96), (32, 32, 32)])
@@ -23,7 +25,7 @@ def test_the_lesion_moves_with_the_image(shape, flips):
     settings = Augmentation(probability=1, shift=0.1, rotation_degrees=15, scale=0.15)
     flip_axes = tuple(range(dims)) if flips else ()
     mask = (images[:, 0] > 0).to(torch.uint8)
-    batch = augment(Batch(before, images, mask), SCHEMA[dims], settings, flip_axes)
+    batch = augment(Batch(replace(before, mask=mask), images), SCHEMA[dims], settings, flip_axes)
     moved, after, features = batch.image, batch.condition, batch.augmentation
     drawn = 2 * SCHEMA[dims].draw(after, shape)[:, :1] - 1
     assert features.abs().sum(1).min() > 0

@@ -267,7 +267,7 @@ def test_every_phantom_describes_itself_as_a_configuration_does():
         for field in phantom.conditions.values():
             TypeAdapter(ConditionField).validate_python(field)
         columns = phantom.render(0, SIZE).conditions
-        expected = {key for key, field in phantom.conditions.items() if field["kind"] != "spatial"}
+        expected = {key for key, field in phantom.conditions.items() if field["kind"] != "lesions"}
         assert set(columns) == expected | {"lesion_x", "lesion_y", "lesion_size"}
         numbers = sorted(phantom.structures.values())
         assert numbers == list(range(1, len(numbers) + 1))

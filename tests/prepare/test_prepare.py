@@ -18,7 +18,7 @@ from medsynth.prepare.prepare import prepare
 from tests.conftest import SHARED_DATA
 
 PATHOLOGY = {"pathology": {"kind": "categorical", "values": ["normal", "nodule"]}}
-LESION = {"lesion": {"kind": "spatial"}}
+LESION = {"lesion": {"kind": "lesions"}}
 EACH = 10  # images of each pathology
 
 
@@ -228,6 +228,35 @@ def test_masks_and_lesions_go_through_the_same_geometry(collection):
     assert set(np.unique(whole.masks)) == {0, 3} and np.count_nonzero(whole.masks) == 16
 
 
+def test_every_lesion_of_a_set_goes_through_the_geometry_and_other_kinds_stay(collection):
+    fields = {
+        "lesion": {"kind": "lesions", "most": 2, "graded": True},
+        "grade": {"kind": "ordinal", "values": [0, 1]},
+        "findings": {"kind": "multi_label", "values": ["mass", "cyst"]},
+    }
+    names = [f"lesion_{slot}_{part}" for slot in (1, 2) for part in ("x", "y", "size", "severity")]
+    for row in collection.rows:
+        row |= dict.fromkeys(names, "n/a") | {"grade": "1", "findings": "cyst|mass"}
+    collection.rows[1] |= dict(zip(names[4:], ["0.375", "0.3", "0.25", "0.9"], strict=True))
+    collection.rows[2]["findings"] = "mass|moss"
+    whole = collection.prepare(conditions=PATHOLOGY | fields, size=(20, 20), fit="pad")
+    (cells,) = whole.samples[whole.samples["image"] == "01.png"].to_dict("records")
+    assert [cells[name] for name in names] == ["n/a"] * 4 + ["0.4", "0.3", "0.2", "0.9"]
+    assert (cells["grade"], cells["findings"]) == ("1", "cyst|mass")
+    (bad,) = collection.rejected()
+    assert (bad["column"], bad["reason"]) == ("findings", "'moss' is not one of mass, cyst, no finding")
+
+
+def test_a_mask_condition_on_a_table_without_masks_is_refused(collection):
+    conditions = PATHOLOGY | {"outline": {"kind": "mask"}}
+    with pytest.raises(InputError, match=r"samples\.csv: no column 'mask', a condition of kind mask needs one"):
+        collection.prepare(conditions=conditions)
+    for row in collection.rows:
+        row["mask"] = "n/a"
+    with pytest.raises(InputError, match="demo: no mask shows a structure"):
+        collection.prepare(conditions=conditions)
+
+
 def test_a_lesion_that_is_cropped_away_is_quarantined(collection):
     for row in collection.rows:
         row |= {"lesion_x": "0.5", "lesion_y": "0.5", "lesion_size": "0.1"}
@@ -263,6 +292,9 @@ def test_a_phantom_is_the_same_in_any_process(tmp_path):
     assert prepare(phantom(seed=1), tmp_path / "c").digest != alone.digest
     whole = Store.open(tmp_path / "a", verify=True)
     assert whole.info.structures and whole.masks.shape == (12, 16, 16)
+    fields = {"sex": {"kind": "categorical", "values": ["female", "male"]}, "outline": {"kind": "mask"}}
+    outlined = prepare(phantom(conditions=fields), tmp_path / "m", threads=2)
+    assert outlined.digest == alone.digest and outlined.condition_schema.map_channels == len(alone.structures) + 1
     assert whole.samples["image"].is_unique and set(whole.samples["sex"]) <= {"female", "male"}
 
 

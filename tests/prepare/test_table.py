@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from medsynth.conditions.schema import ConditionSchema
 from medsynth.config import SPLITS, Categorical, Number, Split
 from medsynth.errors import InputError
 from medsynth.prepare.table import draw_split, read_samples, split_samples
@@ -10,13 +11,14 @@ FIELDS = {
     "pathology": Categorical(kind="categorical", values=("normal", "nodule")),
     "age": Number(kind="number", range=(0, 100)),
 }
+SCHEMA = ConditionSchema(FIELDS, 2)
 HEADER = "image,subject_id,pathology,age"
 
 
 def read(tmp_path, text, name="samples.csv", encoding="utf-8"):
     path = tmp_path / name
     path.write_bytes(text.encode(encoding))
-    return read_samples(path, FIELDS, 2)
+    return read_samples(path, SCHEMA)
 
 
 def test_reads_rows_and_leaves_other_columns_behind(tmp_path):
@@ -112,7 +114,7 @@ CLASS_SIZES = st.dictionaries(st.sampled_from("abcd"), st.integers(3, 40), min_s
 
 
 def subjects(sizes):
-    return [(f"{value}{i}", value) for value, count in sizes.items() for i in range(count)]
+    return [(f"{value}{i}", (value,)) for value, count in sizes.items() for i in range(count)]
 
 
 @given(CLASS_SIZES, st.integers(0, 99), st.randoms())
@@ -121,7 +123,7 @@ def test_every_class_is_in_every_split_in_its_share(sizes, seed, random):
     split = draw_split(rows, "label", SHARES, seed)
     assert set(split) == {subject for subject, _ in rows}
     for value, count in sizes.items():
-        found = [split[subject] for subject, label in rows if label == value]
+        found = [split[subject] for subject, (label,) in rows if label == value]
         assert set(found) == set(SPLITS)
         assert abs(found.count("train") - 0.7 * count) <= 2
     random.shuffle(rows)
@@ -134,8 +136,8 @@ def test_another_seed_is_another_split():
 
 
 def test_a_subject_counts_as_the_label_of_most_of_its_rows():
-    rows = [*subjects({"a": 3, "b": 3}), ("x", "b"), ("x", "a"), ("x", "a"), ("x", ""), ("x", "")]
-    alone = [*subjects({"a": 3, "b": 3}), ("x", "a")]
+    rows = [*subjects({"a": 3, "b": 3}), *(("x", (label,)) for label in ("b", "a", "a", "", ""))]
+    alone = [*subjects({"a": 3, "b": 3}), ("x", ("a",))]
     assert draw_split(rows, "label", SHARES, 5) == draw_split(alone, "label", SHARES, 5)
 
 
@@ -146,13 +148,34 @@ def test_a_class_too_small_to_split_is_named(count):
 
 
 def test_subjects_without_a_label_may_be_few():
-    split = draw_split([*subjects({"a": 9}), ("x", ""), ("y", "n/a")], "label", SHARES, 0)
+    split = draw_split([*subjects({"a": 9}), ("x", ("",)), ("y", ("n/a",))], "label", SHARES, 0)
     assert {"x", "y"} <= set(split)
+
+
+@given(
+    st.dictionaries(st.tuples(st.sampled_from("ab"), st.sampled_from(["f", "m", ""])), st.integers(3, 20), min_size=1)
+)
+def test_every_combination_of_strata_is_in_every_split_in_its_share(sizes):
+    rows = [("".join(values) + str(i), values) for values, count in sizes.items() for i in range(count)]
+    split = draw_split(rows, "label", SHARES, 0)
+    for values, count in sizes.items():
+        found = [split[subject] for subject, of in rows if of == values]
+        assert set(found) == set(SPLITS) and abs(found.count("train") - 0.7 * count) <= 2
+
+
+def test_combinations_too_small_to_split_are_split_together_within_their_class():
+    sizes = {("a", "f"): 20, ("a", "m"): 2, ("a", ""): 1, ("b", "f"): 1, ("b", "m"): 2}
+    rows = [("".join(values) + str(i), values) for values, count in sizes.items() for i in range(count)]
+    split = draw_split(rows, "label", SHARES, 0)
+    for few in ({("a", "m"), ("a", "")}, {("b", "f"), ("b", "m")}):
+        assert {split[subject] for subject, values in rows if values in few} == set(SPLITS)
+    with pytest.raises(InputError, match="label 'b' has 2 subjects"):
+        draw_split(rows[:-1], "label", SHARES, 0)
 
 
 def test_a_given_split_is_kept_and_must_be_complete(tmp_path):
     rows = ["a,s1,normal,1,train", "b,s2,normal,1,val", "c,s3,normal,1,test"]
     table = read(tmp_path, "\n".join([f"{HEADER},split", *rows]))
-    assert split_samples(table.samples, "pathology", SHARES, 0) == {"s1": "train", "s2": "val", "s3": "test"}
+    assert split_samples(table.samples, ["pathology"], SHARES, 0) == {"s1": "train", "s2": "val", "s3": "test"}
     with pytest.raises(InputError, match=r"no subject is in val or test.*train 1, val 0, test 0"):
-        split_samples(table.samples[:1], "pathology", SHARES, 0)
+        split_samples(table.samples[:1], ["pathology"], SHARES, 0)

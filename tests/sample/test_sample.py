@@ -4,6 +4,7 @@ import pytest
 
 from medsynth import config
 from medsynth.artifacts.shards import read_shards, shard_rows
+from medsynth.artifacts.store import Store, StoreInfo
 from medsynth.config.families.consistency import ConsistencySampler
 from medsynth.errors import InputError
 from medsynth.sample.plan import plan, sample_seed
@@ -203,3 +204,43 @@ def test_weights_of_other_data_and_damaged_shards_are_refused(store, results):
     shard.write_bytes(shard.read_bytes()[:200])
     with pytest.raises(InputError, match=r"shard_0\.npz: shard cannot be read"):
         read_shards(shard.parent)
+
+
+@pytest.fixture
+def outlined(store) -> Store:
+    """The store with a square in each mask, which images can be asked for by."""
+    masks = np.zeros((48, 16, 16), np.uint8)
+    for row, mask in enumerate(masks):
+        mask[row % 8 : row % 8 + 6, 4:10] = 2
+    conditions = store.info.model_dump()["conditions"] | {"outline": {"kind": "mask"}}
+    info = StoreInfo.model_validate(store.info.model_dump() | {"conditions": conditions, "structures": {"square": 2}})
+    return Store(info, store.images, masks, store.samples)
+
+
+def test_a_mask_that_is_asked_for_is_that_of_the_row_that_fills_the_rest(outlined):
+    rows = plan(settings(PER_CLASS), outlined)
+    assert plan(settings(PER_CLASS), outlined).equals(rows)
+    donors = rows["mask_of"].astype(int)
+    assert (outlined.samples["split"][donors] == "train").all()
+    assert (outlined.samples["pathology"][donors].to_numpy() == rows["pathology"]).all()
+    assert np.array_equal(outlined.masks_asked(rows), outlined.masks[donors])
+
+
+def test_open_conditions_are_drawn_alike_with_and_without_a_mask(store, outlined):
+    pd.testing.assert_frame_equal(
+        plan(settings(PER_CLASS), outlined).drop(columns="mask_of"), plan(settings(PER_CLASS), store)
+    )
+
+
+def test_a_sample_asked_for_by_a_mask_follows_it_and_is_made_again_from_its_row(outlined, tmp_path, monkeypatch):
+    train(train_settings(images=160), outlined, tmp_path / "train/d/m")
+    weights = tmp_path / "train/d/m/model.safetensors"
+    sample_shard(settings(PER_CLASS), outlined, weights, 0, tmp_path / "sample/d/m/shard_0.npz")
+    images, rows = read_shards(tmp_path / "sample/d/m")
+    assert (rows["mask_of"] != "").all()
+    monkeypatch.setattr(Store, "open", lambda folder: outlined)
+    again = regenerate("d-m-000003", tmp_path)
+    assert np.abs(again.astype(int) - images[3]).max() <= TOLERANCE["float32"] / 2 * 65535
+    other = Store(outlined.info, outlined.images, np.zeros_like(outlined.masks), outlined.samples)
+    monkeypatch.setattr(Store, "open", lambda folder: other)
+    assert np.abs(regenerate("d-m-000003", tmp_path).astype(int) - images[3]).max() > 65535 * TOLERANCE["float32"]

@@ -25,7 +25,7 @@ from medsynth.prepare.sources import Prepared, open_table
 from medsynth.prepare.table import Rejection, read_samples
 from tests.images.formats.test_dicom import STORED, dataset, encode
 from tests.prepare.test_prepare import settings as prepare_settings
-from tests.prepare.test_table import FIELDS, HEADER
+from tests.prepare.test_table import HEADER, SCHEMA
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = int(os.environ.get("MEDSYNTH_FUZZ", 200))
@@ -150,7 +150,7 @@ def test_a_table_or_one_line(tmp_path_factory, content):
     path = tmp_path_factory.getbasetemp() / "fuzzed.csv"
     path.write_bytes(content)
     try:
-        table = read_samples(path, FIELDS, 2)
+        table = read_samples(path, SCHEMA)
         assert len(table.samples) + len(table.rejected) == table.rows > 0
     except InputError as error:
         assert one_line(error)
@@ -159,7 +159,7 @@ def test_a_table_or_one_line(tmp_path_factory, content):
 def test_a_cell_without_end_is_one_line(tmp_path):
     (tmp_path / "samples.csv").write_text(f"{HEADER}\n{'a' * 200_000},s,normal,1\n")
     with pytest.raises(InputError, match="not a table"):
-        read_samples(tmp_path / "samples.csv", FIELDS, 2)
+        read_samples(tmp_path / "samples.csv", SCHEMA)
 
 
 VALUES = st.recursive(

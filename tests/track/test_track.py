@@ -26,7 +26,11 @@ METRICS = (
 WEIGHTS = b"weights"
 WEIGHTS_SHA256 = hashlib.sha256(WEIGHTS).hexdigest()
 DATA_SHA256 = "d1" * 32
-CONDITIONS = {"pathology": {"kind": "categorical"}, "age": {"kind": "number"}, "lesion": {"kind": "spatial"}}
+CONDITIONS = {
+    "pathology": {"kind": "categorical", "values": ["normal", "nodule"]},
+    "age": {"kind": "number", "range": [0, 100]},
+    "lesion": {"kind": "lesions"},
+}
 STORE = {"digest": DATA_SHA256, "rows_out": 40, "modality": "ct", "size": [8, 8], "conditions": CONDITIONS}
 INFO = {"settings": {"seed": 1, "model": {"channels": [8, 16]}}, "weights_sha256": WEIGHTS_SHA256, "store": STORE}
 RELEASED = "file_name,pathology,predicted_age,lesion_x,generator_sha256\n"

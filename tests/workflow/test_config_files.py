@@ -43,7 +43,9 @@ def table(section: str) -> dict[str, str]:
 
 
 def shown(default: Any) -> str:
-    if isinstance(default, BaseModel) or (isinstance(default, tuple) and isinstance(default[0], BaseModel)):
+    if isinstance(default, BaseModel) or (
+        isinstance(default, tuple) and isinstance(next(iter(default), None), BaseModel)
+    ):
         return "see below"
     if isinstance(default, NoneType):
         return "none"

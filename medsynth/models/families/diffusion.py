@@ -103,7 +103,7 @@ class DiffusionModel(GenerativeModel):
         assert image is not None
         with torch.autocast(image.device.type, enabled=False):  # bfloat16 would round what is to be learnt
             bands, coarse = self.pyramid.encode(image)[index]
-        dropping = torch.rand(seen, len(self.spec.conditions.groups) + 1, device=image.device)
+        dropping = torch.rand(seen, len(self.spec.conditions.drops) + 1, device=image.device)
         condition = self.spec.conditions.drop(batch.condition, self.settings.condition_dropout, dropping)
         if coarse is not None:  # against the errors of the stages before it (Ho et al. 2022, section 4)
             level = append_dims(self.settings.coarse_noise * torch.rand(seen, device=image.device), coarse.ndim)

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from medsynth.conditions.schema import GIVEN, Condition, ConditionSchema, owner
-from medsynth.config import Categorical
+from medsynth.conditions.kind import WAVES, Condition
+from medsynth.conditions.schema import ConditionSchema
 
 CONV = {2: nn.Conv2d, 3: nn.Conv3d}
 AVERAGE_POOL = {2: F.avg_pool2d, 3: F.avg_pool3d}
@@ -87,22 +87,30 @@ class ConditionEmbedding(nn.Module):
 
     def __init__(self, schema: ConditionSchema, features: int) -> None:
         super().__init__()
-        self.fourier = FourierFeatures(8, octaves=1)  # slow waves: neighbouring values must mean nearly the same
-        self.tokens = nn.Parameter(0.5 * torch.randn(len(schema.columns), 2, features))
+        self.schema = schema
+        self.fourier = FourierFeatures(WAVES, octaves=1)  # slow waves: neighbouring values must mean nearly the same
+        self.tokens = nn.Parameter(0.5 * torch.randn(sum(kind.tokens for kind in schema.kinds.values()), 2, features))
         self.values = nn.ModuleList()
-        for column in schema.columns:
-            field = schema.fields[owner(schema.fields, column)]
-            self.values.append(
-                nn.Embedding(len(field.values), features) if isinstance(field, Categorical) else nn.Linear(8, features)
+        self.places: dict[str, tuple[slice, slice]] = {}  # of a field's layers and tokens
+        tokens = 0
+        for name, kind in schema.kinds.items():
+            layers = kind.layers(features)
+            self.places[name] = (
+                slice(len(self.values), len(self.values) + len(layers)),
+                slice(tokens, tokens + kind.tokens),
             )
+            self.values.extend(layers)
+            tokens += kind.tokens
 
     def forward(self, condition: Condition) -> Tensor:
         """(N, F) values and states → (N, features)."""
+        parts, layers = self.schema.parts(condition), list(self.values)
+        terms = [
+            term
+            for name, (of, tokens) in self.places.items()
+            for term in self.schema.kinds[name].embed(layers[of], self.tokens[tokens], self.fourier, parts[name])
+        ]
         total = torch.zeros_like(self.tokens[0, 0]).expand(len(condition), -1)
-        for position, layer in enumerate(self.values):
-            value, state = condition.values[:, position], condition.states[:, position]
-            value = torch.where(state == GIVEN, value, 0)
-            given = layer(value.long()) if isinstance(layer, nn.Embedding) else layer(self.fourier(value))
-            absent = self.tokens[position][(state - 1).clamp(min=0)]
-            total = total + torch.where((state == GIVEN)[:, None], given, absent)
-        return total / len(self.values) ** 0.5
+        for term in terms:
+            total = total + term
+        return total / len(terms) ** 0.5

@@ -1,0 +1,110 @@
+"""The image's own label map: where each structure is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from medsynth.conditions import planes
+from medsynth.conditions.kind import GIVEN, Condition, Features, Kind, Reading, Statistic
+from medsynth.config import Mask
+from medsynth.config.columns import MASK_OF
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch import Tensor, nn
+
+BLOCK = 256  # masks that are averaged at once
+
+
+class MaskKind(Kind):
+    """One scalar says whether the mask is given; the mask itself is drawn, and read at each position of the grid."""
+
+    reads_places = True
+    needs_mask = True
+    statistics = (Statistic("mean_dice", True, "", lambda dice: float(dice.mean())),)
+
+    def __init__(
+        self, name: str, settings: Mask, spatial_dims: int, structures: Mapping[str, int] | None = None
+    ) -> None:
+        super().__init__(name, settings, spatial_dims, structures)
+        self.columns = ()
+        self.labels = tuple((structures or {}).values())
+        self.planes = len(self.labels) + 1
+
+    @property
+    def width(self) -> int:
+        return 1
+
+    def encode(self, cells: Mapping[str, Sequence[str]], count: int) -> Condition:
+        """Given where the column MASK_OF names a mask; the schema says which rows have one at all."""
+        import torch
+
+        states = torch.zeros(count, 1, dtype=torch.int64)
+        for row, text in enumerate(cells.get(MASK_OF, ())):
+            states[row] = text == ""
+        return Condition(torch.zeros(count, 1), states)
+
+    def decode(self, part: Condition) -> dict[str, list[str]]:
+        return {}
+
+    def draw(self, parts: Mapping[str, Condition], shape: Sequence[int]) -> list[Tensor]:
+        """The share of each cell that each structure covers, and a plane of ones where a mask is given."""
+        part = parts[self.name]
+        given = planes.over((part.states[:, 0] == GIVEN).float(), shape)
+        everywhere = given.expand(-1, *shape)
+        if part.mask is None:
+            return [0 * everywhere] * len(self.labels) + [everywhere]
+        return [*(planes.structures(part.mask, self.labels, shape) * given[:, None]).unbind(1), everywhere]
+
+    def head(self, pooled: int, grid_channels: int) -> nn.Module:
+        from torch import nn
+
+        conv = nn.Conv2d if self.spatial_dims == 2 else nn.Conv3d
+        return conv(grid_channels, len(self.labels) + 1, 1)
+
+    def outputs_of(self, head: nn.Module, features: Features) -> tuple[Tensor, ...]:
+        """Logits (N, 1 + structures, *grid) of the background and each structure."""
+        return (head(features.grid),)
+
+    def known(self, part: Condition) -> Tensor:
+        return super().known(part) & (part.mask is not None)
+
+    def losses(self, outputs: Sequence[Tensor], part: Condition, grid: Sequence[int]) -> list[Tensor]:
+        """Cross-entropy with the shares of each cell."""
+        assert part.mask is not None
+        target = self._shares(part.mask, grid)
+        return [-(target * outputs[0].log_softmax(1)).sum(1).mean()]
+
+    def _shares(self, mask: Tensor, grid: Sequence[int]) -> Tensor:
+        import torch
+
+        covered = planes.structures(mask, self.labels, grid)
+        return torch.cat([1 - covered.sum(1, keepdim=True), covered], 1)
+
+    def read(self, outputs: Sequence[Tensor]) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
+        return {}, outputs[0].softmax(1).numpy()
+
+    def asked_and_read(
+        self, table: pd.DataFrame, masks: np.ndarray | None, reading: Reading, shape: tuple[int, ...]
+    ) -> tuple[np.ndarray, ...]:
+        """(k,) each image's mean Dice over the structures asked, 2 sum min(a, b) / sum (a + b) of the cells' shares."""
+        import torch
+
+        if masks is None:
+            return (np.zeros(0),)
+        shares = reading.probabilities[self.name][:, 1:]
+        covered = [
+            planes.structures(torch.from_numpy(masks[start : start + BLOCK]), self.labels, shares.shape[2:]).numpy()
+            for start in range(0, len(masks), BLOCK)
+        ]
+        asked = np.concatenate(covered).reshape(*shares.shape[:2], -1)
+        read = shares.reshape(asked.shape)
+        present = asked.sum(2) > 0
+        dice = 2 * np.minimum(asked, read).sum(2) / np.maximum((asked + read).sum(2), 1e-9)
+        given = present.any(1)
+        if MASK_OF in table:
+            given &= (table[MASK_OF] != "").to_numpy()
+        return ((dice * present).sum(1)[given] / present.sum(1)[given],)

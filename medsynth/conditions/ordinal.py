@@ -1,0 +1,58 @@
+"""One of a list of grades in rising order: even steps on a scale from -1 (the first) to 1 (the last)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from medsynth.conditions.kind import Kind, Reading, Statistic
+from medsynth.conditions.statistics import mean_absolute_error, rank_correlation, within_one_step
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch import Tensor
+
+    from medsynth.config import Ordinal
+
+
+class OrdinalKind(Kind):
+    """The scalar is the rank on that scale; the reader regresses it and takes the nearest rank."""
+
+    settings: Ordinal
+    statistics = (
+        Statistic("rank_correlation", True, "", rank_correlation),
+        Statistic("within_one_step", True, "", within_one_step),
+        Statistic("mean_absolute_error_steps", False, "steps", mean_absolute_error),
+    )
+
+    @property
+    def _half(self) -> float:
+        """Half the number of steps."""
+        return (len(self.settings.values) - 1) / 2
+
+    def refusal(self, column: str, text: str) -> str | None:
+        return None if text in self.settings.values else f"not one of {' < '.join(self.settings.values)}"
+
+    def to_value(self, column: str, text: str) -> float:
+        return self.settings.values.index(text) / self._half - 1
+
+    def to_text(self, column: str, value: float) -> str:
+        return self.settings.values[int(self._rank(np.array(value)))]
+
+    def _rank(self, scaled: np.ndarray) -> np.ndarray:
+        return np.floor((scaled.clip(-1, 1) + 1) * self._half + 0.5).astype(int)
+
+    def read(self, outputs: Sequence[Tensor]) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
+        return {self.name: np.array(self.settings.values)[self._rank(outputs[0].double().numpy())]}, None
+
+    def asked_and_read(
+        self, table: pd.DataFrame, masks: np.ndarray | None, reading: Reading, shape: tuple[int, ...]
+    ) -> tuple[np.ndarray, ...]:
+        """Ranks from 0, (k,) twice."""
+        pair = super().asked_and_read(table, masks, reading, shape)
+        return tuple(np.array([self.settings.values.index(text) for text in part], dtype=float) for part in pair)
+
+    def asked_as(self, value: str) -> float:
+        return float(self.settings.values.index(value))
