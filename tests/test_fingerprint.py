@@ -88,10 +88,10 @@ def test_what_a_run_chose_is_followed_and_no_other_family() -> None:
 
 
 def test_another_version_of_a_library_is_another_digest(monkeypatch) -> None:
-    assert {"torch", "numpy"} <= fingerprint.libraries("medsynth.models.checkpoint") | {"numpy"}
+    assert fingerprint.libraries("medsynth.artifacts.tensors") == {"safetensors", "torch"}
     before = {step: fingerprint.fingerprint(step) for step in ("train", "track")}
     whole = fingerprint._version
-    monkeypatch.setattr(fingerprint, "_version", lambda name: "0" if name == "torch" else whole(name))
+    monkeypatch.setattr(fingerprint, "_version", lambda name: "0" if name == "safetensors" else whole(name))
     assert fingerprint.fingerprint("train") != before["train"] and fingerprint.fingerprint("track") == before["track"]
 
 

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from medsynth.artifacts.store import Store, StoreInfo
+from medsynth.artifacts.tensors import read_tensors, write_tensors
 from medsynth.config import TrainSettings
 from medsynth.config.choices import training_entries
 from medsynth.errors import InputError, is_out_of_memory
@@ -275,7 +276,7 @@ class Trainer:
         for part, state in states.items():
             tensors |= {f"{part}.{name}": tensor for name, tensor in state.items()}
         info = self.origin | {key: getattr(self, key) for key in (*COUNTERS, "batch_size")}
-        checkpoint.write_tensors(path, tensors, info)
+        write_tensors(path, tensors, info)
 
     def restore(self, path: Path) -> None:
         """Go on from a checkpoint.
@@ -283,7 +284,7 @@ class Trainer:
         Raises:
             InputError: the checkpoint is damaged, or of other settings, data or code.
         """
-        tensors, info = checkpoint.read_tensors(path)
+        tensors, info = read_tensors(path)
         for key, value in self.origin.items():
             if info.get(key) != value:
                 raise InputError(f"{path}: checkpoint of another {difference(info.get(key), value, key)}; "

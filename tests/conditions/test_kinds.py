@@ -167,7 +167,7 @@ registry.CONDITIONS["even"] = registry.Entry("toy_kind:EvenKind", "toy_kind:Even
 import numpy as np, pandas as pd
 from medsynth.config import Dataset, parse
 dataset = parse(Dataset, {
-    "source": {"kind": "phantom", "phantom": "p", "count": 1}, "modality": "chest_xray", "size": [16, 16],
+    "source": {"kind": "phantom", "phantom": "chest_xray", "count": 1}, "modality": "chest_xray", "size": [16, 16],
     "conditions": {"x": {"kind": "even"}, "l": {"kind": "categorical", "values": ["a"]}}, "label": "l",
     "plan": {"request": {"kind": "balance", "column": "l"}}}, "test")
 from medsynth.conditions.schema import ConditionSchema

@@ -6,8 +6,10 @@ import torch
 from medsynth.conditions import planes
 from medsynth.conditions.kind import GIVEN, MISSING, Reading
 from medsynth.conditions.schema import ConditionSchema
-from medsynth.config import Augmentation, Categorical, Mask
+from medsynth.config import Categorical, Mask
+from medsynth.config.training import Augmentation
 from medsynth.models.augmentation import augment
+from medsynth.models.contract import Batch
 from tests.conditions.toys import STRUCTURES, toy
 
 FIELDS = {"outline": Mask(kind="mask")}
@@ -48,7 +50,8 @@ def test_the_mask_moves_with_the_image(dims):
     images = torch.from_numpy(masks == 3).float()[:, None]
     settings = Augmentation(probability=1, shift=0.1, rotation_degrees=15, scale=0.15)
     torch.manual_seed(0)
-    moved, after, _ = augment(images, condition, schema, settings, (0,))
+    batch = augment(Batch(condition, images), schema, settings, (0,))
+    moved, after = batch.image, batch.condition
     assert set(after.mask.unique().tolist()) <= {0, 3, 5}
     agree = ((moved[:, 0] > 0.5) == (after.mask == 3)).float().flatten(1).mean(1)
     assert agree.min() > 0.97

@@ -13,8 +13,10 @@ import torch
 from medsynth import config
 from medsynth.artifacts.store import Store, StoreInfo
 from medsynth.conditions.schema import ConditionSchema
+from medsynth.config.training import Augmentation
 from medsynth.judges.reader import Reader, read, reading_loss, train_reader
 from medsynth.models.augmentation import augment
+from medsynth.models.contract import Batch
 from medsynth.models.networks.blocks import ConditionEmbedding
 from medsynth.sample.plan import plan
 
@@ -77,7 +79,8 @@ def test_what_is_dropped_and_drawn():
 
 def test_the_augmentation():
     torch.manual_seed(5)
-    images, condition, _ = augment(INPUT, CONDITION, SCHEMA, config.Augmentation(probability=0.5), (0,))
+    batch = augment(Batch(CONDITION, INPUT), SCHEMA, Augmentation(probability=0.5), (0,))
+    images, condition = batch.image, batch.condition
     assert images.double().square().mean().item() == pytest.approx(AUGMENTED[0], rel=1e-5)
     assert condition.values.double().sum(0).tolist() == pytest.approx(AUGMENTED[1], rel=1e-5)
 
@@ -99,6 +102,7 @@ def test_the_plan(kind):
         subject_id=[f"s{row // 2}" for row in range(90)], split=["train"] * 60 + ["val"] * 15 + ["test"] * 15
     )
     request = {"kind": kind, "column": "type"} | ({"counts": {"clear": 7, "lesion": 30}} if kind == "per_class" else {})
-    settings = config.SampleSettings(seed=0, dataset="d", model="m", plan={"request": request}, sampler={"steps": [3]})
+    sampler = {"family": "diffusion", "steps": [3]}
+    settings = config.SampleSettings(seed=0, dataset="d", model="m", plan={"request": request}, sampler=sampler)
     rows = plan(settings, Store(info, images, None, samples))
     assert hashlib.sha256(rows.to_csv(index=False).encode()).hexdigest()[:16] == PLANS[kind]

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from medsynth import config
+from medsynth.artifacts.tensors import read_tensors
 from medsynth.cli import main
-from medsynth.models.checkpoint import read_tensors
 from tests.faults.conftest import (
     alive,
     contents,

@@ -12,8 +12,8 @@ import psutil
 import pytest
 import torch
 
+from medsynth.artifacts.tensors import read_tensors
 from medsynth.machine import devices, processes
-from medsynth.models.checkpoint import read_tensors
 from medsynth.train.trainer import Trainer
 from tests.faults.conftest import refused
 from tests.train.test_loop import CPU, settings, write_store

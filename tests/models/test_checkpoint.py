@@ -3,8 +3,9 @@ import pickle
 import pytest
 import torch
 
+from medsynth.artifacts.tensors import read_tensors, write_tensors
 from medsynth.errors import InputError
-from medsynth.models.checkpoint import load_model, read_tensors, write_tensors
+from medsynth.models.checkpoint import load_model
 from medsynth.train.loop import train
 from tests.train.test_loop import settings
 

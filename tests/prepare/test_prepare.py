@@ -301,7 +301,6 @@ def test_a_phantom_is_the_same_in_any_process(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"name": "elephant"}, "unknown phantom 'elephant'"),
         ({"modality": "ct"}, "phantom chest_xray is a chest_xray, the dataset's modality is ct"),
         ({"conditions": {"mood": {"kind": "categorical", "values": ["good"]}}, "label": "mood"}, "mood"),
     ],

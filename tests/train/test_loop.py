@@ -11,10 +11,11 @@ import torch
 
 from medsynth import config
 from medsynth.artifacts.store import Store, digest
+from medsynth.artifacts.tensors import read_tensors
 from medsynth.config.families.consistency import Consistency, Distillation
 from medsynth.config.families.diffusion import DiffusionSampler
 from medsynth.errors import InputError
-from medsynth.models.checkpoint import difference, load_model, read_tensors
+from medsynth.models.checkpoint import difference, load_model
 from medsynth.models.contract import Batch
 from medsynth.train import loop
 from medsynth.train import trainer as training
