@@ -64,7 +64,7 @@ def test_step_without_a_command_is_an_error(package: Path) -> None:
 @pytest.mark.parametrize(
     ("step", "used", "unused"),
     [
-        ("prepare", "phantoms.chest_xray", "train.loop"),
+        ("prepare", "images.geometry", "train.loop"),
         ("train", "models.families.diffusion", "evaluate.evaluate"),
         ("sample", "models.families.diffusion", "train.loop"),
         ("evaluate", "judges.copies", "models.families.diffusion"),

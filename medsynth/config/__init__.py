@@ -1,7 +1,7 @@
 """The schema of config.yaml: one class a section, one settings class a step. Imports neither torch nor pandas.
 
-`load` reads and checks a whole configuration; `Config.prepare`, `.train`, `.sample`, `.evaluate` and `.track` cut the
-slice that one step needs, so that a change of a sampler never retrains a model.
+`load` reads and checks a whole configuration; `Config.prepare`, `.train`, `.sample`, `.evaluate`, `.release` and
+`.track` cut the slice that one step needs, so that a change of a sampler never retrains a model.
 """
 
 from __future__ import annotations
@@ -76,6 +76,7 @@ __all__ = [
     "Plan",
     "PlanTable",
     "PrepareSettings",
+    "ReleaseSettings",
     "Request",
     "SampleSettings",
     "SampledConsistency",
@@ -171,6 +172,9 @@ class Config(Strict):
     def evaluate(self) -> EvaluateSettings:
         return EvaluateSettings(seed=self.seed, evaluation=self.evaluation)
 
+    def release(self, dataset: str) -> ReleaseSettings:
+        return ReleaseSettings(formats=self.datasets[dataset].release_formats)
+
     def track(self) -> TrackSettings:
         made_from = json.dumps(self.model_dump(mode="json", exclude={"results", "tracking"}), sort_keys=True)
         digest = hashlib.sha256(made_from.encode()).hexdigest()
@@ -212,6 +216,10 @@ class SampleSettings(Strict):
 class EvaluateSettings(Strict):
     seed: int
     evaluation: Evaluation
+
+
+class ReleaseSettings(Strict):
+    formats: tuple[str, ...]
 
 
 class TrackSettings(Strict):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from medsynth import registry
 from medsynth.config.conditions import Categorical, ConditionField, Number, Spatial, refuse_taken_columns
+from medsynth.config.formats import DEFAULTS
 from medsynth.config.section import Count, Fraction, Name, Strict
 from medsynth.images.modalities import MODALITIES
 
@@ -103,6 +105,12 @@ class Dataset(Strict):
     split: Split = Split()
     plan: Plan
     models: tuple[Name, ...] | None = None
+    formats: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+
+    @property
+    def release_formats(self) -> tuple[str, ...]:
+        """The files that each released image is written as, by name."""
+        return self.formats or DEFAULTS[len(self.size)]
 
     @property
     def image_shape(self) -> tuple[int, ...]:
@@ -124,6 +132,7 @@ class Dataset(Strict):
             severity = field.severity if isinstance(field, Spatial) else None
             if severity is not None and not isinstance(self.conditions.get(severity), Number):
                 raise ValueError(f"conditions.{name}: severity {severity!r} is not a number condition")
+        self._refuse_misfitting_formats()
         request = self.plan.request
         if not isinstance(request, PlanTable):
             column = self.conditions.get(request.column)
@@ -133,3 +142,14 @@ class Dataset(Strict):
                 if value not in column.values:
                     raise ValueError(f"plan.request.counts: {value!r} is not one of {list(column.values)}")
         return self
+
+    def _refuse_misfitting_formats(self) -> None:
+        if len(set(self.release_formats)) < len(self.release_formats):
+            raise ValueError(f"formats: {list(self.release_formats)} names one twice")
+        for name in self.release_formats:
+            if name not in registry.RELEASE_FORMATS:
+                near = difflib.get_close_matches(name[:120], registry.RELEASE_FORMATS, n=1, cutoff=0.0)
+                raise ValueError(f"formats: unknown format {name[:120]!r}, did you mean {near[0]!r}?")
+            limits: Any = registry.RELEASE_FORMATS[name].load_settings()
+            if reason := limits.misfit(self.image_shape):
+                raise ValueError(f"formats: {name} {reason}")

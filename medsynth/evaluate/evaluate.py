@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from medsynth.artifacts.shards import Images
 from medsynth.artifacts.store import Store
 from medsynth.conditions.schema import ConditionSchema
 from medsynth.config import Categorical, EvaluateSettings, Number, Spatial
@@ -232,7 +233,7 @@ METRICS = (
 def evaluate(
     settings: EvaluateSettings,
     store: Store,
-    images: np.ndarray,
+    images: Images,
     rows: pd.DataFrame,
     history: pd.DataFrame | None,
     out: Path,
@@ -268,7 +269,7 @@ def measure(evidence: Evidence) -> pd.DataFrame:
     return table
 
 
-def gather(settings: EvaluateSettings, store: Store, images: np.ndarray, rows: pd.DataFrame) -> Evidence:
+def gather(settings: EvaluateSettings, store: Store, images: Images, rows: pd.DataFrame) -> Evidence:
     """Train the reader, set the gates, and look at the test and the synthetic images."""
     info = store.info
     rows = rows.reset_index(drop=True)
@@ -299,7 +300,7 @@ def gather(settings: EvaluateSettings, store: Store, images: np.ndarray, rows: p
     )
     names = train.samples["image"].to_numpy(dtype=str)
 
-    def side(pictures: np.ndarray, table: pd.DataFrame) -> Side:
+    def side(pictures: Images, table: pd.DataFrame) -> Side:
         reading, (similarity, nearest) = adherence.read(reader, pictures), index.nearest(pictures)
         asked = table[info.label].to_numpy(dtype=str)
         probability = requested_probability(asked, reading.probabilities[info.label], label.values)
@@ -329,7 +330,7 @@ def _verdict_table(evidence: Evidence) -> pd.DataFrame:
     return table.assign(nearest_similarity=side.similarity, nearest_image=side.nearest_image).join(side.verdicts)
 
 
-def _draw(folder: Path, evidence: Evidence, store: Store, images: np.ndarray) -> None:
+def _draw(folder: Path, evidence: Evidence, store: Store, images: Images) -> None:
     sides = {"real": evidence.test, "synthetic": evidence.synthetic}
     real, synthetic = (
         (pictures, side.table[evidence.label].to_numpy())

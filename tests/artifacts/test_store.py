@@ -120,7 +120,7 @@ def edit_info(folder, **changes):
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"version": 99}, "version 99, expected 1"),
+        ({"version": 99}, "version 99, expected 2"),
         ({"rows_out": 11}, "12 rows, store.json says 11"),
         ({"rows_in": 13}, "13 rows in, 12 accounted for"),
         ({"channels": 3}, "images.npy: uint16 of"),
