@@ -1,4 +1,4 @@
-"""The prepared store: a folder of memory-mapped arrays and tables, written by `medsynth.preparation`.
+"""The prepared store: a folder of memory-mapped arrays and tables, written by the step `prepare`.
 
 images.npy      uint16 (N, C, *spatial), `to_intensity` gives [-1, 1]
 masks.npy       uint8 (N, *spatial) label maps, if the source has them

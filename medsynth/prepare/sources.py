@@ -70,12 +70,14 @@ class Intake:
     """What is to be prepared, and how one sample of it is.
 
     Attributes:
+        preload: modules that `prepare_one` will import.
         structures: label numbers of the masks by name; None where the masks themselves say which labels there are.
     """
 
     rows: int
     samples: Sequence[Sample]
     prepare_one: Callable[[Sample], Prepared | Rejection]
+    preload: Sequence[str]
     has_masks: bool
     structures: dict[str, int] | None
     max_bad_fraction: float
@@ -102,6 +104,7 @@ def open_table(settings: PrepareSettings, source: TableSource, rejected: list[Re
         rows=table.rows,
         samples=table.samples,
         prepare_one=partial(_prepare_file, settings, _Folder(os.path.realpath(path.parent), source.allow_outside_root)),
+        preload=sorted({entry.module for entry in registry.FORMATS.values()}),
         has_masks=table.has_masks,
         structures=None if table.has_masks else {},
         max_bad_fraction=source.max_bad_fraction,
@@ -230,6 +233,7 @@ def open_phantom(settings: PrepareSettings, source: PhantomSource) -> Intake:
         rows=count,
         samples=[Sample(row, identity, identity, {}) for row, identity in enumerate(ids, start=1)],
         prepare_one=partial(_render_phantom, settings, name),
+        preload=[registry.PHANTOMS[name].module],
         has_masks=True,
         structures=phantom.structures,
         max_bad_fraction=0.0,

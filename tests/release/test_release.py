@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Self
 
+import nibabel
 import numpy as np
 import pandas as pd
 import pytest
@@ -203,6 +204,75 @@ def test_one_sample_made_again_is_the_released_file(tmp_path: Path, monkeypatch)
     release_one("toy-diffusion-000001", samples["images"][1], tmp_path / "results", tmp_path / "again.png")
     released = tmp_path / "out/images/toy-diffusion-000001.png"
     assert (tmp_path / "again.png").read_bytes() == released.read_bytes()
+
+
+SPACINGS = ((3.0, 2.0, 1.5), (5.0, 2.5, 1.5), (99.0, 99.0, 99.0))  # of two training images and a test image
+
+
+def volumes(spacings: tuple = SPACINGS) -> tuple[FakeStore, dict]:
+    store, samples = make_store("ct_volume", "-1000.0", "1000.0"), make_samples()
+    store.info.size, store.spacings = (4, 3, 2), spacings
+    samples["images"] = np.random.default_rng(1).integers(0, 65536, (4, 1, 4, 3, 2), dtype=np.uint16)
+    return store, samples
+
+
+def test_volumes_are_nifti_with_a_place_and_a_unit(tmp_path: Path) -> None:
+    store, samples = volumes()
+    release(ReleaseSettings(formats=("nifti",)), store, **samples, out=tmp_path / "out")
+    kept = read(tmp_path / "out/metadata.csv")
+    assert kept["file_name"].tolist() == [f"images/{sample_id}.nii.gz" for sample_id in kept["sample_id"]]
+    for name, sample_id in zip(kept["file_name"], kept["sample_id"], strict=True):
+        file = nibabel.load(tmp_path / "out" / name)
+        # The median spacing of the training images is 4 x 2.25 x 1.5 mm; the middle of 2 x 3 x 4 voxels at the origin.
+        expected = [[1.5, 0, 0, -0.75], [0, 2.25, 0, -2.25], [0, 0, 4, -6], [0, 0, 0, 1]]
+        np.testing.assert_allclose(file.affine, expected)
+        assert nibabel.aff2axcodes(file.affine) == ("R", "A", "S") and file.header.get_zooms() == (1.5, 2.25, 4)
+        hounsfield = samples["images"][int(sample_id[-6:]), 0].T / 65535 * 2000 - 1000
+        assert np.abs(file.get_fdata() - hounsfield).max() <= 0.5 + 1e-6
+        assert b"Synthetic image: shows no real patient" in file.header["descrip"].item()
+        assert WEIGHTS in str(file.header.extensions[0].get_content())
+    text = (tmp_path / "out/README.md").read_text()
+    assert "4 x 3 x 2 voxels" in text and "each 4 x 2.25 x 1.5 mm" in text and "PNG" not in text
+    subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=tmp_path / "out", check=True)
+
+
+def test_volumes_of_unknown_spacing_state_no_unit(tmp_path: Path) -> None:
+    store, samples = volumes((None, None, (1.0, 1.0, 1.0)))
+    release(ReleaseSettings(formats=("nifti",)), store, **samples, out=tmp_path / "out")
+    file = nibabel.load(tmp_path / "out/images/toy-diffusion-000000.nii.gz")
+    assert file.header.get_xyzt_units()[0] == "unknown" and file.header.get_zooms() == (1, 1, 1)
+    assert "of no stated size in mm" in (tmp_path / "out/README.md").read_text()
+
+
+def test_an_image_in_two_formats_has_a_column_for_each(tmp_path: Path) -> None:
+    samples = make_samples()
+    release(ReleaseSettings(formats=("png", "nifti")), make_store(), **samples, out=tmp_path / "out")
+    kept = read(tmp_path / "out/metadata.csv")
+    assert list(kept.columns[:2]) == ["file_name", "file_nifti"]
+    for row in kept.to_dict("records"):
+        with PngImage.open(tmp_path / "out" / row["file_name"]) as png:
+            pixels = np.asarray(png)
+        volume = nibabel.load(tmp_path / "out" / row["file_nifti"])
+        assert volume.shape == (3, 2, 1) and np.array_equal(volume.get_fdata()[..., 0].T, pixels)
+
+
+def test_a_volume_made_again_has_the_format_of_its_release(tmp_path: Path, monkeypatch) -> None:
+    store, samples = volumes()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("medsynth.release.release.Store", SimpleNamespace(open=lambda folder: store))
+    train = tmp_path / "results/train/toy/diffusion"
+    train.mkdir(parents=True)
+    (train / "model.json").write_text(json.dumps(CHECKPOINT))
+    again = tmp_path / "toy-diffusion-000001.nii.gz"
+    release_one("toy-diffusion-000001", samples["images"][1], tmp_path / "results")  # nothing is released yet
+    before = again.read_bytes()
+    released = tmp_path / "results/release/toy/diffusion"
+    release(ReleaseSettings(formats=("nifti",)), store, **samples, out=released)
+    again.unlink()
+    release_one("toy-diffusion-000001", samples["images"][1], tmp_path / "results")
+    assert before == again.read_bytes() == (released / "images/toy-diffusion-000001.nii.gz").read_bytes()
+    with pytest.raises(InputError, match=r"a\.jpg: no format has this suffix, expected \.png or \.nii\.gz"):
+        release_one("toy-diffusion-000001", samples["images"][1], tmp_path / "results", tmp_path / "a.jpg")
 
 
 def test_formula_is_neutralised_and_a_number_is_not(tmp_path: Path) -> None:
