@@ -285,8 +285,9 @@ def test_volumes_and_their_masks_keep_their_place_in_mm(collection):
         for picture in (weight, store.masks[row]):
             centre = [np.average(axis, weights=picture) for axis in np.indices((16, 16, 16))]
             found = store.affine(row) @ [*centre, 1]
-            # A source voxel lies on at most two stored ones along each axis; 24 mm over 16 voxels are 1.5 mm each.
-            assert np.abs(found - expected).max() < (0.01 if picture is weight else 1.5)
+            # A stored voxel is 1.5 mm. The mean of interpolated values is right but for the place of their few samples;
+            # a mask has whole voxels alone.
+            assert np.abs(found - expected).max() < (0.1 if picture is weight else 1.5)
         assert store.spacing_mm(row) == pytest.approx((1.508, 1.508, 1.508), rel=1e-2)
 
 
