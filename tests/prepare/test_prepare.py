@@ -262,9 +262,9 @@ OBLIQUE = np.array([[-1.5, 0, 0.2, 9], [0, 2, 0, -8], [0.3, 0, 3, 7], [0, 0, 0, 
 
 
 def make_volumes(collection, affine_of_masks=OBLIQUE):
-    """NIfTI files of 12 x 10 x 8 voxels, each with one bright voxel that its mask outlines."""
+    """NIfTI files of 12 x 10 x 8 voxels, each with a bright cube of two a side that its mask outlines."""
     for index, row in enumerate(collection.rows):
-        place = (2 + index % 8, 2 + index // 8, 4)
+        place = tuple(slice(start, start + 2) for start in (2 + index % 8, 2 + index // 8, 4))
         voxels = np.full((12, 10, 8), -500, np.int16)
         voxels[place] = 900
         row |= {"image": f"{index}.nii.gz", "mask": f"{index}_mask.nii"}
@@ -279,7 +279,7 @@ def test_volumes_and_their_masks_keep_their_place_in_mm(collection):
     assert store.images.shape[1:] == (1, 16, 16, 16) and len(store) == 2 * EACH
     for row in range(len(store)):
         index = int(store.samples["source_row"][row]) - 1
-        expected = OBLIQUE @ [2 + index % 8, 2 + index // 8, 4, 1]
+        expected = OBLIQUE @ [2.5 + index % 8, 2.5 + index // 8, 4.5, 1]
         weight = store.images[row, 0].astype(float) - np.median(store.images[row])
         weight[weight < 100] = 0  # the padding, and rounding
         for picture in (weight, store.masks[row]):
