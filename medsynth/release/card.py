@@ -35,6 +35,7 @@ def card(
     size = " x ".join(str(n) for n in info.size)
     cells = "voxels" if len(info.size) == 3 else "pixels"
     bits = np.dtype(encoder.grey.dtype).itemsize * 8
+    spacing = _spacing(encoder, len(info.size))
     places = "its left and upper edge" if len(info.size) == 2 else "its first voxel"
     return f"""---
 pretty_name: "{info.dataset}: synthetic images ({info.modality})"
@@ -52,8 +53,8 @@ size_categories:
 
 **Every image here was generated. None shows a patient, and none may be used for diagnosis.**
 
-{SIMULATED if info.simulated else ""}{kept} images of {size} {cells}, {bits} bits deep,
-{_spacing(encoder, len(info.size))}. Intensities are in {modality.unit}. Each image stands in `images/` as
+{SIMULATED if info.simulated else ""}{kept} images of {size} {cells}, {bits} bits deep, {spacing}. Intensities
+are in {modality.unit}. Each image stands in `images/` as
 
 {_files(formats)}
 

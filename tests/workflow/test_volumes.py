@@ -47,7 +47,7 @@ def test_released_volumes_have_the_place_of_the_training_volumes_and_hounsfield_
         file = nibabel.load(results / "release/trunk/haar" / name)
         np.testing.assert_allclose(file.affine, expected, rtol=1e-6)
         assert file.shape == (16, 16, 16) and file.header.get_xyzt_units()[0] == "mm"
-        stored = shards.images[int(sample_id[-6:]), 0].T / 65535 * 2000 - 1000
+        stored = shards.images[int(sample_id[-6:])][0].T / 65535 * 2000 - 1000
         assert np.abs(file.get_fdata() - stored).max() <= 0.5 + 1e-6
         assert -1000 <= file.get_fdata().min() < file.get_fdata().max() <= 1000
     # nibabel's axes are (x, y, z), the store's (z, y, x).
