@@ -87,8 +87,10 @@ def training_minutes(wildcards) -> int:
 
 
 def evaluation_minutes(wildcards, attempt) -> int:
-    """The predictor goes by epochs and images, the features by images, the search for copies by pairs of images."""
+    """The predictor goes by epochs and images, the features by images or a volume's 12 slices, the search for copies by
+    pairs of images."""
     real, asked = real_images(wildcards.dataset), images_asked(wildcards.dataset)
     epochs, channels = CONFIG.evaluation.predictor_epochs, CONFIG.datasets[wildcards.dataset].image_shape[0]
-    seconds = 0.005 * epochs * real + 0.03 * (real + asked) + 2e-6 * channels * real * (real + asked)
+    pictures = 12 if len(CONFIG.datasets[wildcards.dataset].size) == 3 else 1
+    seconds = 0.005 * epochs * real + 0.03 * pictures * (real + asked) + 2e-6 * channels * real * (real + asked)
     return attempt * math.ceil(20 + seconds / 60)
