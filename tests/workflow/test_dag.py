@@ -300,7 +300,7 @@ def test_tracking_waits_for_all_releases_unless_the_workflow_keeps_going(tmp_pat
 
 def test_run_that_fails_leaves_the_others_logged(checkout: Path, tiny) -> None:
     results = folder_of(tiny) / "results"
-    records = {model: results / f"log/tiny/{model}.json" for model in MODELS}
+    records = {model: results / f"track/tiny/{model}.json" for model in MODELS}
     for record in records.values():
         record.unlink()
     (results / "release/tiny/haar/SHA256SUMS").unlink()
