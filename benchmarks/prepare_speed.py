@@ -29,9 +29,9 @@ from command import positives, run_or_exit, write_table
 from PIL import Image
 from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian, generate_uid
 
+from medsynth import registry
 from medsynth.config import PrepareSettings, Split, TableSource
 from medsynth.errors import InputError
-from medsynth.phantoms import PHANTOMS
 from medsynth.prepare.prepare import prepare
 
 COLUMNS = ("format", "source_size", "contender", "processes", "images", "seconds", "images_per_s")
@@ -44,7 +44,7 @@ SUFFIX = {"jpeg": "jpg", "png": "png", "dicom": "dcm"}
 def write_images(folder: Path, kind: str, size: int, count: int) -> list[Path]:
     """Phantom chest X-rays as files, and the table that names them."""
     rng = np.random.default_rng(0)
-    patients = [PHANTOMS["chest_xray"].render(seed, (size, size)).voxels[0] for seed in range(PATIENTS)]
+    patients = [registry.PHANTOMS["chest_xray"].load().render(seed, (size, size)).voxels[0] for seed in range(PATIENTS)]
     paths = []
     for number in range(count):
         noisy = patients[number % PATIENTS] + rng.normal(0, 0.01, (size, size)).astype(np.float32)

@@ -63,7 +63,7 @@ def noise_store(size: int) -> Store:
     splits = ["train"] * (IMAGES - 2) + ["val", "test"]
     samples = pd.DataFrame({"split": splits, "pathology": ["a", "b"] * (IMAGES // 2)}, dtype=str)
     info = StoreInfo(
-        version=1,
+        version=2,
         dataset="noise",
         modality="chest_xray",
         simulated=True,

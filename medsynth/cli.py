@@ -61,30 +61,33 @@ def _sample_again(args: argparse.Namespace) -> None:
     from medsynth.release.release import release_one
     from medsynth.sample.sample import regenerate
 
-    out = args.out or Path(f"{args.sample_id}.png")
-    release_one(args.sample_id, regenerate(args.sample_id, args.results), args.results, out)
+    release_one(args.sample_id, regenerate(args.sample_id, args.results), args.results, args.out)
 
 
 def evaluate(args: argparse.Namespace) -> None:
-    from medsynth.artifacts.shards import read_shards
+    from medsynth.artifacts.shards import open_shards
     from medsynth.artifacts.store import Store
     from medsynth.disk import tables
     from medsynth.evaluate.evaluate import evaluate
 
     settings = config.parse_json(config.EvaluateSettings, args.settings, "--settings")
     history = tables.read(args.train / "history.csv", HISTORY, text=False)
-    evaluate(settings, Store.open(args.store, verify=True), *read_shards(args.samples), history, args.out)
+    shards = open_shards(args.samples)
+    evaluate(settings, Store.open(args.store, verify=True), shards.images, shards.rows, history, args.out)
 
 
 def release(args: argparse.Namespace) -> None:
-    from medsynth.artifacts.shards import read_shards
+    from medsynth.artifacts.shards import open_shards
     from medsynth.artifacts.store import Store
     from medsynth.disk import tables
     from medsynth.release.release import release
 
+    shards = open_shards(args.samples)
     release(
+        config.parse_json(config.ReleaseSettings, args.settings, "--settings"),
         Store.open(args.store, verify=True),
-        *read_shards(args.samples),
+        shards.images,
+        shards.rows,
         tables.read(args.evaluation / "samples.csv", VERDICTS),
         tables.read(args.evaluation / "metrics.csv", METRICS, text=False),
         _read_json(args.train / "model.json"),
@@ -156,10 +159,10 @@ def build_parser() -> argparse.ArgumentParser:
     )
     sampling = step(sample, SAMPLE_SUMMARY, "store", "checkpoint", required=False)
     sampling.add_argument("--shard", type=int, default=0, help="number of the shard, from 0")
-    sampling.add_argument("--sample-id", help="make this sample again alone, as a PNG")
+    sampling.add_argument("--sample-id", help="make this sample again alone, as it was released")
     sampling.add_argument("--results", type=Path, default=Path("results"), help="where --sample-id looks (results)")
     step(evaluate, "measure the samples and give each a verdict", "store", "train", "samples")
-    step(release, "write the dataset that is handed over", "store", "train", "samples", "evaluation", settings=False)
+    step(release, "write the dataset that is handed over", "store", "train", "samples", "evaluation")
     tracking_step = step(track, "log one run in MLflow", "store", "train", "evaluation", "release", required=False)
     tracking_step.add_argument("--initialise", action="store_true", help="make ready what all runs share, and log none")
     tracking_step.add_argument("--initialised", type=Path, help="file that --initialise wrote")

@@ -54,6 +54,7 @@ CONDITIONS = {
 # Simulated patients: config key `phantom`.
 PHANTOMS = {
     "chest_xray": Entry("medsynth.phantoms.chest_xray:CHEST_XRAY"),
+    "ellipsoids": Entry("medsynth.phantoms.ellipsoids:ELLIPSOIDS"),
 }
 
 # Image files, by suffix; a file of any other suffix, or none, is DICOM if it has DICOM's preamble.
@@ -65,6 +66,14 @@ FORMATS = {
     ".tiff": Entry("medsynth.images.formats.raster:TIFF"),
     ".dcm": Entry("medsynth.images.formats.dicom:DICOM"),
     ".dicom": Entry("medsynth.images.formats.dicom:DICOM"),
+    ".nii": Entry("medsynth.images.formats.nifti:NIFTI"),
+    ".nii.gz": Entry("medsynth.images.formats.nifti:NIFTI"),
+}
+
+# Files that released images are written as: config key `formats`. The second class says which images they can hold.
+RELEASE_FORMATS = {
+    "png": Entry("medsynth.release.formats:PNG", "medsynth.config.formats:Png"),
+    "nifti": Entry("medsynth.release.formats:NIFTI", "medsynth.config.formats:Nifti"),
 }
 
 # Model families: config key `family`.

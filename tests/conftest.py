@@ -57,11 +57,12 @@ def store() -> Store:
             "age_years": [str(row) for row in range(48)],
             "low": "0",
             "high": "255",
+            "affine": "",
         },
         dtype=str,
     )
     info = StoreInfo(
-        version=1,
+        version=2,
         dataset="d",
         modality="chest_xray",
         simulated=False,

@@ -65,7 +65,7 @@ def test_step_without_a_command_is_an_error(package: Path) -> None:
 @pytest.mark.parametrize(
     ("step", "used", "unused"),
     [
-        ("prepare", "artifacts.store", "train.loop"),
+        ("prepare", "images.geometry", "train.loop"),
         ("train", "models.checkpoint", "models.families.diffusion"),
         ("sample", "models.checkpoint", "train.loop"),
         ("evaluate", "judges.copies", "models.checkpoint"),

@@ -1,16 +1,81 @@
-"""Shards: the samples of one run, each shard an .npz of images and a CSV of their rows."""
+"""Shards: the samples of one run in parts, each a small store that is read from disk where it is indexed.
+
+shard_0.npy        uint16 (n, C, *spatial) on the store's scale
+shard_0_masks.npy  uint8 (n, *spatial) label maps, if the model draws them
+shard_0.csv        one row a sample, in the same order
+shard_0.json       SHA-256 of each of the others
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from medsynth.disk import files, tables
 from medsynth.errors import InputError
+
+
+class Joined:
+    """Arrays (n, ...) that lie apart, indexed along their first axis as if they were one, and in another order."""
+
+    def __init__(self, parts: Sequence[np.ndarray], order: np.ndarray) -> None:
+        """Join arrays that are alike in dtype and shape.
+
+        Args:
+            parts: arrays, or memory maps, of which only what is indexed is read.
+            order: (n,) which row comes first, second and so on, counted through all parts.
+        """
+        self._parts = parts
+        self._order = order
+        self._ends = np.cumsum([len(part) for part in parts])
+        self.shape: tuple[int, ...] = (len(order), *parts[0].shape[1:])
+        self.dtype = parts[0].dtype
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def __getitem__(self, rows: Any) -> np.ndarray:
+        """One row (...), or a copy (n, ...) of those that a slice, an array of positions or a mask chooses."""
+        places = self._order[rows]
+        if np.ndim(places) == 0:
+            return self._row(int(places))
+        out = np.empty((len(places), *self.shape[1:]), self.dtype)
+        for position, place in enumerate(places):
+            out[position] = self._row(int(place))
+        return out
+
+    def _row(self, place: int) -> np.ndarray:
+        part = int(np.searchsorted(self._ends, place, side="right"))
+        return self._parts[part][place - self._ends[part]]  # counted from the part's end
+
+
+Images = np.ndarray | Joined
+
+
+@dataclass(frozen=True, eq=False)
+class Shards:
+    """All samples of a run in the order of their ids.
+
+    Attributes:
+        images: uint16 (n, C, *spatial), read from disk where it is indexed.
+        masks: uint8 (n, *spatial), or None.
+        rows: n rows of text.
+    """
+
+    images: Joined
+    masks: Joined | None
+    rows: pd.DataFrame
 
 
 def shard_rows(count: int, shard: int, shards: int) -> slice:
@@ -21,70 +86,90 @@ def shard_rows(count: int, shard: int, shards: int) -> slice:
 def remove_other_shards(folder: Path, shards: int) -> None:
     """Remove what a plan of more shards has left behind; its samples are in the shards of the new plan."""
     for path in folder.glob("shard_*"):
-        number = path.stem.rpartition("_")[2]
+        number = path.stem.split("_")[1]
         if number.isdigit() and int(number) >= shards:
             path.unlink(missing_ok=True)
 
 
-def write_shard(path: Path, images: np.ndarray, rows: pd.DataFrame) -> None:
-    """Write the images and the digest of their rows to `path` (.npz) and, last, the rows to the CSV beside it.
+def write_shard(path: Path, images: np.ndarray, rows: pd.DataFrame, masks: np.ndarray | None = None) -> None:
+    """Write one shard: the images to `path` (.npy), what belongs to them beside it, and the record last.
 
     Args:
         images: uint16 (n, C, *spatial) on the store's scale.
         rows: sample_id, seed, model_sha256, sampler, and the condition columns as asked.
+        masks: uint8 (n, *spatial), or None.
     """
-    # Both are on the disk before either has its name.
-    with files.written_whole(path.with_suffix(".csv")) as rows_part, files.written_whole(path) as part:
-        tables.write(rows_part, rows)
-        digest = np.array(files.sha256(rows_part))
-        with part.open("wb") as file:
-            np.savez(file, images=images, rows_sha256=digest)
+    _masks_of(path).unlink(missing_ok=True)
+    with ExitStack() as stack:  # all are on the disk before the first has its name
+        record = stack.enter_context(files.written_whole(path.with_suffix(".json")))
+        table = stack.enter_context(files.written_whole(path.with_suffix(".csv")))
+        tables.write(table, rows)
+        digests = {"rows_sha256": files.sha256(table)}
+        for name, place, array in (("images", path, images), ("masks", _masks_of(path), masks)):
+            if array is not None:
+                part = stack.enter_context(files.written_whole(place))
+                np.save(part, array, allow_pickle=False)
+                digests[f"{name}_sha256"] = files.sha256(part)
+        record.write_text(json.dumps(digests, indent=2) + "\n", encoding="utf-8")
 
 
-def read_shards(folder: Path) -> tuple[np.ndarray, pd.DataFrame]:
-    """All samples of a run in the order of their ids: uint16 (n, C, *spatial), and their rows as text.
-
-    The shards are read one after the other, so that the images are in memory once.
+def open_shards(folder: Path) -> Shards:
+    """Open all shards of a run and check that they are whole; their images stay on the disk.
 
     Raises:
-        InputError: a shard lacks its table, is damaged, or the two do not agree; a sample comes twice.
+        InputError: a shard lacks a part, is damaged, or is unlike the others; a sample comes twice.
     """
-    paths = sorted(folder.glob("shard_*.npz"))
+    paths = sorted({path.with_suffix(".npy") for suffix in ("csv", "json") for path in folder.glob(f"shard_*.{suffix}")}
+                   | {path for path in folder.glob("shard_*.npy") if not path.stem.endswith("_masks")})  # fmt: skip
     if not paths:
-        raise InputError(f"{folder}: no shard_*.npz, expected the output of sample")
-    parts = [_read_rows(path) for path in paths]
-    rows = pd.concat(parts, ignore_index=True).sort_values("sample_id")
+        raise InputError(f"{folder}: no shard_*.npy, expected the output of sample")
+    opened = [_open(path) for path in paths]
+    rows = pd.concat([part[0] for part in opened], ignore_index=True).sort_values("sample_id")
     if rows["sample_id"].duplicated().any():
         raise InputError(f"{folder}: sample_id {rows['sample_id'][rows['sample_id'].duplicated()].iloc[0]} comes twice")
-    places = rows.index.to_numpy().argsort()  # of each row as read, among the ids in order
-    joined = np.empty(0, np.uint16)
+    order = rows.index.to_numpy()
+    images = _join(paths, [part[1] for part in opened], order)
+    masks = [part[2] for part in opened if part[2] is not None]
+    if masks and len(masks) != len(paths):
+        raise InputError(f"{folder}: {len(masks)} of {len(paths)} shards have masks, expected all or none")
+    joined_masks = _join([_masks_of(path) for path in paths], masks, order) if masks else None
+    return Shards(images, joined_masks, rows.reset_index(drop=True))
+
+
+def _open(path: Path) -> tuple[pd.DataFrame, np.ndarray, np.ndarray | None]:
+    """Rows, images and masks of one shard, which must be what its record says."""
+    with _naming(path):
+        record = json.loads(path.with_suffix(".json").read_bytes())
+        found = {"rows": path.with_suffix(".csv"), "images": path}
+        found |= {"masks": _masks_of(path)} if "masks_sha256" in record else {}
+        if {f"{name}_sha256" for name in found} != set(record):
+            raise ValueError(f"its record has {', '.join(record)}")
+        for name, file in found.items():
+            if (got := files.sha256(file)) != record[f"{name}_sha256"]:
+                raise ValueError(f"sha256 of its {name} is {got[:12]}, it was written with "
+                                 f"{str(record[f'{name}_sha256'])[:12]}")  # fmt: skip
+        rows = tables.read(found["rows"], ("sample_id",))
+        images, masks = (
+            np.lib.format.open_memmap(found[name], mode="c") if name in found else None for name in ("images", "masks")
+        )
+        assert images is not None
+        for array in (images, *([] if masks is None else [masks])):
+            if len(array) != len(rows):
+                raise ValueError(f"{len(array)} images, its table has {len(rows)} rows")
+    return rows, images, masks
+
+
+def _join(paths: Sequence[Path], parts: Sequence[np.ndarray], order: np.ndarray) -> Joined:
+    shape, dtype = parts[0].shape[1:], parts[0].dtype
     for path, part in zip(paths, parts, strict=True):
-        images = _read_images(path)
-        if len(images) != len(part):
-            raise InputError(f"{path}: {len(images)} images, its table has {len(part)} rows")
-        if path == paths[0]:
-            joined = np.empty((len(rows), *images.shape[1:]), images.dtype)
-        if (images.shape[1:], images.dtype) != (joined.shape[1:], joined.dtype):
-            raise InputError(f"{path}: images are {images.dtype} {images.shape[1:]}, those of {paths[0].name} are "
-                             f"{joined.dtype} {joined.shape[1:]}")  # fmt: skip
-        mine, places = places[: len(part)], places[len(part) :]
-        joined[mine] = images
-    return joined, rows.reset_index(drop=True)
+        if (part.shape[1:], part.dtype) != (shape, dtype):
+            raise InputError(f"{path}: images are {part.dtype} {part.shape[1:]}, those of {paths[0].name} are "
+                             f"{dtype} {shape}")  # fmt: skip
+    return Joined(parts, order)
 
 
-def _read_rows(path: Path) -> pd.DataFrame:
-    """The table beside a shard, which must be the one that the shard was written with."""
-    table = path.with_suffix(".csv")
-    with _naming(path), np.load(path, allow_pickle=False) as arrays:
-        expected = str(arrays["rows_sha256"])
-        if (got := files.sha256(table)) != expected:
-            raise ValueError(f"sha256 of its table is {got[:12]}, it was written with {expected[:12]}")
-        return tables.read(table)
-
-
-def _read_images(path: Path) -> np.ndarray:
-    with _naming(path), np.load(path, allow_pickle=False) as arrays:
-        return arrays["images"]
+def _masks_of(path: Path) -> Path:
+    return path.with_name(f"{path.stem}_masks.npy")
 
 
 @contextmanager
@@ -92,6 +177,6 @@ def _naming(path: Path) -> Iterator[None]:
     """Name the shard in what goes wrong while it is read."""
     try:
         yield
-    except (*files.UNREADABLE, TypeError) as error:  # a bare array is no archive
+    except (*files.UNREADABLE, TypeError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: shard cannot be read ({reason}); remove it and sample it again") from None

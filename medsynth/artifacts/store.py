@@ -1,8 +1,9 @@
-"""The prepared store: a folder of memory-mapped arrays and tables, written by `medsynth.preparation`.
+"""The prepared store: a folder of memory-mapped arrays and tables, written by the step `prepare`.
 
 images.npy      uint16 (N, C, *spatial), `to_intensity` gives [-1, 1]
 masks.npy       uint8 (N, *spatial) label maps, if the source has them
-samples.csv     one row for each stored image, in the same order: train, then val, then test
+samples.csv     one row for each stored image, in the same order: train, then val, then test; `affine` is its 4x4 from
+                stored voxel to mm (RAS+) as JSON, empty where the source states none
 split.csv       subject_id, split
 quarantine.csv  the rows that could not be used, and why
 store.json      StoreInfo
@@ -11,6 +12,7 @@ store.json      StoreInfo
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,11 +25,12 @@ from medsynth.config import SPLITS, ConditionField, Strict, parse_json
 from medsynth.config.columns import MASK_OF
 from medsynth.disk import files, tables
 from medsynth.errors import InputError
+from medsynth.images.image import spacing_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
-VERSION = 1
+VERSION = 2
 DIGESTED = ("images.npy", "masks.npy", "samples.csv")
 TABLES = ("samples.csv", "split.csv", "quarantine.csv")
 HALF_RANGE = 32767.5
@@ -114,7 +117,7 @@ class Store:
         info = _read_info(folder)
         found = {name: tables.read(folder / name) for name in TABLES}
         samples = found["samples.csv"]
-        for column in ("image", "subject_id", "split", *info.condition_schema.columns):
+        for column in ("image", "subject_id", "split", "affine", *info.condition_schema.columns):
             if column not in samples:
                 raise InputError(f"{folder / 'samples.csv'}: no column {column!r}")
         counts = {"samples.csv": info.rows_out, "quarantine.csv": info.rows_quarantined}
@@ -171,6 +174,31 @@ class Store:
         given = (rows[MASK_OF] != "").to_numpy()
         masks[given] = self.masks[rows[MASK_OF][given].astype(int).to_numpy()]
         return masks
+
+    def read(self, rows: np.ndarray | slice | Sequence[int], window: tuple[slice, ...] | None = None) -> np.ndarray:
+        """uint16 (n, C, *window) of some images; nothing else is read from disk.
+
+        Args:
+            rows: positions within the view.
+            window: a slice of each spatial axis; whole images if None.
+        """
+        chosen = np.arange(len(self))[rows]
+        part = (slice(None), *(window or [slice(None)] * len(self.info.size)))
+        empty = self.images[:0][(slice(None), *part)]
+        out = np.empty((len(chosen), *empty.shape[1:]), np.uint16)
+        for place, row in enumerate(chosen):
+            out[place] = self.images[row][part]
+        return out
+
+    def affine(self, row: int) -> np.ndarray | None:
+        """4x4 from the index of a stored voxel to mm (RAS+), one column an axis as stored; None where none is known."""
+        text = str(self.samples["affine"].iat[row])
+        return np.array(json.loads(text)) if text else None
+
+    def spacing_mm(self, row: int) -> tuple[float, ...] | None:
+        """The size of a stored voxel along each spatial axis; None where it is not known."""
+        affine = self.affine(row)
+        return None if affine is None else spacing_of(affine, len(self.info.size))
 
     def label_values(self) -> list[str]:
         """The label of each image."""

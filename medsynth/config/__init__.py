@@ -1,7 +1,7 @@
 """The schema of config.yaml: one class a section, one settings class a step. Imports neither torch nor pandas.
 
-`load` reads and checks a whole configuration; `Config.prepare`, `.train`, `.sample`, `.evaluate` and `.track` cut the
-slice that one step needs, so that a change of a sampler never retrains a model.
+`load` reads and checks a whole configuration; `Config.prepare`, `.train`, `.sample`, `.evaluate`, `.release` and
+`.track` cut the slice that one step needs, so that a change of a sampler never retrains a model.
 """
 
 from __future__ import annotations
@@ -44,7 +44,14 @@ from medsynth.config.evaluation import Evaluation
 from medsynth.config.family import Family, Role, Sampler
 from medsynth.config.models import AnySampler, Model
 from medsynth.config.section import Name, Settings, Strict, parse, parse_json, refuse_unknown
-from medsynth.config.steps import EvaluateSettings, PrepareSettings, SampleSettings, TrackSettings, TrainSettings
+from medsynth.config.steps import (
+    EvaluateSettings,
+    PrepareSettings,
+    ReleaseSettings,
+    SampleSettings,
+    TrackSettings,
+    TrainSettings,
+)
 from medsynth.config.tracking import Tracking
 from medsynth.errors import InputError
 
@@ -72,6 +79,7 @@ __all__ = [
     "Plan",
     "PlanTable",
     "PrepareSettings",
+    "ReleaseSettings",
     "Request",
     "Role",
     "SampleSettings",
@@ -206,6 +214,9 @@ class Config(Strict):
 
     def evaluate(self) -> EvaluateSettings:
         return EvaluateSettings(seed=self.seed, evaluation=self.evaluation)
+
+    def release(self, dataset: str) -> ReleaseSettings:
+        return ReleaseSettings(formats=self.datasets[dataset].release_formats)
 
     def track(self) -> TrackSettings:
         made_from = json.dumps(self.model_dump(mode="json", exclude={"results", "tracking"}), sort_keys=True)

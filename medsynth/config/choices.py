@@ -38,7 +38,11 @@ def _evaluate(config: Config, dataset: str, model: str) -> set[Entry]:
 
 
 def _release(config: Config, dataset: str, model: str) -> set[Entry]:
-    return set()
+    return {registry.RELEASE_FORMATS[name] for name in config.datasets[dataset].release_formats}
+
+
+def _track(config: Config, dataset: str, model: str) -> set[Entry]:
+    return condition_entries(config.datasets[dataset].conditions)
 
 
 CHOSEN: dict[str, Callable[[Config, str, str], set[Entry]]] = {
@@ -47,5 +51,5 @@ CHOSEN: dict[str, Callable[[Config, str, str], set[Entry]]] = {
     "sample": _train,
     "evaluate": _evaluate,
     "release": _release,
-    "track": _release,
+    "track": _track,
 }

@@ -3,6 +3,7 @@
 A test compares this list with the tables of a run.
 """
 
+from medsynth import registry
 from medsynth.images.axes import AXES, AXIS_NAMES, GEOMETRY, geometry_columns
 
 NOT_APPLICABLE_TEXT = "n/a"  # the cell of a value that cannot apply; that of a missing one is empty
@@ -21,7 +22,7 @@ PREDICTED = "predicted_"  # before the name of a condition's column: what was re
 
 # Beside the conditions.
 SOURCE = {"image", "subject_id", "split", "mask"}  # of a sample table
-STORE = {"source_row", "image", "subject_id", "split", "sha256", "low", "high"} | {
+STORE = {"source_row", "image", "subject_id", "split", "sha256", "low", "high", "affine"} | {
     column for part in GEOMETRY for dims in AXIS_NAMES for column in geometry_columns(part, dims)
 }
 SHARD = {"sample_id", "seed", "model_sha256", "sampler"}
@@ -31,5 +32,6 @@ VERDICT = ("requested_probability", "conformity", "nearest_similarity", "verdict
 JUDGED = {"sample_id", "nearest_image", *VERDICT}
 DIGESTS = {"generator_sha256", "config_sha256", "training_data_sha256"}
 REJECTED = {"sample_id", "seed", "synthetic", *VERDICT} | DIGESTS
-RELEASED = REJECTED | {"file_name", "rescale_slope", "rescale_intercept"}
+FURTHER_FILES = {name: f"file_{name}" for name in registry.RELEASE_FORMATS}  # beside file_name, the first format's
+RELEASED = REJECTED | {"file_name", "rescale_slope", "rescale_intercept", *FURTHER_FILES.values()}
 RESERVED = {MASK_OF} | SOURCE | STORE | SHARD | JUDGED | REJECTED | RELEASED

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from medsynth import registry
 from medsynth.config.conditions import Categorical, ConditionField, Ordinal, refuse_misfits
+from medsynth.config.formats import DEFAULTS
 from medsynth.config.section import Count, Fraction, Name, Strict, refuse_unknown
 from medsynth.images.modalities import MODALITIES
 
@@ -118,6 +119,12 @@ class Dataset(Strict):
     split: Split = Split()
     plan: Plan
     models: tuple[Name, ...] | None = None
+    formats: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+
+    @property
+    def release_formats(self) -> tuple[str, ...]:
+        """The files that each released image is written as, by name."""
+        return self.formats or DEFAULTS[len(self.size)]
 
     @property
     def image_shape(self) -> tuple[int, ...]:
@@ -140,6 +147,7 @@ class Dataset(Strict):
             raise ValueError(
                 f"strata {list(self.strata)}: expected distinct fields, the label {self.label!r} among them"
             )
+        self._refuse_misfitting_formats()
         request = self.plan.request
         if not isinstance(request, PlanTable):
             column = self.conditions.get(request.column)
@@ -149,3 +157,12 @@ class Dataset(Strict):
                 if value not in column.values:
                     raise ValueError(f"plan.request.counts: {value!r} is not one of {list(column.values)}")
         return self
+
+    def _refuse_misfitting_formats(self) -> None:
+        if len(set(self.release_formats)) < len(self.release_formats):
+            raise ValueError(f"formats: {list(self.release_formats)} names one twice")
+        for name in self.release_formats:
+            refuse_unknown("format in formats", [name[:120]], registry.RELEASE_FORMATS)
+            limits: Any = registry.RELEASE_FORMATS[name].load_settings()
+            if reason := limits.misfit(self.image_shape):
+                raise ValueError(f"formats: {name} {reason}")

@@ -71,6 +71,10 @@ class EvaluateSettings(Strict):
     evaluation: Evaluation
 
 
+class ReleaseSettings(Strict):
+    formats: tuple[str, ...]
+
+
 class TrackSettings(Strict):
     """Where to log, and what the workflow is: `configuration_sha256` is the digest of all that decides its results."""
 

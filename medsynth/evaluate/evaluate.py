@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from medsynth.artifacts.shards import Images
 from medsynth.artifacts.store import Store
 from medsynth.config import EvaluateSettings
 from medsynth.disk import tables
@@ -23,7 +24,7 @@ from medsynth.judges.reader import read, reading_cells, train_reader
 def evaluate(
     settings: EvaluateSettings,
     store: Store,
-    images: np.ndarray,
+    images: Images,
     rows: pd.DataFrame,
     history: pd.DataFrame | None,
     out: Path,
@@ -48,7 +49,7 @@ def evaluate(
             figures.training_curves(part / "curves.png", history)
 
 
-def gather(settings: EvaluateSettings, store: Store, images: np.ndarray, rows: pd.DataFrame) -> Evidence:
+def gather(settings: EvaluateSettings, store: Store, images: Images, rows: pd.DataFrame) -> Evidence:
     """Train the reader, set the gates, and look at the test and the synthetic images."""
     info = store.info
     rows = rows.reset_index(drop=True)
@@ -79,7 +80,7 @@ def gather(settings: EvaluateSettings, store: Store, images: np.ndarray, rows: p
     )
     names = train.samples["image"].to_numpy(dtype=str)
 
-    def side(pictures: np.ndarray, table: pd.DataFrame, masks: np.ndarray | None) -> Side:
+    def side(pictures: Images, table: pd.DataFrame, masks: np.ndarray | None) -> Side:
         reading, (similarity, nearest) = read(reader, pictures), index.nearest(pictures)
         asked = table[info.label].to_numpy(dtype=str)
         probability = requested_probability(asked, reading.probabilities[info.label], classes)
@@ -108,7 +109,7 @@ def _verdict_table(evidence: Evidence) -> pd.DataFrame:
     return table.assign(nearest_similarity=side.similarity, nearest_image=side.nearest_image).join(side.verdicts)
 
 
-def _draw(folder: Path, evidence: Evidence, store: Store, images: np.ndarray) -> None:
+def _draw(folder: Path, evidence: Evidence, store: Store, images: Images) -> None:
     sides = {"real": evidence.test, "synthetic": evidence.synthetic}
     real, synthetic = (
         (pictures, side.table[evidence.label].to_numpy())

@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
+from medsynth.artifacts.shards import Images
+
 TILE = 128  # pixels a side that each image is shown in
 COLUMNS = 10
 GAP = 6
@@ -19,9 +21,12 @@ MARK = "SYNTHETIC"
 
 
 def to_tile(image: np.ndarray) -> Image.Image:
-    """Stored uint16 (C, *spatial) to an RGB tile of TILE x TILE, its sides in proportion; a volume's middle slice."""
+    """Stored uint16 (C, *spatial) to an RGB tile of TILE x TILE, its sides in proportion.
+
+    Of a volume in RAS+, the middle axial slice as radiologists look at it: from the feet, the front above.
+    """
     if image.ndim == 4:
-        image = image[:, image.shape[1] // 2]
+        image = image[:, image.shape[1] // 2, ::-1, ::-1]
     pixels = (image >> 8).astype(np.uint8)
     shown = Image.fromarray(pixels[0] if len(pixels) == 1 else np.moveaxis(pixels, 0, -1)).convert("RGB")
     scale = TILE / max(shown.size)
@@ -35,8 +40,8 @@ def contact_sheet(
     path: Path,
     title: str,
     classes: Sequence[str],
-    real: tuple[np.ndarray, np.ndarray],
-    synthetic: tuple[np.ndarray, np.ndarray],
+    real: tuple[Images, np.ndarray],
+    synthetic: tuple[Images, np.ndarray],
     columns: int = COLUMNS,
 ) -> None:
     """For each class a row of real images above a row of synthetic ones, the first of each: nothing is picked.

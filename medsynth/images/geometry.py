@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, Self
@@ -73,6 +73,15 @@ class Geometry:
             best = np.maximum(best, share)
         return result
 
+    def affine(self, source: np.ndarray) -> np.ndarray:
+        """The affine of the stored image from that of its source, both 4x4 from the index of a voxel's centre to mm."""
+        step = np.array(self.extent) / np.array(self.size)
+        dims = len(self.size)
+        stored_to_source = np.eye(4)
+        stored_to_source[range(dims), range(dims)] = step
+        stored_to_source[:dims, 3] = np.array(self.start) + (step - 1) / 2
+        return source @ stored_to_source
+
     def forward(self, fraction: float, axis: int) -> float:
         """A place as a fraction of the source's extent along an axis → of the stored image's."""
         return (fraction * self.source[axis] - self.start[axis]) / self.extent[axis]
@@ -102,6 +111,20 @@ class Geometry:
         """The geometry of one row of samples.csv."""
         source, start, extent = ([cells[column] for column in geometry_columns(part, len(size))] for part in GEOMETRY)
         return cls(tuple(map(int, source)), tuple(map(float, start)), tuple(map(float, extent)), tuple(size))
+
+
+def centred_affine(spacing_mm: Sequence[float], size: Sequence[int]) -> np.ndarray:
+    """The 4x4 affine of voxels along the world's axes, their middle at its origin.
+
+    A volume (z, y, x) points to the patient's head, front and right (RAS+); an image's rows and columns point to the
+    back and to the left, as those of a DICOM image without an orientation do.
+    """
+    dims = len(size)
+    affine = np.eye(4)
+    affine[:3, :dims] = np.eye(3)[[2, 1, 0]] if dims == 3 else -np.eye(3)[:, [1, 0]]
+    affine[:3, :dims] *= spacing_mm
+    affine[:3, 3] = -affine[:3, :dims] @ ((np.array(size) - 1) / 2)
+    return affine
 
 
 @lru_cache(maxsize=1024)

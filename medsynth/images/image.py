@@ -39,9 +39,12 @@ class Image:
     @property
     def spacing_mm(self) -> tuple[float, ...] | None:
         """The voxel size along each spatial axis, None where the file states none."""
-        if self.affine is None:
-            return None
-        return tuple(np.linalg.norm(self.affine[:3, : self.voxels.ndim - 1], axis=0).tolist())
+        return None if self.affine is None else spacing_of(self.affine, self.voxels.ndim - 1)
+
+
+def spacing_of(affine: np.ndarray, spatial_dims: int) -> tuple[float, ...]:
+    """The voxel size in mm along each spatial axis of an affine."""
+    return tuple(np.linalg.norm(affine[:3, :spatial_dims], axis=0).tolist())
 
 
 def refuse_oversized(shape: Sequence[int]) -> None:

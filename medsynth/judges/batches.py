@@ -6,11 +6,13 @@ from collections.abc import Callable
 
 import numpy as np
 
+from medsynth.artifacts.shards import Images
+
 BLOCK = 256  # images
 
 
 def in_blocks(
-    function: Callable[[np.ndarray], np.ndarray], images: np.ndarray, rows: np.ndarray | None = None
+    function: Callable[[np.ndarray], np.ndarray], images: Images, rows: np.ndarray | None = None
 ) -> np.ndarray:
     """`function` of all images, or of some rows of them, joined.
 

@@ -22,6 +22,7 @@ import torch
 import torch.nn.functional as F
 from scipy.linalg import cholesky, solve_triangular
 
+from medsynth.artifacts.shards import Images
 from medsynth.judges.batches import in_blocks
 
 GRID = {2: 32, 3: 16}  # thumbnail cells a side, by the number of spatial axes
@@ -33,7 +34,7 @@ BLOCK = 512
 class TrainingIndex:
     """The training images, ready to be asked for the one most like a query."""
 
-    def __init__(self, training: np.ndarray) -> None:
+    def __init__(self, training: Images) -> None:
         """Fit the whitening.
 
         Args:
@@ -50,7 +51,7 @@ class TrainingIndex:
         self._whitening = solve_triangular(factor, np.eye(len(factor), dtype=np.float32), lower=True).T
         self._training = self._whiten(thumbnails)
 
-    def nearest(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def nearest(self, images: Images) -> tuple[np.ndarray, np.ndarray]:
         """The most similar training image of each query.
 
         Args:
@@ -74,7 +75,7 @@ class TrainingIndex:
         return white / np.maximum(np.linalg.norm(white, axis=1, keepdims=True), 1e-12)
 
 
-def _thumbnails(images: np.ndarray) -> np.ndarray:
+def _thumbnails(images: Images) -> np.ndarray:
     """Average down to (N, C, *grid) float32."""
     size = [GRID[images.ndim - 2]] * (images.ndim - 2)
 

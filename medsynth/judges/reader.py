@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from medsynth.artifacts.shards import Images
 from medsynth.conditions.kind import Condition, Features, Reading
 from medsynth.conditions.planes import grid_centres
 from medsynth.conditions.schema import ConditionSchema
@@ -161,7 +162,7 @@ def train_reader(
 
 
 @torch.no_grad()
-def read(reader: Reader, images: np.ndarray) -> Reading:
+def read(reader: Reader, images: Images) -> Reading:
     """Read every condition from uint16 images (N, C, *spatial)."""
     schema = reader.schema
     starts = range(0, len(images), READ_AT_ONCE)
@@ -175,7 +176,7 @@ def read(reader: Reader, images: np.ndarray) -> Reading:
     return Reading(pd.DataFrame(columns, index=range(len(images))), probabilities)
 
 
-def _as_input(images: np.ndarray) -> Tensor:
+def _as_input(images: Images) -> Tensor:
     """Stored images to float32 in [-1, 1], with no side above LONGEST_SIDE."""
     shape = images.shape[2:]
     share = min(1.0, LONGEST_SIDE[len(shape)] / max(shape))

@@ -23,14 +23,16 @@ class PhantomImage:
     """One rendered patient.
 
     Attributes:
-        voxels: float32 (1, *spatial), display grey in [0, 1].
+        voxels: float32 (1, *spatial), within `Phantom.window`.
         labels: uint8 (*spatial), the numbers of `Phantom.structures`, 0 elsewhere.
         conditions: the true value of every condition column; "n/a" where it does not apply.
+        spacing_mm: of a voxel along each spatial axis, the patient along the world's axes; None where there is none.
     """
 
     voxels: np.ndarray
     labels: np.ndarray
     conditions: Conditions
+    spacing_mm: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -42,12 +44,14 @@ class Phantom:
         conditions: the fields it knows, written as in the configuration.
         structures: the label map's numbers.
         draw: (seed, size, overrides) to an image; the arguments are already checked.
+        window: lowest and highest voxel, in the modality's unit.
     """
 
     modality: str
     conditions: dict[str, dict[str, Any]]
     structures: dict[str, int]
     draw: Callable[[int, tuple[int, ...], Mapping[str, str | float]], PhantomImage]
+    window: tuple[float, float] = (0.0, 1.0)
 
     def render(self, seed: int, size: tuple[int, ...], **overrides: str | float) -> PhantomImage:
         """Render the patient of a seed; the same arguments give the same bits.

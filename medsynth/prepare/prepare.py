@@ -77,7 +77,7 @@ def _write_store(settings: PrepareSettings, folder: Path, threads: int, rejected
     with ExitStack() as stack:
         images = stack.enter_context(raw_images.open("wb"))
         masks = stack.enter_context(raw_masks.open("wb")) if intake.has_masks else None
-        results = _in_order(intake.prepare_one, intake.samples, threads)
+        results = _in_order(intake.prepare_one, intake.samples, intake.preload, threads)
         for result in tqdm(results, f"prepare {settings.dataset}", len(intake.samples), unit="image", mininterval=0.5):
             if isinstance(result, Rejection):
                 rejected.append(result)
@@ -143,14 +143,14 @@ def _write_quarantine(path: Path, rejected: Sequence[Rejection]) -> None:
 
 
 def _in_order(
-    work: Callable[[Sample], Prepared | Rejection], samples: Sequence[Sample], threads: int
+    work: Callable[[Sample], Prepared | Rejection], samples: Sequence[Sample], preload: Sequence[str], threads: int
 ) -> Iterator[Prepared | Rejection]:
     """Results in the order of the samples; few wait in memory, however many there are."""
     if threads == 1:
         yield from map(work, samples)
         return
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["medsynth.prepare.sources"])  # imported once, not once in each worker
+    context.set_forkserver_preload(["medsynth.prepare.sources", *preload])  # imported once, not once in each worker
     pool = ProcessPoolExecutor(threads, context, _end_with_parent)
     waiting: deque[Future[list[Prepared | Rejection]]] = deque()
     try:

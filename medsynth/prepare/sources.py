@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 
+from medsynth import registry
 from medsynth.artifacts import store
 from medsynth.conditions.schema import ConditionSchema
 from medsynth.config import PhantomSource, PrepareSettings, TableSource
 from medsynth.config.columns import NOT_APPLICABLE_TEXT
 from medsynth.errors import InputError
 from medsynth.images.formats import files as formats
-from medsynth.images.geometry import Geometry, find_geometry
+from medsynth.images.geometry import Geometry, centred_affine, find_geometry
+from medsynth.images.image import Image
 from medsynth.images.intensity import Intensity, find_intensity, match_channels
 from medsynth.images.modalities import MODALITIES
-from medsynth.phantoms import PHANTOMS
 from medsynth.prepare.table import Rejection, Sample, read_samples, refuse_too_many, split_samples, strata
+
+MOST_MM_APART = 0.1  # of a volume and its mask: headers keep an affine as float32, some as a quaternion
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +38,7 @@ class Prepared:
         pixels: (C, *size) uint16.
         mask: (*size) uint8 or None.
         sha256: of the source file, or of a phantom's pixels.
+        affine: 4x4 of the stored image, None where the source states none.
     """
 
     sample: Sample
@@ -41,6 +47,7 @@ class Prepared:
     sha256: str
     intensity: Intensity
     geometry: Geometry
+    affine: np.ndarray | None
 
     def to_cells(self, split: str) -> dict[str, str]:
         """A row of samples.csv."""
@@ -53,6 +60,7 @@ class Prepared:
             "sha256": self.sha256,
             "low": repr(self.intensity.low),
             "high": repr(self.intensity.high),
+            "affine": "" if self.affine is None else json.dumps(self.affine.tolist()),
             **self.geometry.to_cells(),
         }
 
@@ -62,12 +70,14 @@ class Intake:
     """What is to be prepared, and how one sample of it is.
 
     Attributes:
+        preload: modules that `prepare_one` will import.
         structures: label numbers of the masks by name; None where the masks themselves say which labels there are.
     """
 
     rows: int
     samples: Sequence[Sample]
     prepare_one: Callable[[Sample], Prepared | Rejection]
+    preload: Sequence[str]
     has_masks: bool
     structures: dict[str, int] | None
     max_bad_fraction: float
@@ -99,6 +109,7 @@ def open_table(settings: PrepareSettings, source: TableSource, rejected: list[Re
         prepare_one=partial(
             _prepare_file, settings, schema, _Folder(os.path.realpath(path.parent), source.allow_outside_root)
         ),
+        preload=sorted({entry.module for entry in registry.FORMATS.values()}),
         has_masks=table.has_masks,
         structures=None if table.has_masks else {},
         max_bad_fraction=source.max_bad_fraction,
@@ -151,7 +162,7 @@ def _prepare_file(
         geometry = find_geometry(image.spatial_shape, settings.size, settings.fit, image.spacing_mm)
         pixels = np.ascontiguousarray(store.to_stored(intensity.forward(geometry.resample(voxels, intensity.low))))
         column = "mask"
-        mask = _prepare_mask(folder, sample.mask, geometry) if sample.mask else None
+        mask = _prepare_mask(folder, sample.mask, image, geometry) if sample.mask else None
         for column, move in _moves(schema, geometry):
             cells[column] = _move(cells[column], move)
     except InputError as error:
@@ -164,19 +175,31 @@ def _prepare_file(
         sha256=hashlib.sha256(data).hexdigest(),
         intensity=intensity,
         geometry=geometry,
+        affine=None if image.affine is None else geometry.affine(image.affine),
     )
 
 
-def _prepare_mask(folder: _Folder, name: str, geometry: Geometry) -> np.ndarray:
+def _prepare_mask(folder: _Folder, name: str, image: Image, geometry: Geometry) -> np.ndarray:
     if name == NOT_APPLICABLE_TEXT:
         return np.zeros(geometry.size, np.uint8)
-    image = formats.decode(folder.read(name), name)
-    labels = match_channels(image, 1)[0]
+    mask = formats.decode(folder.read(name), name)
+    labels = match_channels(mask, 1)[0]
     if labels.shape != geometry.source:
         raise InputError(f"{labels.shape} pixels, its image has {geometry.source}")
+    if len(labels.shape) == 3 and (apart := _mm_apart(mask, image)) > MOST_MM_APART:
+        raise InputError(f"the affine puts it {apart:.3g} mm away from its image")
     if labels.min() < 0 or labels.max() > 255 or (labels != np.rint(labels)).any():
         raise InputError(f"labels from {labels.min()} to {labels.max()}, expected whole numbers from 0 to 255")
     return geometry.resample_labels(labels.astype(np.uint8))
+
+
+def _mm_apart(mask: Image, image: Image) -> float:
+    """How far apart two volumes of one shape put the same corner; 0 where one of them states no affine."""
+    if mask.affine is None or image.affine is None:
+        return 0.0
+    corners = np.array([*product(*((0, length) for length in image.spatial_shape))]).T
+    shift = mask.affine - image.affine
+    return float(np.linalg.norm(shift[:3, :3] @ corners + shift[:3, 3:], axis=0).max())
 
 
 def _moves(schema: ConditionSchema, geometry: Geometry) -> Iterator[tuple[str, Callable[[float], float]]]:
@@ -204,9 +227,9 @@ def open_phantom(settings: PrepareSettings, source: PhantomSource) -> Intake:
         InputError: no such phantom, or it is of another modality.
     """
     name, count = source.phantom, source.count
-    if name not in PHANTOMS:
-        raise InputError(f"unknown phantom {name!r}, expected one of {', '.join(PHANTOMS)}")
-    phantom = PHANTOMS[name]
+    if name not in registry.PHANTOMS:
+        raise InputError(f"unknown phantom {name!r}, expected one of {', '.join(registry.PHANTOMS)}")
+    phantom = registry.PHANTOMS[name].load()
     if phantom.modality != settings.modality:
         raise InputError(f"phantom {name} is a {phantom.modality}, the dataset's modality is {settings.modality}")
     ids = (f"phantom_{index:06d}" for index in range(count))
@@ -214,6 +237,7 @@ def open_phantom(settings: PrepareSettings, source: PhantomSource) -> Intake:
         rows=count,
         samples=[Sample(row, identity, identity, {}) for row, identity in enumerate(ids, start=1)],
         prepare_one=partial(_render_phantom, settings, ConditionSchema(settings.conditions, len(settings.size)), name),
+        preload=[registry.PHANTOMS[name].module],
         has_masks=True,
         structures=phantom.structures,
         max_bad_fraction=0.0,
@@ -222,7 +246,8 @@ def open_phantom(settings: PrepareSettings, source: PhantomSource) -> Intake:
 
 def _render_phantom(settings: PrepareSettings, schema: ConditionSchema, name: str, sample: Sample) -> Prepared:
     entropy = np.random.SeedSequence((settings.seed, sample.source_row - 1))
-    image = PHANTOMS[name].render(int(entropy.generate_state(1, np.uint64)[0]), settings.size)
+    phantom = registry.PHANTOMS[name].load()
+    image = phantom.render(int(entropy.generate_state(1, np.uint64)[0]), settings.size)
     cells = {}
     for column in schema.columns:
         if column not in image.conditions:
@@ -232,7 +257,7 @@ def _render_phantom(settings: PrepareSettings, schema: ConditionSchema, name: st
         cells[column] = value if isinstance(value, str) else f"{value:.6g}"
         if reason := schema.check(column, cells[column]):
             raise InputError(f"{sample.image}: {column} {cells[column]} is {reason}")
-    intensity = Intensity(0.0, 1.0)
+    intensity = Intensity(*phantom.window)
     pixels = store.to_stored(intensity.forward(image.voxels))
     return Prepared(
         sample=replace(sample, cells=cells),
@@ -241,4 +266,5 @@ def _render_phantom(settings: PrepareSettings, schema: ConditionSchema, name: st
         sha256=hashlib.sha256(pixels.data).hexdigest(),
         intensity=intensity,
         geometry=find_geometry(settings.size, settings.size, settings.fit),
+        affine=None if image.spacing_mm is None else centred_affine(image.spacing_mm, settings.size),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,9 @@ import pandas as pd
 
 from medsynth import __version__
 from medsynth.artifacts.store import Store
+from medsynth.images.image import spacing_of
 from medsynth.images.modalities import MODALITIES
-from medsynth.release.intensity import Grey
+from medsynth.release.formats import Encoder, ReleaseFormat, file_columns
 from medsynth.release.provenance import Provenance
 
 SIMULATED = """The images that the generator learned from and is measured against are simulated themselves. Where this
@@ -19,12 +21,22 @@ card says real, it means those: no patient is in them.
 """
 
 
-def card(store: Store, table: pd.DataFrame, metrics: pd.DataFrame, made_by: Provenance, grey: Grey) -> str:
+def card(
+    store: Store,
+    table: pd.DataFrame,
+    metrics: pd.DataFrame,
+    made_by: Provenance,
+    encoder: Encoder,
+    formats: Mapping[str, ReleaseFormat],
+) -> str:
     """The dataset card in Markdown, with the front matter that Hugging Face reads."""
     info, modality = store.info, MODALITIES[store.info.modality]
     kept = int((table["verdict"] == "kept").sum())
     size = " x ".join(str(n) for n in info.size)
-    bits = np.dtype(grey.dtype).itemsize * 8
+    cells = "voxels" if len(info.size) == 3 else "pixels"
+    bits = np.dtype(encoder.grey.dtype).itemsize * 8
+    spacing = _spacing(encoder, len(info.size))
+    places = "its left and upper edge" if len(info.size) == 2 else "its first voxel"
     return f"""---
 pretty_name: "{info.dataset}: synthetic images ({info.modality})"
 license: other
@@ -41,11 +53,14 @@ size_categories:
 
 **Every image here was generated. None shows a patient, and none may be used for diagnosis.**
 
-{SIMULATED if info.simulated else ""}{kept} images of {size} pixels, {bits}-bit PNG. An intensity in {modality.unit} is
-the PNG's value * {grey.slope:g} + {grey.intercept:g} (`rescale_slope`, `rescale_intercept`). `metadata.csv` has one
-row an image: the conditions as asked under their own names, and as an independent predictor read them from the image
-under `predicted_`. Places are fractions of the image from its left and upper edge, a size is a diameter as a fraction
-of its width.
+{SIMULATED if info.simulated else ""}{kept} images of {size} {cells}, {bits} bits deep, {spacing}. Intensities
+are in {modality.unit}. Each image stands in `images/` as
+
+{_files(formats)}
+
+`metadata.csv` has one row an image: the conditions as asked under their own names, and as an independent predictor
+read them from the image under `predicted_`. Places are fractions of the image from {places}, a size is a diameter as a
+fraction of its width.
 
 ## Asked, kept, rejected
 
@@ -94,6 +109,18 @@ evidence of how a disease looks. The images repeat the biases of the training im
 was asked of the generator, not what a reader found. Images close to a training image were rejected, which lowers the
 risk of showing one but does not exclude it. A model trained on these images must be tested on real ones.
 """
+
+
+def _spacing(encoder: Encoder, spatial_dims: int) -> str:
+    if encoder.affine is None:
+        return "of no stated size in mm"
+    spacing = " x ".join(f"{mm:.3g}" for mm in spacing_of(encoder.affine, spatial_dims))
+    return f"each {spacing} mm (the median of the training images)"
+
+
+def _files(formats: Mapping[str, ReleaseFormat]) -> str:
+    columns = file_columns(tuple(formats))
+    return "\n".join(f"- `*{kind.suffix}`, named by `{columns[name]}`. {kind.scale}." for name, kind in formats.items())
 
 
 def _size_category(count: int) -> str:

@@ -12,7 +12,7 @@ from medsynth.images.modalities import MODALITIES
 
 @dataclass(frozen=True)
 class Grey:
-    """How stored PNG values mean an intensity in the modality's unit: value * slope + intercept."""
+    """How a file's values mean an intensity in the modality's unit: value * slope + intercept."""
 
     dtype: type[np.uint8] | type[np.uint16]
     slope: float
@@ -20,14 +20,13 @@ class Grey:
     high: float
 
     def values(self, image: np.ndarray) -> np.ndarray:
-        """PNG values (H, W) or (H, W, 3) of a stored uint16 image (C, H, W)."""
+        """The file's values of a stored uint16 image, both (C, *spatial)."""
         intensity_above_low = image.astype(np.float64) / 65535 * (self.high - self.intercept)
-        values = np.rint(intensity_above_low / self.slope).astype(self.dtype)
-        return values[0] if len(values) == 1 else np.moveaxis(values, 0, -1)
+        return np.rint(intensity_above_low / self.slope).astype(self.dtype)
 
 
 def grey_scale(store: Store) -> Grey:
-    """The PNG scale for a store: the modality's own intensities, as the training images show them.
+    """The files' scale for a store: the modality's own intensities, as the training images show them.
 
     A fixed window is kept in whole units (CT: Hounsfield units above the window's lower end). What is shown in 8 bits
     stays so, and so does colour, since programs that read 16-bit RGB are rare. Anything else fills 16 bits.

@@ -7,22 +7,24 @@ that the two tables can be put together; what the predictor read from the image 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from PIL import Image as PngImage
-from PIL.PngImagePlugin import PngInfo
 
 from medsynth import __version__
+from medsynth.artifacts.shards import Images
 from medsynth.artifacts.store import Store
+from medsynth.config import ReleaseSettings
 from medsynth.config.columns import PREDICTED, VERDICT
+from medsynth.config.formats import DEFAULTS
 from medsynth.disk import tables
 from medsynth.disk.files import folder_written_whole, sha256, written_whole
 from medsynth.errors import InputError
 from medsynth.release.card import card
+from medsynth.release.formats import Encoder, ReleaseFormat, file_columns, named, of_file, typical_affine
 from medsynth.release.intensity import grey_scale
 from medsynth.release.provenance import configuration_of, provenance_of
 
@@ -30,8 +32,9 @@ DISCLAIMER = "Synthetic image: shows no real patient. For research and teaching,
 
 
 def release(
+    settings: ReleaseSettings,
     store: Store,
-    images: np.ndarray,
+    images: Images,
     rows: pd.DataFrame,
     verdicts: pd.DataFrame,
     metrics: pd.DataFrame,
@@ -41,7 +44,8 @@ def release(
     """Write the folder of one dataset and model: images, tables, generator.json, card and checksums.
 
     Args:
-        images: uint16 (N, C, H, W), one for each of `rows`, on the store's scale.
+        settings: the formats that each image is written in.
+        images: uint16 (N, C, *spatial), one for each of `rows`, on the store's scale.
         rows: sample_id, seed, model_sha256, sampler and the conditions as asked.
         verdicts: sample_id, predicted_<field>, requested_probability, conformity, nearest_similarity, verdict (kept or
             rejected), reason.
@@ -59,7 +63,8 @@ def release(
     strange = table.loc[table["model_sha256"] != made_by.generator, "sample_id"]
     if len(strange):
         raise InputError(f"release: sample {strange.iloc[0]} is not by the model {made_by.generator[:12]}… at hand")
-    grey = grey_scale(store)
+    encoder = _encoder(store, made_by.generator)
+    formats, file_column = named(settings.formats), file_columns(settings.formats)
     table = table.drop(columns="model_sha256").assign(
         generator_sha256=made_by.generator,
         config_sha256=made_by.config,
@@ -70,37 +75,65 @@ def release(
     rejected = table[table["verdict"] == "rejected"]
     with folder_written_whole(out) as folder:
         (folder / "images").mkdir()
-        names = [f"images/{sample_id}.png" for sample_id in kept["sample_id"]]
-        for position, name in zip(kept.index, names, strict=True):
-            _write_png(
-                folder / name, grey.values(images[position]), str(kept.at[position, "sample_id"]), made_by.generator
-            )
-        rescaled = kept.assign(rescale_slope=grey.slope, rescale_intercept=grey.intercept)
-        _write_table(rescaled.drop(columns="sampler"), folder / "metadata.csv", names)
+        for sample_id, position in zip(kept["sample_id"], kept.index, strict=True):
+            for kind in formats.values():
+                content = encoder.encode(kind, images[position], sample_id)
+                (folder / _file_name(sample_id, kind)).write_bytes(content)
+        files = {
+            file_column[name]: [_file_name(sample_id, kind) for sample_id in kept["sample_id"]]
+            for name, kind in formats.items()
+        }
+        rescaled = kept.assign(rescale_slope=encoder.grey.slope, rescale_intercept=encoder.grey.intercept)
+        _write_table(rescaled.drop(columns="sampler"), folder / "metadata.csv", files)
         _write_table(rejected.drop(columns="sampler"), folder / "rejected.csv")
         (folder / "generator.json").write_text(configuration, encoding="utf-8")
-        (folder / "README.md").write_text(card(store, table, metrics, made_by, grey), encoding="utf-8")
-        files = sorted(path for path in folder.rglob("*") if path.is_file())
-        sums = "".join(f"{sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in files)
+        (folder / "README.md").write_text(card(store, table, metrics, made_by, encoder, formats), encoding="utf-8")
+        present = sorted(path for path in folder.rglob("*") if path.is_file())
+        sums = "".join(f"{sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in present)
         (folder / "SHA256SUMS").write_text(sums, encoding="utf-8")
 
 
-def release_one(sample_id: str, image: np.ndarray, results: Path, out: Path) -> None:
-    """Write one sample as the PNG that its release holds.
+def release_one(sample_id: str, image: np.ndarray, results: Path, out: Path | None = None) -> None:
+    """Write one sample as the file that its release holds.
 
     Args:
         sample_id: <dataset>-<model>-<number>.
-        image: uint16 (C, H, W) on the store's scale.
+        image: uint16 (C, *spatial) on the store's scale.
         results: folder of all steps' outputs.
+        out: the file, whose suffix says its format; None is the sample's name with the suffix that the dataset was
+            released with first, or would be by default.
     """
     dataset, model, _ = sample_id.split("-")
+    store = Store.open(results / "prepare" / dataset)
+    if out is None:
+        out = Path(f"{sample_id}{_first_suffix(results / 'release' / dataset / model, len(store.info.size))}")
     info = json.loads((results / "train" / dataset / model / "model.json").read_text(encoding="utf-8"))
-    grey = grey_scale(Store.open(results / "prepare" / dataset))
+    content = _encoder(store, info["weights_sha256"]).encode(of_file(out), image, sample_id)
     with written_whole(out) as part:
-        _write_png(part, grey.values(image), sample_id, info["weights_sha256"])
+        part.write_bytes(content)
 
 
-def _join(images: np.ndarray, rows: pd.DataFrame, verdicts: pd.DataFrame) -> pd.DataFrame:
+def _encoder(store: Store, generator: str) -> Encoder:
+    about = {
+        "Disclaimer": DISCLAIMER,
+        "Software": f"medsynth {__version__}",
+        "Source": f"generator sha256 {generator}",
+    }
+    return Encoder(grey_scale(store), typical_affine(store), about)
+
+
+def _file_name(sample_id: str, kind: ReleaseFormat) -> str:
+    return f"images/{sample_id}{kind.suffix}"
+
+
+def _first_suffix(release: Path, spatial_dims: int) -> str:
+    table = release / "metadata.csv"
+    names: Iterable[str] = tables.read(table, ("file_name",))["file_name"] if table.exists() else ()
+    default = named(DEFAULTS[spatial_dims])
+    return next((of_file(Path(name)) for name in names), *default.values()).suffix
+
+
+def _join(images: Images, rows: pd.DataFrame, verdicts: pd.DataFrame) -> pd.DataFrame:
     """Rows with their verdicts, index 0..N-1 as in `images`."""
     if len(images) != len(rows):
         raise InputError(f"release: {len(images)} images for {len(rows)} sample rows")
@@ -121,17 +154,6 @@ def _join(images: np.ndarray, rows: pd.DataFrame, verdicts: pd.DataFrame) -> pd.
     return rows.reset_index(drop=True).merge(judged, on="sample_id", how="left")
 
 
-def _write_png(path: Path, values: np.ndarray, sample_id: str, generator: str) -> None:
-    about = PngInfo()
-    about.add_text("Title", sample_id)
-    about.add_text("Disclaimer", DISCLAIMER)
-    about.add_text("Software", f"medsynth {__version__}")
-    about.add_text("Source", f"generator sha256 {generator}")
-    PngImage.fromarray(np.ascontiguousarray(values)).save(path, pnginfo=about)
-
-
-def _write_table(table: pd.DataFrame, path: Path, file_names: list[str] | None = None) -> None:
-    if file_names is not None:
-        table = table.copy()
-        table.insert(0, "file_name", file_names)
-    tables.write(path, table)
+def _write_table(table: pd.DataFrame, path: Path, files: Mapping[str, list[str]] | None = None) -> None:
+    """Write a table, the columns that name files first."""
+    tables.write(path, pd.DataFrame(files or {}, index=table.index).join(table))

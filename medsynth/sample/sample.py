@@ -66,7 +66,7 @@ def generate(
 
 
 def sample_shard(settings: SampleSettings, store: Store, weights: Path, shard: int, out: Path) -> None:
-    """Generate one shard of the plan: `out` (.npz) and, last, the table of its rows beside it.
+    """Generate one shard of the plan: `out` (.npy), with its rows and its record beside it.
 
     Raises:
         InputError: the weights were trained on other data, or there is no such shard.

@@ -120,7 +120,7 @@ def edit_info(folder, **changes):
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"version": 99}, "version 99, expected 1"),
+        ({"version": 99}, "version 99, expected 2"),
         ({"rows_out": 11}, "12 rows, store.json says 11"),
         ({"rows_in": 13}, "13 rows in, 12 accounted for"),
         ({"channels": 3}, "images.npy: uint16 of"),
@@ -140,3 +140,19 @@ def test_rows_that_left_their_split(folder, edit):
     edit(table).to_csv(folder / "samples.csv", index=False)
     with pytest.raises(InputError, match=r"samples\.csv"):
         Store.open(folder)
+
+
+def test_read_takes_a_window_of_some_rows(folder):
+    view = Store.open(folder).split("train")
+    window = (slice(3, 9), slice(-4, None))
+    for rows in (slice(1, 4), [2, 0, 2], np.array([3])):
+        assert (view.read(rows, window) == view.images[rows][:, :, 3:9, -4:]).all()
+        assert (view.read(rows) == view.images[rows]).all()
+    assert view.read([], window).shape == (0, 1, 6, 4) and view.read([0]).dtype == np.uint16
+
+
+def test_a_store_knows_where_its_voxels_are(store):
+    assert store.affine(0) is None and store.spacing_mm(0) is None
+    affine = [[0, -0.5, 0, 1], [-2, 0, 0, 2], [0, 0, 4, 3], [0, 0, 0, 1]]
+    known = Store(store.info, store.images, None, store.samples.assign(affine=json.dumps(affine)))
+    assert known.affine(3).tolist() == affine and known.spacing_mm(3) == (2, 0.5)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from medsynth.phantoms import PHANTOMS
+from medsynth import registry
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
@@ -20,7 +20,7 @@ def table(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("table")
     rows = []
     for seed in range(40):
-        image = PHANTOMS["chest_xray"].render(seed, (32, 32))
+        image = registry.PHANTOMS["chest_xray"].load().render(seed, (32, 32))
         Image.fromarray(np.rint(image.voxels[0] * 255).astype(np.uint8)).save(folder / f"{seed}.png")
         rows.append((f"{seed}.png", f"s{seed}", f"{20 + seed}", ("normal", "nodule")[seed % 2]))
     columns = ["image", "subject_id", "age_years", "finding"]

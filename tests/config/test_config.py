@@ -22,6 +22,8 @@ DATASET = {
     "label": "pathology",
     "plan": {"request": {"kind": "balance", "column": "pathology"}, "shards": 2},
 }
+VOLUMES = DATASET | {"modality": "ct_volume", "size": [32, 32, 32]}
+COLOUR = DATASET | {"modality": "fundus"}
 CONFIG = {"datasets": {"d": DATASET}, "models": {"m": {"family": "diffusion"}}}
 STUDENT = {"family": "consistency", "parents": {"teacher": "m"}}
 
@@ -50,6 +52,11 @@ def changed(path: str, value) -> dict:
             "datasets.d and models.m: size [60, 64] is not divisible by 16, which a",
         ),
         ("datasets.d.label", "severity", "label 'severity' is not a categorical condition"),
+        ("datasets.d.formats", ["nift"], "formats: unknown format 'nift', did you mean 'nifti'?"),
+        ("datasets.d.formats", ["png", "png"], "formats: ['png', 'png'] names one twice"),
+        ("datasets.d.formats", [], "datasets.d.formats: Tuple should have at least 1 item"),
+        ("datasets.d", VOLUMES | {"formats": ["nifti", "png"]}, "formats: png holds images of 2 axes, these have 3"),
+        ("datasets.d", COLOUR | {"formats": ["nifti"]}, "formats: nifti holds one channel, these have 3"),
         ("datasets.d.split", {"train": 0.5, "val": 0.5, "test": 0.5}, "add up to 1"),
         ("datasets.d.models", ["n"], "unknown model in datasets.d.models 'n', did you mean 'm'?"),
         ("datasets.d.plan.request", {"kind": "per_class", "column": "pathology", "counts": {"cyst": 1}}, "'cyst'"),
@@ -228,6 +235,14 @@ def test_unreadable_files_are_one_line(tmp_path):
 @pytest.mark.parametrize("path", sorted((Path(__file__).parents[2] / "config").rglob("*.yaml")), ids=lambda p: p.name)
 def test_the_configurations_of_the_project_are_valid(path):
     assert config.load(path).runs()
+
+
+@pytest.mark.parametrize(
+    ("dataset", "formats"), [(DATASET, ("png",)), (VOLUMES, ("nifti",)), (DATASET | {"formats": ["nifti"]}, ("nifti",))]
+)
+def test_a_dataset_is_released_in_the_formats_that_it_names_or_its_axes_want(dataset, formats):
+    parsed = config.parse(config.Config, CONFIG | {"datasets": {"d": dataset}}, "config")
+    assert parsed.release("d").formats == formats
 
 
 def test_the_schema_that_is_shipped_is_the_one_of_the_code():

@@ -42,7 +42,7 @@ def collection() -> Store:
         "lesion": {"kind": "lesions"},
     }
     info = StoreInfo(
-        version=1, dataset="d", modality="chest_xray", size=(32, 32), channels=1, conditions=fields, label="pathology",
+        version=2, dataset="d", modality="chest_xray", size=(32, 32), channels=1, conditions=fields, label="pathology",
         simulated=False, structures={}, rows_in=220, rows_out=220, rows_quarantined=0, digest="0" * 64,
     )  # fmt: skip
     return Store(info, images, None, samples)

@@ -144,7 +144,7 @@ def results(store: Store, tmp_path: Path) -> dict[str, Path]:
     opened = Store.open(folders["store"])
     train(train_settings(images=16), opened, folders["train"])
     for shard in range(2):
-        out = folders["sample"] / f"shard_{shard}.npz"
+        out = folders["sample"] / f"shard_{shard}.npy"
         sample_shard(sample_settings(), opened, folders["train"] / "model.safetensors", shard, out)
     folders["evaluate"].mkdir(parents=True)
     ids = [f"d-m-{index:06d}" for index in range(6)]
@@ -159,7 +159,8 @@ def results(store: Store, tmp_path: Path) -> dict[str, Path]:
 
 def release_arguments(results: dict[str, Path]) -> list[str | Path]:
     return [
-        *("release", "--store", results["store"], "--train", results["train"], "--samples", results["sample"]),
+        *("release", "--settings", '{"formats": ["png"]}', "--store", results["store"], "--train", results["train"]),
+        *("--samples", results["sample"]),
         *("--evaluation", results["evaluate"], "--out", results["release"]),
     ]  # fmt: skip
 
@@ -168,5 +169,5 @@ def sample_arguments(results: dict[str, Path], shard: int = 0) -> list[str | Pat
     return [
         *("sample", "--settings", sample_settings().model_dump_json(), "--store", results["store"]),
         *("--checkpoint", results["train"] / "model.safetensors", "--shard", str(shard)),
-        *("--out", results["sample"] / f"shard_{shard}.npz"),
+        *("--out", results["sample"] / f"shard_{shard}.npy"),
     ]

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from medsynth.artifacts.shards import read_shards
+from medsynth.artifacts.shards import open_shards
 from medsynth.artifacts.store import Store
 from medsynth.cli import main
 from medsynth.errors import InputError
@@ -24,23 +24,33 @@ def flip(path: Path, position: int) -> Callable[[], None]:
     return lambda: path.write_bytes(whole) and None
 
 
-@pytest.mark.parametrize("name", ["shard_0.npz", "shard_0.csv"])
+@pytest.mark.parametrize("name", ["shard_0.npy", "shard_0.csv", "shard_0.json"])
 def test_a_flipped_bit_of_a_shard_is_found_or_changes_nothing(fault, results, name) -> None:
-    images, rows = read_shards(results["sample"])
+    whole = open_shards(results["sample"])
+    images, rows = whole.images[:], whole.rows
     size = (results["sample"] / name).stat().st_size
+    tried = [*range(0, min(size, 500)), *range(500, size, 211)]
     found = 0
-    for position in [*range(0, min(size, 500)), *range(500, size, 211), *range(max(500, size - 300), size)]:
+    for position in tried:
         mend = flip(results["sample"] / name, position)
         fault("bit flipped in a shard")
         try:
-            got_images, got_rows = read_shards(results["sample"])
+            got = open_shards(results["sample"])
         except InputError as error:
-            assert "shard_0.npz" in str(error) and "sample it again" in str(error) and "\n" not in str(error)
+            assert "shard_0.npy" in str(error) and "sample it again" in str(error) and "\n" not in str(error)
             found += 1
-        else:  # a time in the archive, which nobody reads
-            assert name == "shard_0.npz" and np.array_equal(got_images, images) and got_rows.equals(rows)
+        else:  # a blank of the record has become another
+            assert name == "shard_0.json" and np.array_equal(got.images[:], images) and got.rows.equals(rows)
         mend()
-    assert found > 0.5 * size if name.endswith("csv") else found > 600
+    assert found == len(tried)
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".csv", ".json"])
+def test_a_shard_without_one_of_its_files_is_one_line(fault, results, suffix) -> None:
+    (results["sample"] / f"shard_1{suffix}").unlink()
+    fault("part of a shard removed")
+    with pytest.raises(InputError, match=r"shard_1\.npy: shard cannot be read .*; remove it and sample it again$"):
+        open_shards(results["sample"])
 
 
 def test_a_flipped_bit_of_a_checkpoint_is_found(fault, store, tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from skimage.transform import resize_local_mean
 
 from medsynth.errors import InputError
-from medsynth.images.geometry import Geometry, find_geometry
-from medsynth.images.image import Image
+from medsynth.images.geometry import Geometry, centred_affine, find_geometry
+from medsynth.images.image import Image, spacing_of
 from medsynth.images.intensity import Intensity, find_intensity, match_channels
 from medsynth.images.modalities import MODALITIES
 
@@ -113,6 +113,37 @@ def test_a_lesion_and_its_cell_move_together(source, fit, x, y):
     stored = geometry.resample(blob[None], 0)[0]
     peak = np.array(np.unravel_index(stored.argmax(), stored.shape)) + 0.5
     assert np.abs(peak / 64 - moved).max() < 1 / min(geometry.extent) + 1 / 64  # a source and a stored pixel
+
+
+@given(st.tuples(SIDES, SIDES, SIDES), st.tuples(SIDES, SIDES, SIDES), FITS)
+def test_a_stored_voxel_keeps_its_place_in_mm(source, size, fit):
+    """The middle of the stored box is where the geometry says that it is in the source, whatever the source's axes."""
+    affine = np.array([[0, -0.5, 2, 7], [0.1, 3, 0.2, -8], [-1.5, 0, 0.3, 9], [0, 0, 0, 1]])
+    geometry = find_geometry(source, size, fit)
+    stored = geometry.affine(affine)
+    for fraction in (0.0, 0.25, 1.0):  # of the stored image along each axis; index -0.5 is its edge
+        here = [fraction * m - 0.5 for m in size]
+        there = [geometry.inverse(fraction, axis) * n - 0.5 for axis, n in enumerate(source)]
+        np.testing.assert_allclose(stored @ [*here, 1], affine @ [*there, 1], atol=1e-6)
+    steps = np.array(geometry.extent) / size
+    np.testing.assert_allclose(spacing_of(stored, 3), spacing_of(affine, 3) * steps)
+
+
+def test_an_image_of_two_axes_keeps_the_direction_across_its_slice():
+    affine = np.array([[0, -0.7, 0, 5], [-0.5, 0, 0, 6], [0, 0, 3, 7], [0, 0, 0, 1.0]])
+    stored = find_geometry((20, 40), (10, 20), "pad").affine(affine)
+    # Every stored pixel covers two source pixels a side: the first lies half a source pixel further in.
+    expected = [[0, -1.4, 0, 5 - 0.35], [-1, 0, 0, 6 - 0.25], [0, 0, 3, 7], [0, 0, 0, 1]]
+    np.testing.assert_allclose(stored, expected)
+
+
+def test_centred_axes_are_those_of_the_patient():
+    volume = centred_affine((3.0, 2.0, 1.0), (5, 4, 3))
+    np.testing.assert_allclose(volume @ [2, 1.5, 1, 1], [0, 0, 0, 1])
+    np.testing.assert_allclose(volume[:3, :3], [[0, 0, 1], [0, 2, 0], [3, 0, 0]])
+    image = centred_affine((2.0, 1.0), (4, 3))
+    np.testing.assert_allclose(image @ [1.5, 1, 0, 1], [0, 0, 0, 1])
+    np.testing.assert_allclose(image[:3, :3], [[0, -1, 0], [-2, 0, 0], [0, 0, 1]])
 
 
 def test_intensity_and_its_inverse():

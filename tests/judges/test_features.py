@@ -3,7 +3,6 @@ import importlib.util
 import numpy as np
 import pytest
 
-from medsynth.errors import InputError
 from medsynth.judges.features import extract, features, to_uint8
 from tests.conftest import SHARED_DATA
 
@@ -44,6 +43,11 @@ def test_stored_images_are_rounded_to_8_bits() -> None:
     assert to_uint8(stored).ravel().tolist() == [0, 0, 1, 1, 255, 255]
 
 
-def test_volumes_have_no_extractor_yet() -> None:
-    with pytest.raises(InputError, match="3 spatial axes"):
-        extract(np.zeros((2, 1, 8, 8, 8), dtype=np.uint16))
+def test_features_of_a_volume_are_the_mean_of_its_slices(images: np.ndarray) -> None:
+    """8 voxels a side: the middles of four parts are the slices 1, 3, 5 and 7 of each plane."""
+    volume = np.random.default_rng(1).integers(0, 256, (8, 8, 8), dtype=np.uint8)
+    planes = [volume[1::2], volume[:, 1::2].swapaxes(0, 1), volume[:, :, 1::2].transpose(2, 0, 1)]
+    expected = np.mean([features(plane).mean(0) for plane in planes], 0)
+    found = extract(np.stack([volume, volume[::-1]])[:, None].astype(np.uint16) * 257)
+    np.testing.assert_allclose(found[0], expected, atol=1e-6)
+    assert abs(found[1] - found[0]).max() > 1e-3

@@ -3,6 +3,7 @@ import errno
 import hashlib
 import os
 
+import nibabel
 import numpy as np
 import PIL.Image
 import pytest
@@ -284,6 +285,45 @@ def phantom(name="chest_xray", **changes):
         "source": {"kind": "phantom", "phantom": name, "count": 12},
     }
     return settings("", **(given | changes))
+
+
+OBLIQUE = np.array([[-1.5, 0, 0.2, 9], [0, 2, 0, -8], [0.3, 0, 3, 7], [0, 0, 0, 1.0]])  # of (x, y, z)
+
+
+def make_volumes(collection, affine_of_masks=OBLIQUE):
+    """NIfTI files of 12 x 10 x 8 voxels, each with a bright cube of two a side that its mask outlines."""
+    for index, row in enumerate(collection.rows):
+        place = tuple(slice(start, start + 2) for start in (2 + index % 8, 2 + index // 8, 4))
+        voxels = np.full((12, 10, 8), -500, np.int16)
+        voxels[place] = 900
+        row |= {"image": f"{index}.nii.gz", "mask": f"{index}_mask.nii"}
+        nibabel.save(nibabel.Nifti1Image(voxels, OBLIQUE), collection.folder / row["image"])
+        mask = nibabel.Nifti1Image((voxels > 0).astype(np.uint8), affine_of_masks)
+        nibabel.save(mask, collection.folder / row["mask"])
+
+
+def test_volumes_and_their_masks_keep_their_place_in_mm(collection):
+    make_volumes(collection)
+    store = collection.prepare(modality="ct_volume", size=(16, 16, 16))
+    assert store.images.shape[1:] == (1, 16, 16, 16) and len(store) == 2 * EACH
+    for row in range(len(store)):
+        index = int(store.samples["source_row"][row]) - 1
+        expected = OBLIQUE @ [2.5 + index % 8, 2.5 + index // 8, 4.5, 1]
+        weight = store.images[row, 0].astype(float) - np.median(store.images[row])
+        weight[weight < 100] = 0  # the padding, and rounding
+        for picture in (weight, store.masks[row]):
+            centre = [np.average(axis, weights=picture) for axis in np.indices((16, 16, 16))]
+            found = store.affine(row) @ [*centre, 1]
+            # A stored voxel is 1.5 mm. The mean of interpolated values is right but for the place of their few samples;
+            # a mask has whole voxels alone.
+            assert np.abs(found - expected).max() < (0.1 if picture is weight else 1.5)
+        assert store.spacing_mm(row) == pytest.approx((1.508, 1.508, 1.508), rel=1e-2)
+
+
+def test_a_mask_that_lies_elsewhere_is_quarantined(collection):
+    make_volumes(collection, OBLIQUE + np.array([[0, 0, 0, 0.5]] + [[0] * 4] * 3))
+    with pytest.raises(InputError, match=r"mask the affine puts it 0\.5 mm away from its image"):
+        collection.prepare(modality="ct_volume", size=(16, 16, 16))
 
 
 def test_a_phantom_is_the_same_in_any_process(tmp_path):

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from medsynth import config
-from medsynth.artifacts.shards import read_shards, shard_rows
+from medsynth.artifacts.shards import open_shards, shard_rows
 from medsynth.artifacts.store import Store, StoreInfo
 from medsynth.config.families.consistency import ConsistencySampler
 from medsynth.errors import InputError
@@ -145,13 +145,14 @@ def test_shards_part_the_plan(count, shards):
 def results(store, tmp_path):
     train(train_settings(images=160), store, tmp_path / "train/d/m")
     for shard in range(2):
-        out = tmp_path / f"sample/d/m/shard_{shard}.npz"
+        out = tmp_path / f"sample/d/m/shard_{shard}.npy"
         sample_shard(settings(PER_CLASS, shards=2), store, tmp_path / "train/d/m/model.safetensors", shard, out)
     return tmp_path
 
 
 def test_shards_hold_the_plan_and_any_sample_can_be_made_again_alone(store, results):
-    images, rows = read_shards(results / "sample/d/m")
+    shards = open_shards(results / "sample/d/m")
+    images, rows = shards.images, shards.rows
     assert rows["sample_id"].tolist() == plan(settings(PER_CLASS), store)["sample_id"].tolist()
     assert images.shape == (7, 1, 16, 16) and images.dtype == np.uint16
     for index in (0, 6):
@@ -162,21 +163,21 @@ def test_shards_hold_the_plan_and_any_sample_can_be_made_again_alone(store, resu
 def test_the_sampler_of_another_family_is_refused(store, results, tmp_path):
     other = settings(PER_CLASS).model_copy(update={"sampler": ConsistencySampler()})
     with pytest.raises(InputError, match="is a diffusion model, got the sampler of a consistency model"):
-        sample_shard(other, store, results / "train/d/m/model.safetensors", 0, tmp_path / "shard_0.npz")
+        sample_shard(other, store, results / "train/d/m/model.safetensors", 0, tmp_path / "shard_0.npy")
 
 
 def test_the_number_of_shards_changes_no_sample(store, results, tmp_path):
-    whole = tmp_path / "whole/shard_0.npz"
+    whole = tmp_path / "whole/shard_0.npy"
     sample_shard(settings(PER_CLASS), store, results / "train/d/m/model.safetensors", 0, whole)
-    (images, rows), (parts, part_rows) = read_shards(whole.parent), read_shards(results / "sample/d/m")
-    pd.testing.assert_frame_equal(rows, part_rows)
-    assert np.abs(images.astype(int) - parts).max() <= TOLERANCE["float32"] / 2 * 65535
+    one, two = open_shards(whole.parent), open_shards(results / "sample/d/m")
+    pd.testing.assert_frame_equal(one.rows, two.rows)
+    assert np.abs(one.images[:].astype(int) - two.images[:]).max() <= TOLERANCE["float32"] / 2 * 65535
 
 
 def test_a_plan_of_fewer_shards_leaves_none_of_the_old(store, results):
     weights = results / "train/d/m/model.safetensors"
-    sample_shard(settings(PER_CLASS), store, weights, 0, results / "sample/d/m/shard_0.npz")
-    assert len(read_shards(results / "sample/d/m")[1]) == 7
+    sample_shard(settings(PER_CLASS), store, weights, 0, results / "sample/d/m/shard_0.npy")
+    assert len(open_shards(results / "sample/d/m").rows) == 7
 
 
 def test_samples_that_cannot_be_made_again_say_why(results):
@@ -196,14 +197,14 @@ def test_weights_of_other_data_and_damaged_shards_are_refused(store, results):
     other = type(store)(store.info.model_copy(update={"digest": "1" * 64}), store.images, None, store.samples)
     weights = results / "train/d/m/model.safetensors"
     with pytest.raises(InputError, match="trained on a store with digest 000000000000, this one has 111111111111"):
-        sample_shard(settings(PER_CLASS), other, weights, 0, results / "x/shard_0.npz")
+        sample_shard(settings(PER_CLASS), other, weights, 0, results / "x/shard_0.npy")
     with pytest.raises(InputError, match="shard 5: expected 0 to 0"):
-        sample_shard(settings(PER_CLASS), store, weights, 5, results / "x/shard_5.npz")
+        sample_shard(settings(PER_CLASS), store, weights, 5, results / "x/shard_5.npy")
     assert not (results / "x").exists()
-    shard = results / "sample/d/m/shard_0.npz"
+    shard = results / "sample/d/m/shard_0.npy"
     shard.write_bytes(shard.read_bytes()[:200])
-    with pytest.raises(InputError, match=r"shard_0\.npz: shard cannot be read"):
-        read_shards(shard.parent)
+    with pytest.raises(InputError, match=r"shard_0\.npy: shard cannot be read"):
+        open_shards(shard.parent)
 
 
 @pytest.fixture
@@ -235,8 +236,9 @@ def test_open_conditions_are_drawn_alike_with_and_without_a_mask(store, outlined
 def test_a_sample_asked_for_by_a_mask_follows_it_and_is_made_again_from_its_row(outlined, tmp_path, monkeypatch):
     train(train_settings(images=160), outlined, tmp_path / "train/d/m")
     weights = tmp_path / "train/d/m/model.safetensors"
-    sample_shard(settings(PER_CLASS), outlined, weights, 0, tmp_path / "sample/d/m/shard_0.npz")
-    images, rows = read_shards(tmp_path / "sample/d/m")
+    sample_shard(settings(PER_CLASS), outlined, weights, 0, tmp_path / "sample/d/m/shard_0.npy")
+    shards = open_shards(tmp_path / "sample/d/m")
+    images, rows = shards.images, shards.rows
     assert (rows["mask_of"] != "").all()
     monkeypatch.setattr(Store, "open", lambda folder: outlined)
     again = regenerate("d-m-000003", tmp_path)

@@ -130,6 +130,7 @@ def commands(whole: config.Config) -> list[list[str]]:
         "train": whole.train("m"),
         "sample": whole.sample("d", "m"),
         "evaluate": whole.evaluate(),
+        "release": whole.release("d"),
         "track": whole.track(),
     }
 
@@ -141,7 +142,7 @@ def commands(whole: config.Config) -> list[list[str]]:
     return [
         step("prepare", "--out", store, "--threads", "2"),
         step("train", "--store", store, "--out", train),
-        step("sample", "--store", store, "--checkpoint", weights, "--out", f"{sample}/shard_0.npz"),
+        step("sample", "--store", store, "--checkpoint", weights, "--out", f"{sample}/shard_0.npy"),
         step("evaluate", *of_model, "--out", judged),
         step("release", *of_model, "--evaluation", judged, "--out", release),
         step("track", "--initialise", "--out", "results/track/initialised.json"),

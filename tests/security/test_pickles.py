@@ -1,6 +1,7 @@
 """Nothing that can run code is read: neither as weights, nor as arrays, nor as a configuration."""
 
 import ast
+import json
 import pickle
 from pathlib import Path
 
@@ -9,8 +10,9 @@ import pandas as pd
 import pytest
 import torch
 
-from medsynth.artifacts.shards import read_shards
+from medsynth.artifacts.shards import open_shards, write_shard
 from medsynth.artifacts.store import Store
+from medsynth.disk.files import sha256
 from medsynth.errors import InputError
 from medsynth.judges import features
 from medsynth.prepare.prepare import prepare
@@ -71,18 +73,21 @@ def test_a_store_runs_no_pickle(tmp_path, name, kind):
         Store.open(tmp_path / "store")
 
 
-@pytest.mark.parametrize("kind", ["pickle", "object array", "no archive"])
+@pytest.mark.parametrize("kind", ["pickle", "object array", "archive"])
 def test_a_shard_runs_no_pickle(tmp_path, kind):
-    with (tmp_path / "shard_0.npz").open("wb") as file:
+    """Even with a record of its digests, which whoever wrote the file can write too."""
+    write_shard(tmp_path / "shard_0.npy", np.zeros((1, 1, 2, 2), np.uint16), pd.DataFrame({"sample_id": ["a"]}))
+    path, record = tmp_path / "shard_0.npy", tmp_path / "shard_0.json"
+    with path.open("wb") as file:
         if kind == "pickle":
             pickle.dump(Trap(), file)
         elif kind == "object array":
-            np.savez(file, images=np.array([Trap()], object))
+            np.save(file, np.array([Trap()], object), allow_pickle=True)
         else:
-            np.save(file, np.zeros(3))
-    pd.DataFrame({"sample_id": ["a"]}).to_csv(tmp_path / "shard_0.csv", index=False)
-    with pytest.raises(InputError, match=r"shard_0\.npz: shard cannot be read"):
-        read_shards(tmp_path)
+            np.savez(file, images=np.array([Trap()], object))
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"images_sha256": sha256(path)}))
+    with pytest.raises(InputError, match=r"shard_0\.npy: shard cannot be read"):
+        open_shards(tmp_path)
 
 
 def test_training_resumes_from_no_pickle(store, tmp_path):

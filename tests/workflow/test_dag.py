@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from medsynth.artifacts.shards import read_shards
+from medsynth.artifacts.shards import open_shards
 from medsynth.config import columns
 from medsynth.sample.sample import TOLERANCE, regenerate
 from tests.faults.conftest import contents
@@ -170,14 +170,14 @@ def test_no_condition_can_have_the_name_of_a_column_that_a_run_writes(tiny) -> N
     assert of("prepare/tiny/samples.csv") == flat
     assert of("sample/tiny/haar/shard_0.csv") == columns.SHARD
     assert of("evaluate/tiny/haar/samples.csv") == columns.JUDGED
-    assert of("release/tiny/haar/metadata.csv") == columns.RELEASED
+    assert of("release/tiny/haar/metadata.csv") == columns.RELEASED - set(columns.FURTHER_FILES.values())
     assert of("release/tiny/haar/rejected.csv") == columns.REJECTED
     assert columns.STORE | columns.SHARD | columns.JUDGED | columns.RELEASED <= columns.RESERVED
 
 
 def test_an_image_of_a_student_can_be_made_again_and_its_card_names_the_teacher(tiny) -> None:
     results = folder_of(tiny) / "results"
-    images, _ = read_shards(results / "sample/tiny/student")
+    images = open_shards(results / "sample/tiny/student").images
     again = regenerate("tiny-student-000003", results)
     assert abs(again.astype(int) - images[3]).max() <= TOLERANCE["float32"] / 2 * 65535
     teacher = json.loads((results / "train/tiny/haar/model.json").read_text())

@@ -23,6 +23,7 @@ rule release:
         mem_mb=growing(1000, asked=1, shard=1, image=0.005),
         runtime=growing(20, stored=0.01, asked=0.02),
     params:
+        settings=lambda wc: CONFIG.release(wc.dataset).model_dump_json(),
         code=code_of("release"),
         store=PREPARE,
         train=TRAIN,
@@ -33,5 +34,5 @@ rule release:
         "release {wildcards.dataset} from {wildcards.model}"
     shell:
         "rm -rf {params.out:q}/images && "
-        "python -m medsynth release --store {params.store:q} --train {params.train:q} --samples {params.samples:q}"
-        " --evaluation {params.evaluation:q} --out {params.out:q} > {log:q} 2>&1"
+        "python -m medsynth release --settings {params.settings:q} --store {params.store:q} --train {params.train:q}"
+        " --samples {params.samples:q} --evaluation {params.evaluation:q} --out {params.out:q} > {log:q} 2>&1"

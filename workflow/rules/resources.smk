@@ -2,8 +2,8 @@
 
 What the figures rest on: 4,000 real images of 128 x 128 and 4,000 asked for in four shards (131 MB each) took evaluate
 1.2 GB (0.9 of its own, the rest maps the store) and 127 s, release 0.33 GB and 7 s, on two cores. An image costs
-evaluate 16 KB while its reader learns, 14 in the search for copies, 10 as features; read_shards holds all shards once
-and one of them twice; 4,000 features on each side, the most, add kernels of 128 MB each. Minutes are several times what
+evaluate 16 KB while its reader learns, 14 in the search for copies, 10 as features; shards are mapped and
+read a few images at a time; 4,000 features on each side, the most, add kernels of 128 MB each. Minutes are several times what
 two cores took, and every attempt after a failure gets as much again.
 """
 
@@ -86,8 +86,10 @@ def training_minutes(wildcards) -> int:
 
 
 def evaluation_minutes(wildcards, attempt) -> int:
-    """The predictor goes by epochs and images, the features by images, the search for copies by pairs of images."""
+    """The predictor goes by epochs and images, the features by images or a volume's 12 slices, the search for copies by
+    pairs of images."""
     real, asked = real_images(wildcards.dataset), images_asked(wildcards.dataset)
     epochs, channels = CONFIG.evaluation.predictor_epochs, CONFIG.datasets[wildcards.dataset].image_shape[0]
-    seconds = 0.005 * epochs * real + 0.03 * (real + asked) + 2e-6 * channels * real * (real + asked)
+    pictures = 12 if len(CONFIG.datasets[wildcards.dataset].size) == 3 else 1
+    seconds = 0.005 * epochs * real + 0.03 * pictures * (real + asked) + 2e-6 * channels * real * (real + asked)
     return attempt * math.ceil(20 + seconds / 60)

@@ -5,8 +5,9 @@ rule sample:
         info=rules.train.output.info,
         plan=lambda wc: table_of(CONFIG.datasets[wc.dataset].plan.request),
     output:
-        images=f"{SAMPLE}/shard_{{shard}}.npz",
+        images=f"{SAMPLE}/shard_{{shard}}.npy",
         rows=f"{SAMPLE}/shard_{{shard}}.csv",
+        record=f"{SAMPLE}/shard_{{shard}}.json",
     log:
         diagnostics(SAMPLE, "/shard_{shard}.log"),
     benchmark:
@@ -31,6 +32,6 @@ rule sample:
 
 
 def shards(wildcards) -> list[str]:
-    """The images and rows of every shard of one dataset and model."""
+    """The files of every shard of one dataset and model."""
     count = CONFIG.datasets[wildcards.dataset].plan.shards
-    return expand([rules.sample.output.images, rules.sample.output.rows], shard=range(count), allow_missing=True)
+    return expand(list(rules.sample.output), shard=range(count), allow_missing=True)

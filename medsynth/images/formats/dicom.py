@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medsynth.errors import InputError
+from medsynth.images.formats.format import Format
 from medsynth.images.image import MAX_BYTES, Image, refuse_oversized
 
 if TYPE_CHECKING:
@@ -134,3 +135,6 @@ def _affine(header: Dataset) -> np.ndarray | None:
     affine[:3, 2] = np.cross(along_row, along_column) * float(header.get("SliceThickness") or 1)
     affine[:3, 3] = header.get("ImagePositionPatient") or (0, 0, 0)
     return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
+
+
+DICOM = Format("DICOM", decode)

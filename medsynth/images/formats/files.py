@@ -1,4 +1,4 @@
-"""Image files → `Image`. A new format is one module with a `decode` and one line in the table."""
+"""Image files → `Image`, each by the format that its suffix names in `registry.FORMATS`."""
 
 from __future__ import annotations
 
@@ -6,47 +6,31 @@ import logging
 import os
 import stat
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from medsynth import registry
 from medsynth.errors import InputError
-from medsynth.images.formats import dicom, raster
+from medsynth.images.formats.format import Format
 from medsynth.images.image import MAX_BYTES, Image
 
 # What they log and warn of quotes header fields, which may name a person.
-TALKATIVE = [logging.getLogger(name) for name in ("pydicom", "tifffile", "PIL")]
-
-
-@dataclass(frozen=True)
-class Format:
-    name: str
-    suffixes: tuple[str, ...]
-    decode: Callable[[bytes], Image]
-
-
-DICOM = Format("DICOM", (".dcm", ".dicom"), dicom.decode)
-FORMATS = (
-    Format("JPEG or PNG", (".jpg", ".jpeg", ".png"), raster.decode_pillow),
-    Format("TIFF", (".tif", ".tiff"), raster.decode_tiff),
-    DICOM,  # last: it also takes any other suffix, or none, if the content has its preamble
-)
+TALKATIVE = [logging.getLogger(name) for name in ("pydicom", "tifffile", "PIL", "nibabel")]
 
 
 def find(name: str, data: bytes) -> Format:
-    """The format of a file, by its suffix or its DICOM preamble.
+    """The format of a file, by its longest suffix that is known, else by its DICOM preamble.
 
     Raises:
         InputError: neither says what it is.
     """
-    for candidate in FORMATS:
-        if name.lower().endswith(candidate.suffixes):
-            return candidate
-    if dicom.has_preamble(data):
-        return DICOM
-    known = " ".join(suffix for candidate in FORMATS for suffix in candidate.suffixes)
+    suffixes = [suffix for suffix in registry.FORMATS if name.lower().endswith(suffix)]
+    if suffixes:
+        return registry.FORMATS[max(suffixes, key=len)].load()
+    if data[128:132] == b"DICM":
+        return registry.FORMATS[".dcm"].load()
+    known = " ".join(registry.FORMATS)
     raise InputError(f"unknown file type {Path(name).suffix!r} without a DICOM preamble, expected one of {known}")
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import imagecodecs
 import numpy as np
 import PIL.Image
 import PIL.ImageOps
+from PIL.PngImagePlugin import PngInfo
 
 from medsynth.errors import InputError
+from medsynth.images.formats.format import Format
 from medsynth.images.image import MAX_VOXELS, Image, refuse_oversized
 
 if TYPE_CHECKING:
@@ -131,3 +134,20 @@ def from_pixels(pixels: np.ndarray, bits: int | None = None) -> Image:
     if pixels.dtype.kind == "i":
         return Image(channels, display=(float(np.iinfo(pixels.dtype).min), float(np.iinfo(pixels.dtype).max)))
     return Image(channels, display=(0.0, 2.0 ** (bits or 8 * pixels.dtype.itemsize) - 1))
+
+
+def encode_png(image: Image, slope: float, intercept: float, about: Mapping[str, str]) -> bytes:
+    """Encode grayscale or RGB of (C, H, W), `about` as text chunks; PNG has no place for a slope and an intercept."""
+    text = PngInfo()
+    for name, value in about.items():
+        text.add_text(name, value)
+    pixels = image.voxels[0] if len(image.voxels) == 1 else np.moveaxis(image.voxels, 0, -1)
+    file = io.BytesIO()
+    PIL.Image.fromarray(np.ascontiguousarray(pixels)).save(file, "PNG", pnginfo=text)
+    return file.getvalue()
+
+
+# The suffix does not tell a JPEG from a PNG: each of the two is read as what it is.
+JPEG = Format("JPEG or PNG", decode_pillow)
+PNG = Format("JPEG or PNG", decode_pillow, encode_png)
+TIFF = Format("TIFF", decode_tiff)

@@ -1,0 +1,35 @@
+"""What every phantom keeps to."""
+
+import numpy as np
+import pytest
+from pydantic import TypeAdapter
+
+from medsynth import registry
+from medsynth.config import ConditionField
+from medsynth.config.columns import spatial_columns
+from medsynth.images.modalities import MODALITIES
+
+
+@pytest.mark.parametrize("name", registry.PHANTOMS)
+def test_a_phantom_describes_itself_as_a_configuration_does(name):
+    phantom = registry.PHANTOMS[name].load()
+    dims = MODALITIES[phantom.modality].spatial_dims
+    for field in phantom.conditions.values():
+        TypeAdapter(ConditionField).validate_python(field)
+    image = phantom.render(0, (32,) * dims)
+    expected = {key for key, field in phantom.conditions.items() if field["kind"] != "lesions"}
+    assert set(image.conditions) == expected | set(spatial_columns("lesion", dims))
+    numbers = sorted(phantom.structures.values())
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert image.voxels.shape == (1, *image.labels.shape) == (1, *[32] * dims)
+    assert (image.voxels.dtype, image.labels.dtype) == (np.float32, np.uint8)
+    assert phantom.window[0] <= image.voxels.min() < image.voxels.max() <= phantom.window[1]
+
+
+@pytest.mark.parametrize("name", registry.PHANTOMS)
+def test_a_seed_decides_the_bits(name):
+    phantom = registry.PHANTOMS[name].load()
+    size = (24,) * MODALITIES[phantom.modality].spatial_dims
+    one, again, other = (phantom.render(seed, size) for seed in (3, 3, 4))
+    assert np.array_equal(one.voxels, again.voxels) and np.array_equal(one.labels, again.labels)
+    assert one.conditions == again.conditions and not np.array_equal(one.voxels, other.voxels)
