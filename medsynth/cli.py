@@ -23,6 +23,7 @@ VERDICTS = ("sample_id", *columns.VERDICT)
 METRICS = ("metric", "value", "ci_low", "ci_high", "floor", "n_real", "n_synthetic", "higher_is_better", "group")
 HELP = {
     "store": "folder that prepare wrote",
+    "reference": "folder that reference wrote",
     "train": "folder that train wrote",
     "checkpoint": "model.safetensors of a trained model",
     "samples": "folder that sample wrote",
@@ -35,6 +36,14 @@ def prepare(args: argparse.Namespace) -> None:
     from medsynth.prepare.prepare import prepare
 
     prepare(config.parse_json(config.PrepareSettings, args.settings, "--settings"), args.out, args.threads)
+
+
+def reference(args: argparse.Namespace) -> None:
+    from medsynth.artifacts.store import Store
+    from medsynth.reference.reference import reference
+
+    settings = config.parse_json(config.ReferenceSettings, args.settings, "--settings")
+    reference(settings, Store.open(args.store, verify=True), args.out)
 
 
 def train(args: argparse.Namespace) -> None:
@@ -65,6 +74,7 @@ def _sample_again(args: argparse.Namespace) -> None:
 
 
 def evaluate(args: argparse.Namespace) -> None:
+    from medsynth.artifacts.reference import Reference
     from medsynth.artifacts.shards import open_shards
     from medsynth.artifacts.store import Store
     from medsynth.disk import tables
@@ -73,7 +83,8 @@ def evaluate(args: argparse.Namespace) -> None:
     settings = config.parse_json(config.EvaluateSettings, args.settings, "--settings")
     history = tables.read(args.train / "history.csv", HISTORY, text=False)
     shards = open_shards(args.samples)
-    evaluate(settings, Store.open(args.store, verify=True), shards.images, shards.rows, history, args.out)
+    store = Store.open(args.store, verify=True)
+    evaluate(settings, store, Reference.open(args.reference, store), shards.images, shards.rows, history, args.out)
 
 
 def release(args: argparse.Namespace) -> None:
@@ -153,6 +164,7 @@ def build_parser() -> argparse.ArgumentParser:
         return subparser
 
     step(prepare, "check, split and store a collection").add_argument("--threads", type=int, default=1)
+    step(reference, "learn what is known of real images before a model exists", "store")
     training = step(train, "train one model on one prepared store", "store")
     training.add_argument(
         "--parent", type=_parent, action="append", default=[], help="ROLE=weights of a model that it begins from"
@@ -161,7 +173,7 @@ def build_parser() -> argparse.ArgumentParser:
     sampling.add_argument("--shard", type=int, default=0, help="number of the shard, from 0")
     sampling.add_argument("--sample-id", help="make this sample again alone, as it was released")
     sampling.add_argument("--results", type=Path, default=Path("results"), help="where --sample-id looks (results)")
-    step(evaluate, "measure the samples and give each a verdict", "store", "train", "samples")
+    step(evaluate, "measure the samples and give each a verdict", "store", "reference", "train", "samples")
     step(release, "write the dataset that is handed over", "store", "train", "samples", "evaluation")
     tracking_step = step(track, "log one run in MLflow", "store", "train", "evaluation", "release", required=False)
     tracking_step.add_argument("--initialise", action="store_true", help="make ready what all runs share, and log none")

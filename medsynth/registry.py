@@ -91,3 +91,21 @@ LOSSES = {
     "charbonnier": Entry("medsynth.models.losses:charbonnier"),
     "edge": Entry("medsynth.models.losses:edge"),
 }
+
+# What features are taken by, for distances between distributions: config key `extractor`.
+EXTRACTORS = {
+    "efficientnet_lite0": Entry("medsynth.judges.features:features"),
+    "efficientnet_lite0_planes": Entry("medsynth.judges.features:plane_features"),
+}
+
+# What is measured, in this order: config key `metrics`. `adherence` has a line for each statistic of a kind.
+METRICS = {
+    "kid": Entry("medsynth.evaluate.metrics.distances:KID"),
+    "fid": Entry("medsynth.evaluate.metrics.distances:FID"),
+    "density": Entry("medsynth.evaluate.metrics.distances:DENSITY"),
+    "coverage": Entry("medsynth.evaluate.metrics.distances:COVERAGE"),
+    "adherence": Entry("medsynth.evaluate.metrics.adherence:ADHERENCE"),
+    "nearest_similarity": Entry("medsynth.evaluate.metrics.verdicts:NEAREST_SIMILARITY"),
+    "copy_rate": Entry("medsynth.evaluate.metrics.verdicts:COPY_RATE"),
+    "kept_rate": Entry("medsynth.evaluate.metrics.verdicts:KEPT_RATE"),
+}

@@ -42,11 +42,13 @@ from medsynth.config.datasets import (
 )
 from medsynth.config.evaluation import Evaluation
 from medsynth.config.family import Family, Role, Sampler
+from medsynth.config.judges import Judges
 from medsynth.config.models import AnySampler, Model
 from medsynth.config.section import Name, Settings, Strict, parse, parse_json, refuse_unknown
 from medsynth.config.steps import (
     EvaluateSettings,
     PrepareSettings,
+    ReferenceSettings,
     ReleaseSettings,
     SampleSettings,
     TrackSettings,
@@ -67,6 +69,7 @@ __all__ = [
     "Evaluation",
     "Family",
     "FieldSettings",
+    "Judges",
     "Lesions",
     "Mask",
     "Model",
@@ -79,6 +82,7 @@ __all__ = [
     "Plan",
     "PlanTable",
     "PrepareSettings",
+    "ReferenceSettings",
     "ReleaseSettings",
     "Request",
     "Role",
@@ -107,6 +111,7 @@ class Config(Strict):
     data_root: str = "."
     datasets: Annotated[dict[Name, Dataset], Field(min_length=1)]
     models: Annotated[dict[Name, Model], Field(min_length=1)]
+    judges: Judges = Judges()
     evaluation: Evaluation = Evaluation()
     tracking: Tracking = Tracking()
 
@@ -211,6 +216,10 @@ class Config(Strict):
             plan=self.datasets[dataset].plan,
             sampler=self.models[model].sampler,
         )
+
+    def reference(self, dataset: str) -> ReferenceSettings:
+        extractor = self.judges.extractor_of(self.datasets[dataset].size)
+        return ReferenceSettings(seed=self.seed, reader_epochs=self.judges.reader_epochs, extractor=extractor)
 
     def evaluate(self) -> EvaluateSettings:
         return EvaluateSettings(seed=self.seed, evaluation=self.evaluation)

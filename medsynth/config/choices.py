@@ -33,8 +33,13 @@ def _train(config: Config, dataset: str, model: str) -> set[Entry]:
     return training_entries(config.train(model), config.datasets[dataset].conditions)
 
 
+def _reference(config: Config, dataset: str, model: str) -> set[Entry]:
+    extractor = registry.EXTRACTORS[config.reference(dataset).extractor]
+    return {extractor, *condition_entries(config.datasets[dataset].conditions)}
+
+
 def _evaluate(config: Config, dataset: str, model: str) -> set[Entry]:
-    return condition_entries(config.datasets[dataset].conditions)
+    return _reference(config, dataset, model) | {registry.METRICS[name] for name in config.evaluation.metrics}
 
 
 def _release(config: Config, dataset: str, model: str) -> set[Entry]:
@@ -47,6 +52,7 @@ def _track(config: Config, dataset: str, model: str) -> set[Entry]:
 
 CHOSEN: dict[str, Callable[[Config, str, str], set[Entry]]] = {
     "prepare": _prepare,
+    "reference": _reference,
     "train": _train,
     "sample": _train,
     "evaluate": _evaluate,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from medsynth.config.section import Count, Strict
+from medsynth import registry
+from medsynth.config.section import Count, Strict, refuse_unknown
 
 
 class Evaluation(Strict):
@@ -16,4 +17,10 @@ class Evaluation(Strict):
     neighbours: Count = 5
     max_similarity_quantile: Annotated[float, Field(gt=0, le=1)] = 0.99
     reject_misread: bool = True
-    predictor_epochs: Count = 30
+    metrics: tuple[str, ...] = tuple(registry.METRICS)
+
+    @field_validator("metrics")
+    @classmethod
+    def _exist(cls, metrics: tuple[str, ...]) -> tuple[str, ...]:
+        refuse_unknown("metric", metrics, registry.METRICS)
+        return metrics

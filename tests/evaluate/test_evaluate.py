@@ -5,15 +5,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from medsynth import registry
+from medsynth.artifacts.reference import Reference
 from medsynth.artifacts.store import Store, StoreInfo
-from medsynth.config import EvaluateSettings, Evaluation
+from medsynth.config import EvaluateSettings, Evaluation, ReferenceSettings
 from medsynth.errors import InputError
-from medsynth.evaluate import fidelity, metrics
+from medsynth.evaluate import fidelity
 from medsynth.evaluate.evaluate import evaluate, gather
+from medsynth.evaluate.metrics import metric
+from medsynth.reference.reference import look
 from tests.conditions.toys import FIELDS, STRUCTURES, toy
 
 CLASSES = ("dark", "bright")
-SETTINGS = EvaluateSettings(seed=0, evaluation=Evaluation(bootstrap=20, predictor_epochs=6))
+SETTINGS = EvaluateSettings(seed=0, evaluation=Evaluation(bootstrap=20))
+JUDGES = ReferenceSettings(seed=0, reader_epochs=6, extractor="efficientnet_lite0")
 
 
 def textured(count: int, seed: int) -> tuple[np.ndarray, pd.DataFrame]:
@@ -49,6 +54,11 @@ def collection() -> Store:
 
 
 @pytest.fixture(scope="module")
+def reference(collection: Store) -> Reference:
+    return look(JUDGES, collection)
+
+
+@pytest.fixture(scope="module")
 def synthetic(collection: Store) -> tuple[np.ndarray, pd.DataFrame]:
     """Fresh images of the same source; 0 to 4 are copies of training images, 10 to 14 have the other class."""
     images, table = textured(80, seed=1)
@@ -59,10 +69,10 @@ def synthetic(collection: Store) -> tuple[np.ndarray, pd.DataFrame]:
 
 
 @pytest.fixture(scope="module")
-def results(collection: Store, synthetic, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def results(collection: Store, reference: Reference, synthetic, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("evaluate") / "d"
     history = pd.DataFrame({"images_seen": [0, 10], "loss": [1, 0.5], "val_loss": [None, 0.6], "learning_rate": [1, 0]})
-    evaluate(SETTINGS, collection, *synthetic, history, out)
+    evaluate(SETTINGS, collection, reference, *synthetic, history, out)
     return out
 
 
@@ -86,8 +96,9 @@ def test_every_metric_has_its_rows(results: Path, collection: Store) -> None:
         "note",
     ]
     assert table.columns.tolist() == columns
-    expected = [metric.name for metric in metrics.metrics(collection.info.condition_schema)]
-    assert table["metric"].unique().tolist() == expected and len(expected) == 12
+    read = ("accuracy", "mean_absolute_error", "rank_correlation", "centre_error_px", "size_error_px")
+    of_images = ("nearest_similarity", "copy_rate", "kept_rate")
+    assert table["metric"].unique().tolist() == ["kid", "fid", "density", "coverage", *read, *of_images]
     assert not table.duplicated(["metric", "group"]).any()
     empty = table["value"] == ""
     assert table.loc[empty, "metric"].tolist() == ["centre_error_px", "size_error_px"]  # no lesion was asked
@@ -106,23 +117,34 @@ def test_values_lie_in_their_intervals_and_near_the_floor(results: Path) -> None
     assert metrics.loc["copy_rate", "all"]["value"] >= 5 / 80
 
 
-def test_intervals_are_of_what_the_card_says(collection: Store, synthetic, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_metrics_that_are_not_named_are_not_measured_and_cost_no_features(
+    collection: Store, reference: Reference, synthetic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("medsynth.evaluate.evaluate.extract", lambda *arguments, **options: pytest.fail("extracted"))
+    named = EvaluateSettings(seed=0, evaluation=Evaluation(bootstrap=20, metrics=("kept_rate", "copy_rate")))
+    evaluate(named, collection, reference, *synthetic, None, tmp_path / "out")
+    assert pd.read_csv(tmp_path / "out/metrics.csv")["metric"].unique().tolist() == ["copy_rate", "kept_rate"]
+
+
+def test_intervals_are_of_what_the_card_says(
+    collection: Store, reference: Reference, synthetic, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """KID's and the jackknife's take subjects of test images; every other sees synthetic images alone."""
-    seen = {}
+    seen, current = {}, [""]
 
     def note(kind: str, interval: Callable) -> Callable:
         def noted(*arguments, **options):
-            seen[metric.name] = kind
+            seen[current[0]] = kind
             return interval(*arguments, **options)
 
         return noted
 
     monkeypatch.setattr(fidelity, "kid_interval", note("subjects, bootstrap", fidelity.kid_interval))
     monkeypatch.setattr(fidelity, "jackknife_interval", note("subjects, jackknife", fidelity.jackknife_interval))
-    monkeypatch.setattr(metrics, "bootstrap_interval", note("synthetic images", metrics.bootstrap_interval))
-    evidence = gather(SETTINGS, collection, *synthetic)
-    for metric in metrics.metrics(evidence.schema):
-        list(metric.rows(evidence))
+    monkeypatch.setattr(metric, "bootstrap_interval", note("synthetic images", metric.bootstrap_interval))
+    evidence = gather(SETTINGS, collection, reference, *synthetic)
+    for current[0], entry in registry.METRICS.items():
+        list(entry.load().rows(evidence))
     by_subject = {name: kind for name, kind in seen.items() if kind != "synthetic images"}
     jackknife = dict.fromkeys(("fid", "density", "coverage"), "subjects, jackknife")
     assert by_subject == {"kid": "subjects, bootstrap"} | jackknife
@@ -140,11 +162,12 @@ def test_copies_and_misread_images_are_rejected_with_a_reason(results: Path, col
     assert (samples["predicted_lesion_x"] == "n/a").all()
 
 
-def test_a_class_with_few_images_is_a_row_with_a_note(collection: Store, synthetic, tmp_path: Path) -> None:
+def test_a_class_with_few_images_is_a_row_with_a_note(
+    collection: Store, reference: Reference, synthetic, tmp_path: Path
+) -> None:
     images, rows = synthetic
     few = np.flatnonzero(rows["pathology"] == "dark")[:25]
-    settings = EvaluateSettings(seed=0, evaluation=Evaluation(bootstrap=20, predictor_epochs=1))
-    evaluate(settings, collection, images[few], rows.iloc[few], None, tmp_path / "out")
+    evaluate(SETTINGS, collection, reference, images[few], rows.iloc[few], None, tmp_path / "out")
     metrics = pd.read_csv(tmp_path / "out/metrics.csv", keep_default_na=False).set_index(["metric", "group"])
     row = metrics.loc["kid", "pathology=bright"]
     assert row["value"] == ""
@@ -153,12 +176,10 @@ def test_a_class_with_few_images_is_a_row_with_a_note(collection: Store, synthet
     assert not (tmp_path / "out/curves.png").exists()
 
 
-def test_bad_input_writes_nothing(collection: Store, synthetic, tmp_path: Path) -> None:
+def test_bad_input_writes_nothing(collection: Store, reference: Reference, synthetic, tmp_path: Path) -> None:
     images, rows = synthetic
     with pytest.raises(InputError, match=r"synthetic images are \(80, 1, 32, 31\), expected \(80, 1, 32, 32\)"):
-        evaluate(SETTINGS, collection, images[..., :-1], rows, None, tmp_path / "out")
-    with pytest.raises(InputError, match="no image in split val"):
-        evaluate(SETTINGS, collection.split("train"), images, rows, None, tmp_path / "out")
+        evaluate(SETTINGS, collection, reference, images[..., :-1], rows, None, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -193,7 +214,7 @@ def test_every_kind_has_its_metrics_and_every_stratum_its_rows(tmp_path: Path) -
     )  # fmt: skip
     store = Store(info, images.astype(np.uint16), masks, samples)
     asked = table.assign(sample_id=[f"d-m-{row:06d}" for row in rows], mask_of=[str(row) for row in rows])
-    evaluate(SETTINGS, store, store.images, asked, None, tmp_path / "out")
+    evaluate(SETTINGS, store, look(JUDGES, store), store.images, asked, None, tmp_path / "out")
     found = pd.read_csv(tmp_path / "out/metrics.csv").set_index(["metric", "group"])["value"]
     expected = {
         ("accuracy", "pathology"), ("accuracy", "pathology=dark"), ("within_one_step", "ordinal"),

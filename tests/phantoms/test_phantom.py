@@ -6,7 +6,7 @@ from pydantic import TypeAdapter
 
 from medsynth import registry
 from medsynth.config import ConditionField
-from medsynth.config.columns import spatial_columns
+from medsynth.config.columns import lesion_columns
 from medsynth.images.modalities import MODALITIES
 
 
@@ -18,7 +18,7 @@ def test_a_phantom_describes_itself_as_a_configuration_does(name):
         TypeAdapter(ConditionField).validate_python(field)
     image = phantom.render(0, (32,) * dims)
     expected = {key for key, field in phantom.conditions.items() if field["kind"] != "lesions"}
-    assert set(image.conditions) == expected | set(spatial_columns("lesion", dims))
+    assert set(image.conditions) == expected | set(lesion_columns("lesion", dims, 1, False, False)[0])
     numbers = sorted(phantom.structures.values())
     assert numbers == list(range(1, len(numbers) + 1))
     assert image.voxels.shape == (1, *image.labels.shape) == (1, *[32] * dims)

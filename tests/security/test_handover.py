@@ -113,7 +113,8 @@ def whole_configuration(folder: Path) -> config.Config:
                 "training": {"images": 64, "effective_batch_size": 8, "validate_every": 32},
             }
         },
-        "evaluation": {"bootstrap": 20, "predictor_epochs": 1},
+        "judges": {"reader_epochs": 1},
+        "evaluation": {"bootstrap": 20},
         "tracking": {"uri": f"sqlite:///{folder}/work/mlflow.db"},
     }
     return config.parse(config.Config, values, "test")
@@ -127,6 +128,7 @@ def commands(whole: config.Config) -> list[list[str]]:
     of_model = ["--store", store, "--train", train, "--samples", sample]
     settings = {
         "prepare": whole.prepare("d"),
+        "reference": whole.reference("d"),
         "train": whole.train("m"),
         "sample": whole.sample("d", "m"),
         "evaluate": whole.evaluate(),
@@ -141,9 +143,10 @@ def commands(whole: config.Config) -> list[list[str]]:
     weights = f"{train}/model.safetensors"
     return [
         step("prepare", "--out", store, "--threads", "2"),
+        step("reference", "--store", store, "--out", "results/reference/d"),
         step("train", "--store", store, "--out", train),
         step("sample", "--store", store, "--checkpoint", weights, "--out", f"{sample}/shard_0.npy"),
-        step("evaluate", *of_model, "--out", judged),
+        step("evaluate", *of_model, "--reference", "results/reference/d", "--out", judged),
         step("release", *of_model, "--evaluation", judged, "--out", release),
         step("track", "--initialise", "--out", "results/track/initialised.json"),
         step(

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from tests.faults.conftest import contents
 from tests.workflow.conftest import ROOT, snakemake
 
 MODELS = ("haar", "unshuffle", "student")
-STEPS = ("prepare", "train", "sample", "evaluate", "release", "track")
+STEPS = ("prepare", "reference", "train", "sample", "evaluate", "release", "track")
 
 pytestmark = pytest.mark.xdist_group("dag")  # the run below is made once
 
@@ -61,6 +62,7 @@ def test_named_configuration_is_not_mixed_with_the_demo(tmp_path: Path) -> None:
     done = snakemake(ROOT, "-n", "--configfile", ROOT / "config/tiny.yaml", "--directory", tmp_path)
     assert planned(done) == {
         "prepare": 1,
+        "reference": 1,
         "train": 3,
         "sample": 9,
         "evaluate": 3,
@@ -94,11 +96,11 @@ def test_data_root_alone_can_be_given(tmp_path: Path) -> None:
 
 def test_misspelt_key_is_one_line_without_a_traceback(tmp_path: Path) -> None:
     config = tmp_path / "config.yaml"
-    config.write_text((ROOT / "config/tiny.yaml").read_text().replace("predictor_epochs", "predictor_epoch"))
+    config.write_text((ROOT / "config/tiny.yaml").read_text().replace("reader_epochs", "reader_epoch"))
     done = snakemake(ROOT, "-n", "--configfile", config, "--directory", tmp_path)
     assert done.returncode != 0 and "Traceback" not in done.stdout
-    [line] = [line for line in done.stdout.splitlines() if "predictor_epoch" in line]
-    assert "did you mean 'predictor_epochs'?" in line
+    [line] = [line for line in done.stdout.splitlines() if "reader_epoch" in line]
+    assert "did you mean 'reader_epochs'?" in line
 
 
 # --- running ----------------------------------------------------------------------------------------------------
@@ -126,6 +128,7 @@ def test_two_processes_train_as_one_and_another_number_reruns_nothing(tmp_path: 
     one = history(tmp_path)
     two = [*arguments, "--set-resources", "train:processes=2"]
     assert planned(snakemake(ROOT, *two, "-n")) == {}
+    shutil.rmtree(tmp_path / "results/train/tiny/haar/kept")  # or it would not be trained again
     done = snakemake(ROOT, *two, "--forcerun", "train")
     assert done.returncode == 0, done.stdout
     pd.testing.assert_frame_equal(history(tmp_path), one, rtol=1e-2)
@@ -154,7 +157,7 @@ def test_every_step_leaves_its_outputs(tiny) -> None:
         rejected = (release / "rejected.csv").read_text().count("\n") - 1
         assert kept + rejected == 24
     logs = [path for path in (results / "diagnostics").rglob("*.log")]
-    assert len(logs) == len(list((results / "diagnostics").rglob("*.tsv"))) == 1 + 3 * (4 + 3) + 1
+    assert len(logs) == len(list((results / "diagnostics").rglob("*.tsv"))) == 2 + 3 * (4 + 3) + 1
 
 
 def test_no_condition_can_have_the_name_of_a_column_that_a_run_writes(tiny) -> None:
@@ -193,10 +196,12 @@ def test_second_run_has_nothing_to_do(checkout: Path, tiny) -> None:
 @pytest.mark.parametrize(
     ("module", "steps"),
     [
-        ("release/release.py", {"release", "track_initialise", "track"}),
+        ("release/release.py", {"release", "track"}),
         ("track/results.py", {"track_initialise", "track"}),
-        ("models/families/diffusion.py", {"train", "sample", "evaluate", "release", "track_initialise", "track"}),
-        ("prepare/prepare.py", {"prepare", "train", "sample", "evaluate", "release", "track_initialise", "track"}),
+        ("models/families/diffusion.py", {"train", "sample", "evaluate", "release", "track"}),
+        ("evaluate/figures.py", {"evaluate", "release", "track"}),
+        ("reference/reference.py", {"reference", "evaluate", "release", "track"}),
+        ("prepare/prepare.py", {"prepare", "reference", "train", "sample", "evaluate", "release", "track"}),
         ("config/models.py", set()),
     ],
 )
@@ -231,6 +236,7 @@ def test_edited_setting_starts_at_the_step_it_concerns(checkout: Path, tiny, tmp
     arguments = ["--configfile", tmp_path / "config.yaml", "--directory", folder_of(tiny)]
     order = ["prepare", "train", "sample", "evaluate", "release", "track_initialise", "track"]
     jobs = planned(snakemake(checkout, "-n", *arguments))
+    assert "reference" not in jobs
     assert [rule for rule in order if rule in jobs] == order[order.index(first) :]
     if "models" in section:  # a student learns again from another teacher, the other models are left alone
         assert jobs["evaluate"] == (2 if "haar" in section else 1)

@@ -28,9 +28,10 @@ except InputError as error:
     raise WorkflowError(str(error)) from None
 
 RESULTS = CONFIG.results
-STEPS = ("prepare", "train", "sample", "evaluate", "release", "track")  # as their rules, folders and commands are named
-PREPARE = f"{RESULTS}/prepare/{{dataset}}"
-TRAIN, SAMPLE, EVALUATE, RELEASE, TRACK = (f"{RESULTS}/{step}/{{dataset}}/{{model}}" for step in STEPS[1:])
+# As their rules, folders and commands are named: the first two once for each dataset, the others for each model.
+STEPS = ("prepare", "reference", "train", "sample", "evaluate", "release", "track")
+PREPARE, REFERENCE = (f"{RESULTS}/{step}/{{dataset}}" for step in STEPS[:2])
+TRAIN, SAMPLE, EVALUATE, RELEASE, TRACK = (f"{RESULTS}/{step}/{{dataset}}/{{model}}" for step in STEPS[2:])
 RUNS = [f"{dataset}/{model}" for dataset, model in CONFIG.runs()]
 CONDA_ENV = "../envs/medsynth.yaml"
 CLOCK_TOLERANCE = 60  # s that the clocks of a cluster may differ by

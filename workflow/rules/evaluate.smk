@@ -1,6 +1,7 @@
 rule evaluate:
     input:
         store=rules.prepare.output.info,
+        reference=rules.reference.output.record,
         train=rules.train.output,
         samples=shards,
     output:
@@ -49,11 +50,12 @@ rule evaluate:
         settings=lambda wc: CONFIG.evaluate().model_dump_json(),
         code=code_of("evaluate"),
         store=PREPARE,
+        reference=REFERENCE,
         train=TRAIN,
         samples=SAMPLE,
         out=EVALUATE,
     message:
         "evaluate {wildcards.dataset} from {wildcards.model}: a verdict for each sample"
     shell:
-        "python -m medsynth evaluate --settings {params.settings:q} --store {params.store:q} --train {params.train:q}"
-        " --samples {params.samples:q} --out {params.out:q} > {log:q} 2>&1"
+        "python -m medsynth evaluate --settings {params.settings:q} --store {params.store:q}"
+        " --reference {params.reference:q} --train {params.train:q} --samples {params.samples:q} --out {params.out:q} > {log:q} 2>&1"

@@ -58,21 +58,23 @@ def megabytes(dataset: str, images: float) -> float:
     return 2e-6 * images * math.prod(CONFIG.datasets[dataset].image_shape)
 
 
-def growing(base: float, stored: float = 0, asked: float = 0, shard: float = 0, image: float = 0):
+def growing(base: float, stored: float = 0, asked: float = 0, shard: float = 0, image: float = 0, real: float = 0):
     """A resource that grows with the dataset, and with every attempt after a failure.
 
     Args:
         stored, asked, shard: for every MB of the real images, of those asked for, and of those of one shard.
-        image: for every image, real or asked for.
+        image: for every image, real or asked for; real: for every real one.
     """
 
     @functools.cache
     def first(dataset: str) -> int:
-        real = real_images(dataset)
+        count = real_images(dataset)
         wanted = images_asked(dataset) if asked or shard or image else 0  # other steps need not have the plan's table
-        of_real, of_wanted = megabytes(dataset, real), megabytes(dataset, wanted)
+        of_real, of_wanted = megabytes(dataset, count), megabytes(dataset, wanted)
         of_shard = of_wanted / CONFIG.datasets[dataset].plan.shards
-        return round(base + stored * of_real + asked * of_wanted + shard * of_shard + image * (real + wanted))
+        return round(
+            base + stored * of_real + asked * of_wanted + shard * of_shard + image * (count + wanted) + real * count
+        )
 
     return lambda wildcards, attempt: attempt * first(wildcards.dataset)
 
@@ -85,11 +87,19 @@ def training_minutes(wildcards) -> int:
     return math.ceil(30 + min(by_images, by_clock))
 
 
-def evaluation_minutes(wildcards, attempt) -> int:
-    """The predictor goes by epochs and images, the features by images or a volume's 12 slices, the search for copies by
-    pairs of images."""
-    real, asked = real_images(wildcards.dataset), images_asked(wildcards.dataset)
-    epochs, channels = CONFIG.evaluation.predictor_epochs, CONFIG.datasets[wildcards.dataset].image_shape[0]
-    pictures = 12 if len(CONFIG.datasets[wildcards.dataset].size) == 3 else 1
-    seconds = 0.005 * epochs * real + 0.03 * pictures * (real + asked) + 2e-6 * channels * real * (real + asked)
+def reference_minutes(wildcards, attempt) -> int:
+    """The reader goes by epochs and images, the features by images, the search for copies by pairs of images."""
+    real = real_images(wildcards.dataset)
+    seconds = 0.005 * CONFIG.judges.reader_epochs * real + looking_seconds(wildcards.dataset, real)
     return attempt * math.ceil(20 + seconds / 60)
+
+
+def evaluation_minutes(wildcards, attempt) -> int:
+    return attempt * math.ceil(20 + looking_seconds(wildcards.dataset, images_asked(wildcards.dataset)) / 60)
+
+
+def looking_seconds(dataset: str, images: int) -> float:
+    """Features of so many images, each of one picture or a volume's 12 slices, and their likeness to each real one."""
+    pictures = 12 if len(CONFIG.datasets[dataset].size) == 3 else 1
+    channels = CONFIG.datasets[dataset].image_shape[0]
+    return 0.03 * pictures * images + 2e-6 * channels * real_images(dataset) * images

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from medsynth.evaluate.metrics import bootstrap_interval
+from medsynth.evaluate.metrics.metric import bootstrap_interval
 
 
 def test_bootstrap_interval_of_a_share_is_the_binomial_one() -> None:

@@ -1,0 +1,1 @@
+"""One module a group of metrics; `registry.METRICS` names them."""

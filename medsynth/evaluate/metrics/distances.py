@@ -1,0 +1,93 @@
+"""Distances between the distributions of features of synthetic and held-out real images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import numpy as np
+
+from medsynth.evaluate import diversity, fidelity
+from medsynth.evaluate.metrics.metric import NAN, Evidence, Function, Metric, Row
+from medsynth.judges.features import MOST
+
+FEWEST = 20  # synthetic images, training images and test subjects that a distance between distributions needs
+
+
+def _distance_rows(
+    name: tuple[str, bool],
+    distance: Function,
+    interval: Callable[..., tuple[float, float]],
+    evidence: Evidence,
+    by_group: bool = False,
+    fewest: int = FEWEST,
+) -> Iterator[Row]:
+    """Synthetic against test images; the floor is training against test images, as many of them."""
+    metric, higher_is_better = name
+    real, synthetic = evidence.test, evidence.synthetic
+    for group in evidence.groups()[: None if by_group else 1]:
+        of_test, of_synthetic, of_training = (
+            np.flatnonzero(group.rows(table)) for table in (real.table, synthetic.table, evidence.training)
+        )
+        n, m = min(len(of_test), MOST), min(len(of_synthetic), len(of_training), MOST)
+        rng = evidence.rng()
+        a = rng.permutation(of_test)[:n]
+        subjects = real.table["subject_id"].to_numpy()[a]
+        if min(m, len(set(subjects))) < fewest:
+            counts = (
+                f"{len(set(subjects))} test subjects, {len(of_training)} training and {len(of_synthetic)} synthetic"
+            )
+            yield Row(
+                metric,
+                group.name,
+                NAN,
+                NAN,
+                NAN,
+                NAN,
+                n,
+                m,
+                higher_is_better,
+                f"{counts} images: needs {fewest} of each",
+            )
+            continue
+        b = synthetic.features[rng.permutation(of_synthetic)[:m]]
+        train = evidence.training_features[rng.permutation(of_training)[:m]]
+        notes = [f"{m} of {len(of_synthetic)} synthetic images"] if m < len(of_synthetic) else []
+        if not group.field:
+            notes += fidelity.mixture_warnings(real.table[evidence.label], synthetic.table[evidence.label])
+        yield Row(
+            metric,
+            group.name,
+            distance(real.features[a], b),
+            *interval(real.features[a], b, subjects, rng=rng),
+            distance(real.features[a], train),
+            n,
+            m,
+            higher_is_better,
+            "; ".join(notes),
+        )
+
+
+def _kid_rows(evidence: Evidence) -> Iterator[Row]:
+    interval = partial(fidelity.kid_interval, draws=evidence.settings.evaluation.bootstrap)
+    return _distance_rows(("kid", False), fidelity.kid, interval, evidence, by_group=True)
+
+
+def _fid_rows(evidence: Evidence) -> Iterator[Row]:
+    interval = partial(fidelity.jackknife_interval, fidelity.fid, bounds=(0.0, np.inf))
+    return _distance_rows(("fid", False), fidelity.fid, interval, evidence)
+
+
+def _neighbour_rows(name: str, metric: Function, most: float, evidence: Evidence) -> Iterator[Row]:
+    neighbours = evidence.settings.evaluation.neighbours
+    distance = partial(metric, neighbours=neighbours)
+    interval = partial(fidelity.jackknife_interval, distance, bounds=(0.0, most))
+    # The jackknife leaves out at least one subject, and k neighbours must remain.
+    return _distance_rows((name, True), distance, interval, evidence, fewest=max(FEWEST, 2 * neighbours))
+
+
+FEATURES = frozenset({"features"})
+KID = Metric(FEATURES, _kid_rows)
+FID = Metric(FEATURES, _fid_rows)
+DENSITY = Metric(FEATURES, partial(_neighbour_rows, "density", diversity.density, np.inf))
+COVERAGE = Metric(FEATURES, partial(_neighbour_rows, "coverage", diversity.coverage, 1.0))

@@ -1,0 +1,149 @@
+"""What a metric is, and what it may look at: synthetic images against held-out real ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from medsynth.conditions.kind import Reading
+from medsynth.conditions.schema import ConditionSchema
+from medsynth.config import EvaluateSettings
+from medsynth.evaluate.gates import Gates
+
+NAN = float("nan")
+Function = Callable[..., float]
+
+
+@dataclass(frozen=True)
+class Side:
+    """Images of one origin and what was measured of each.
+
+    Attributes:
+        table: (n rows) condition cells, and subject_id for real images.
+        features: (n, d); none where no metric needs them.
+        similarity, nearest, nearest_image: (n,) likeness to, position and name of the nearest training image.
+        verdicts: (n rows) what the gates say.
+        masks: (n, *spatial) label maps: a real image's own, those that synthetic ones were asked for by.
+    """
+
+    table: pd.DataFrame
+    features: np.ndarray
+    reading: Reading
+    similarity: np.ndarray
+    nearest: np.ndarray
+    nearest_image: np.ndarray
+    verdicts: pd.DataFrame
+    masks: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that a metric may look at.
+
+    Attributes:
+        strata: the fields by whose values metrics are grouped, each with its values.
+        test, synthetic: held-out real images, and the ones that are judged.
+        training, training_features: of training images, for the real-against-real floor.
+        shape: (*spatial) in pixels.
+    """
+
+    schema: ConditionSchema
+    label: str
+    strata: dict[str, tuple[str, ...]]
+    shape: tuple[int, ...]
+    test: Side
+    synthetic: Side
+    training: pd.DataFrame
+    training_features: np.ndarray
+    gates: Gates
+    settings: EvaluateSettings
+
+    def rng(self) -> np.random.Generator:
+        return np.random.default_rng(self.settings.seed)
+
+    def groups(self) -> list[Group]:
+        """All images, then those of each value of each stratum."""
+        return [
+            Group("all"),
+            *(Group(f"{name}={value}", name, value) for name in self.strata for value in self.strata[name]),
+        ]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Images of one value of a field, or all of them."""
+
+    name: str
+    field: str = ""
+    value: str = ""
+
+    def rows(self, table: pd.DataFrame) -> np.ndarray:
+        """(n,) which of them are in it."""
+        return (table[self.field] == self.value).to_numpy() if self.field else np.ones(len(table), bool)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of metrics.csv: a value, its own 95 % interval, and what held-out real images reach (the floor)."""
+
+    metric: str
+    group: str
+    value: float
+    ci_low: float
+    ci_high: float
+    floor: float
+    n_real: int
+    n_synthetic: int
+    higher_is_better: bool
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What can be named under `evaluation.metrics`.
+
+    Attributes:
+        needs: which parts of the evidence it looks at, beside the table: features, readings, similarity or verdicts.
+        rows: its lines, each named, since the metric of what was read has several.
+    """
+
+    needs: frozenset[str]
+    rows: Callable[[Evidence], Iterator[Row]]
+
+
+def statistic_row(
+    name: tuple[str, bool],
+    group: str,
+    statistic: Function,
+    synthetic: Sequence[np.ndarray],
+    real: Sequence[np.ndarray],
+    evidence: Evidence,
+) -> Row:
+    """A statistic of synthetic images with its bootstrap interval; the floor is the same of real ones.
+
+    Args:
+        name: of the metric, and whether higher is better.
+    """
+    metric, higher_is_better = name
+    n, m = len(real[0]), len(synthetic[0])
+    floor = float(statistic(*real)) if n else NAN
+    value = float(statistic(*synthetic)) if m else NAN
+    if np.isnan(value):
+        note = "what was asked or read does not vary" if m else "no synthetic image was asked for it"
+        return Row(metric, group, value, NAN, NAN, floor, n, m, higher_is_better, note)
+    draws = evidence.settings.evaluation.bootstrap
+    interval = bootstrap_interval(statistic, synthetic, draws, evidence.rng())
+    return Row(metric, group, value, *interval, floor, n, m, higher_is_better, "" if n else "no test image with it")
+
+
+def bootstrap_interval(
+    statistic: Function, samples: Sequence[np.ndarray], draws: int, rng: np.random.Generator
+) -> tuple[float, float]:
+    """95 % percentile interval of `statistic(*samples)` over the rows that the arrays share."""
+    count = len(samples[0])
+    values = [statistic(*(part[rows] for part in samples)) for rows in rng.integers(count, size=(draws, count))]
+    low, high = np.nanquantile(values, [0.025, 0.975])
+    return float(low), float(high)

@@ -1,0 +1,60 @@
+"""The step `reference`: all that is known of real images before a model exists, once for each dataset."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from medsynth.artifacts.reference import Reference
+from medsynth.artifacts.store import Store
+from medsynth.config import ReferenceSettings
+from medsynth.disk.files import folder_written_whole
+from medsynth.errors import InputError
+from medsynth.judges.copies import TrainingIndex
+from medsynth.judges.features import MOST, extract
+from medsynth.judges.reader import train_reader
+
+
+def reference(settings: ReferenceSettings, store: Store, out: Path) -> None:
+    """Write the yardsticks of a store's real images, whole or not at all.
+
+    Raises:
+        InputError: a split is empty.
+    """
+    with folder_written_whole(out) as part:
+        look(settings, store).write(part)
+
+
+def look(settings: ReferenceSettings, store: Store) -> Reference:
+    """Train the reader on training images, index them, and take features and likenesses of real images."""
+    train, val, test = (store.split(name) for name in ("train", "val", "test"))
+    for name, view in (("train", train), ("val", val), ("test", test)):
+        if len(view) == 0:
+            raise InputError(
+                f"store {store.info.dataset}: no image in split {name}, reference needs train, val and test"
+            )
+    schema = store.info.condition_schema
+    reader = train_reader(
+        (train.images, schema.encode(train.samples, train.masks)),
+        (val.images, schema.encode(val.samples, val.masks)),
+        schema,
+        settings.reader_epochs,
+        settings.seed,
+    )
+    index = TrainingIndex(train.images)
+    likeness = {name: index.nearest(view.images) for name, view in (("val", val), ("test", test))}
+    chosen = np.random.default_rng(settings.seed).permutation(len(train))[:MOST]
+    return Reference(
+        store=store.info.digest,
+        extractor=settings.extractor,
+        reader=reader.state_dict(),
+        index=index.to_arrays(),
+        chosen=chosen,
+        features={
+            "training": extract(train.images, chosen, settings.extractor),
+            "test": extract(test.images, name=settings.extractor),
+        },
+        similarity={name: similarity for name, (similarity, _) in likeness.items()},
+        nearest={name: nearest for name, (_, nearest) in likeness.items()},
+    )

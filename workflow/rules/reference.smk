@@ -1,0 +1,26 @@
+rule reference:
+    input:
+        store=rules.prepare.output.info,
+    output:
+        tensors=f"{REFERENCE}/reference.safetensors",
+        record=f"{REFERENCE}/reference.json",
+    log:
+        diagnostics(REFERENCE, ".log"),
+    benchmark:
+        diagnostics(REFERENCE, ".tsv")
+    conda:
+        CONDA_ENV
+    threads: 4
+    resources:
+        mem_mb=growing(3000, stored=2, real=0.04),
+        runtime=reference_minutes,
+    params:
+        settings=lambda wc: CONFIG.reference(wc.dataset).model_dump_json(),
+        code=code_of("reference"),
+        store=PREPARE,
+        out=REFERENCE,
+    message:
+        "reference {wildcards.dataset}: what is known of its real images"
+    shell:
+        "python -m medsynth reference --settings {params.settings:q} --store {params.store:q} --out {params.out:q}"
+        " > {log:q} 2>&1"
