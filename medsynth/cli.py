@@ -103,6 +103,7 @@ def release(args: argparse.Namespace) -> None:
         tables.read(args.evaluation / "metrics.csv", METRICS, text=False),
         _read_json(args.train / "model.json"),
         args.out,
+        shards.masks,
     )
 
 

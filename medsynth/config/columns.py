@@ -28,10 +28,11 @@ STORE = {"source_row", "image", "subject_id", "split", "sha256", "low", "high", 
 SHARD = {"sample_id", "seed", "model_sha256", "sampler"}
 # Of a shard where images are asked for by masks: the position in the store of the training image whose mask it is.
 MASK_OF = "mask_of"
+MASK_FILE = "mask_file_name"
 VERDICT = ("requested_probability", "conformity", "nearest_similarity", "verdict", "reason")  # in this order
 JUDGED = {"sample_id", "nearest_image", *VERDICT}
 DIGESTS = {"generator_sha256", "config_sha256", "training_data_sha256"}
 REJECTED = {"sample_id", "seed", "synthetic", *VERDICT} | DIGESTS
 FURTHER_FILES = {name: f"file_{name}" for name in registry.RELEASE_FORMATS}  # beside file_name, the first format's
 RELEASED = REJECTED | {"file_name", "rescale_slope", "rescale_intercept", *FURTHER_FILES.values()}
-RESERVED = {MASK_OF} | SOURCE | STORE | SHARD | JUDGED | REJECTED | RELEASED
+RESERVED = {MASK_OF, MASK_FILE} | SOURCE | STORE | SHARD | JUDGED | REJECTED | RELEASED

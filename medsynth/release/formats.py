@@ -86,6 +86,10 @@ class Encoder:
         values = Image(grey.values(image), self.affine, (grey.intercept, grey.high))
         return kind.encode(values, grey.slope, grey.intercept, {"Title": sample_id, **self.about})
 
+    def encode_mask(self, kind: ReleaseFormat, mask: np.ndarray, sample_id: str) -> bytes:
+        """The file of one uint8 label map (*spatial)."""
+        return kind.encode(Image(mask[None], self.affine, (0.0, 255.0)), 1.0, 0.0, {"Title": sample_id, **self.about})
+
 
 def typical_affine(store: Store) -> np.ndarray | None:
     """Centred, with the median spacing of the training images; None where none of them states one."""

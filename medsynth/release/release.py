@@ -18,7 +18,7 @@ from medsynth import __version__
 from medsynth.artifacts.shards import Images
 from medsynth.artifacts.store import Store
 from medsynth.config import ReleaseSettings
-from medsynth.config.columns import PREDICTED, VERDICT
+from medsynth.config.columns import MASK_FILE, MASK_OF, PREDICTED, VERDICT
 from medsynth.config.formats import DEFAULTS
 from medsynth.disk import tables
 from medsynth.disk.files import folder_written_whole, sha256, written_whole
@@ -40,6 +40,7 @@ def release(
     metrics: pd.DataFrame,
     checkpoint_info: Mapping[str, Any],
     out: Path,
+    masks: Images | None = None,
 ) -> None:
     """Write the folder of one dataset and model: images, tables, generator.json, card and checksums.
 
@@ -51,6 +52,7 @@ def release(
             rejected), reason.
         metrics: the evaluation's metrics.csv.
         checkpoint_info: the content of model.json.
+        masks: uint8 (N, *spatial), the label maps that the images were asked for by; None where no condition is a mask.
     Raises:
         InputError: the images, rows, verdicts, model and store do not belong together.
     """
@@ -65,7 +67,7 @@ def release(
         raise InputError(f"release: sample {strange.iloc[0]} is not by the model {made_by.generator[:12]}… at hand")
     encoder = _encoder(store, made_by.generator)
     formats, file_column = named(settings.formats), file_columns(settings.formats)
-    table = table.drop(columns="model_sha256").assign(
+    table = table.drop(columns=["model_sha256", MASK_OF], errors="ignore").assign(
         generator_sha256=made_by.generator,
         config_sha256=made_by.config,
         training_data_sha256=made_by.training_data,
@@ -83,6 +85,12 @@ def release(
             file_column[name]: [_file_name(sample_id, kind) for sample_id in kept["sample_id"]]
             for name, kind in formats.items()
         }
+        if masks is not None:
+            (folder / "masks").mkdir()
+            first, *_ = formats.values()
+            files[MASK_FILE] = [f"masks/{sample_id}{first.suffix}" for sample_id in kept["sample_id"]]
+            for name, sample_id, position in zip(files[MASK_FILE], kept["sample_id"], kept.index, strict=True):
+                (folder / name).write_bytes(encoder.encode_mask(first, masks[position], sample_id))
         rescaled = kept.assign(rescale_slope=encoder.grey.slope, rescale_intercept=encoder.grey.intercept)
         _write_table(rescaled.drop(columns="sampler"), folder / "metadata.csv", files)
         _write_table(rejected.drop(columns="sampler"), folder / "rejected.csv")

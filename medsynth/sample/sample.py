@@ -80,11 +80,12 @@ def sample_shard(settings: SampleSettings, store: Store, weights: Path, shard: i
         raise InputError(f"{weights}: is a {expected} model, got the sampler of a {got} model")
     rows = plan(settings, store)
     rows = rows[shard_rows(len(rows), shard, settings.plan.shards)].reset_index(drop=True)
-    images = generate(model, info.store.condition_schema, rows, settings.sampler, store.masks_asked(rows))
+    masks = store.masks_asked(rows)
+    images = generate(model, info.store.condition_schema, rows, settings.sampler, masks)
     rows.insert(2, "model_sha256", info.weights_sha256)
     rows.insert(3, "sampler", settings.sampler.model_dump_json())
     remove_other_shards(out.parent, settings.plan.shards)
-    write_shard(out, images, rows)
+    write_shard(out, images, rows, masks)
 
 
 def regenerate(sample_id: str, results: Path) -> np.ndarray:

@@ -244,6 +244,26 @@ def test_volumes_of_unknown_spacing_state_no_unit(tmp_path: Path) -> None:
     assert "of no stated size in mm" in (tmp_path / "out/README.md").read_text()
 
 
+@pytest.mark.parametrize("name", ["png", "nifti"])
+def test_the_mask_that_an_image_was_asked_for_by_stands_beside_it(tmp_path: Path, name: str) -> None:
+    samples = make_samples()
+    samples["rows"]["mask_of"] = ["3", "4", "5", "6"]
+    masks = np.arange(24, dtype=np.uint8).reshape(4, 2, 3)
+    release(ReleaseSettings(formats=(name,)), make_store(), **samples, out=tmp_path / "out", masks=masks)
+    kept = read(tmp_path / "out/metadata.csv")
+    assert "mask_of" not in kept and "mask_of" not in read(tmp_path / "out/rejected.csv")
+    for row in kept.to_dict("records"):
+        path = tmp_path / "out" / row["mask_file_name"]
+        if name == "png":
+            with PngImage.open(path) as png:
+                labels, marks = np.asarray(png), png.text
+            assert "shows no real patient" in marks["Disclaimer"]
+        else:
+            labels = nibabel.load(path).get_fdata()[..., 0].T
+        assert np.array_equal(labels, masks[int(row["sample_id"][-6:])])
+    subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=tmp_path / "out", check=True)
+
+
 def test_an_image_in_two_formats_has_a_column_for_each(tmp_path: Path) -> None:
     samples = make_samples()
     release(ReleaseSettings(formats=("png", "nifti")), make_store(), **samples, out=tmp_path / "out")

@@ -33,6 +33,6 @@ rule release:
     message:
         "release {wildcards.dataset} from {wildcards.model}"
     shell:
-        "rm -rf {params.out:q}/images && "
+        "rm -rf {params.out:q}/images {params.out:q}/masks && "
         "python -m medsynth release --settings {params.settings:q} --store {params.store:q} --train {params.train:q}"
         " --samples {params.samples:q} --evaluation {params.evaluation:q} --out {params.out:q} > {log:q} 2>&1"
