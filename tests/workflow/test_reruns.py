@@ -59,7 +59,7 @@ CONFIG = {
         "student": {"family": "consistency", "parents": {"teacher": "plain"}, "steps": [4]},
     },
 }
-OF_A_MODEL = ("train", "sample", "evaluate", "release", "track")
+OF_A_MODEL = ("train", "sample", "evaluate", "release")
 RAYS = ("rays/plain", "rays/edged", "rays/student")
 
 
@@ -68,11 +68,15 @@ def jobs(steps: tuple[str, ...], *runs: str) -> set[str]:
 
 
 def planned(done: subprocess.CompletedProcess) -> set[str]:
-    """step dataset[/model] of each job of a dry run, by the command that it would run."""
+    """step dataset[/model] of each job of a dry run, by the command that it would run.
+
+    `track` is left out: it waits for all releases, and finds again what it has logged.
+    """
     assert done.returncode == 0, done.stdout
     return {
         f"{step} {place}"
         for step, place in re.findall(r"-m medsynth (\w+) .*?--out results/\w+/(\w+(?:/\w+)?)", done.stdout)
+        if step != "track"
     }
 
 
@@ -96,7 +100,7 @@ def after(checkout: Path, run: list[str | Path], *more: str) -> set[str]:
 
 
 def test_nothing_is_left_to_do(checkout: Path, run) -> None:
-    assert after(checkout, run) == set()
+    assert "Nothing to be done" in snakemake(checkout, *run, "-n").stdout
 
 
 EVERY = ("rays/plain", "rays/edged", "rays/student", "trunk/plain")
@@ -115,8 +119,8 @@ TRUNK = {"prepare trunk", "reference trunk"} | jobs(OF_A_MODEL, "trunk/plain")
         ("conditions/ordinal.py", TRUNK),
         ("conditions/lesions.py", AFTER_PREPARE),
         ("conditions/mask.py", set()),
-        ("evaluate/figures.py", jobs(("evaluate", "release", "track"), *EVERY)),
-        ("evaluate/metrics/distances.py", jobs(("evaluate", "release", "track"), *EVERY)),
+        ("evaluate/figures.py", jobs(("evaluate", "release"), *EVERY)),
+        ("evaluate/metrics/distances.py", jobs(("evaluate", "release"), *EVERY)),
         ("images/formats/dicom.py", set()),
         ("config/family.py", set()),
         ("registry.py", set()),
@@ -139,7 +143,7 @@ def test_a_store_that_is_prepared_again_and_is_what_it_was_reruns_nothing(checko
         path.write_text(source + "# edited\n")
         done = snakemake(checkout, *run, "--until", "prepare")
         assert done.returncode == 0, done.stdout
-        assert after(checkout, run) == set()
+        assert "Nothing to be done" in snakemake(checkout, *run, "-n").stdout
     finally:
         path.write_text(source)
         snakemake(checkout, *run, "--until", "prepare")

@@ -1,9 +1,6 @@
 def releases_to_wait_for(wildcards) -> list[str]:
     """All releases, since after a failure no other step is started, and an outage of tracking may cost no training.
 
-    They are ancient where they are inputs: one that is made again is waited for, and changes nothing but its own run.
-
-
     None with --keep-going: then nothing else stops for tracking, and tracking does not stop for a run that failed.
     """
     settings = workflow.execution_settings
@@ -14,7 +11,7 @@ def releases_to_wait_for(wildcards) -> list[str]:
 # Once before all runs: two writers break a database that is being created, and all runs stand below the one made here.
 rule track_initialise:
     input:
-        ancient(releases_to_wait_for),
+        releases_to_wait_for,
     output:
         f"{RESULTS}/track/initialised.json",
     log:
@@ -38,7 +35,6 @@ rule track_initialise:
 
 rule track:
     input:
-        ancient(releases_to_wait_for),
         initialised=rules.track_initialise.output,
         store=rules.prepare.output.info,
         train=rules.train.output,
