@@ -23,6 +23,7 @@ SIDE = {2: 8, 3: 8}
 MODALITY = {2: "chest_xray", 3: "ct_volume"}
 BATCH = 8
 DRAWS = 4
+UNTOUCHED = Augmentation(probability=0)
 
 
 @dataclass(frozen=True)
@@ -51,13 +52,13 @@ EXAMPLES = {
             "sampler": {"family": "diffusion", "steps": [3, 2], "sigma_max": [4], "autoguidance": 3},
         },
         steps=60,
-        left=0.9,
+        left=0.95,
         training={"learning_rate": 1e-2},
     ),
     "consistency": Example(
         {"family": "consistency", "parents": {"teacher": "diffusion"}, "steps": [4, 3]},
         steps=30,
-        left=0.9,
+        left=0.95,
         training={"learning_rate": 2e-3, "warmup": 0},
     ),
 }
@@ -132,7 +133,7 @@ class Trained:
                 found = [sum(model.loss(batch, phase.name).values()) for phase in model.phases for _ in range(DRAWS)]
         return float(torch.stack(found).mean())
 
-    def batch(self, split: str, augmentation: Augmentation = Augmentation(probability=0)) -> Batch:
+    def batch(self, split: str, augmentation: Augmentation = UNTOUCHED) -> Batch:
         """All images of a split."""
         whole = Examples(self.store.split(split), CPU).gather(range(SPLIT[split]))
         return augment(whole, self.unbroken.spec.conditions, augmentation, ())
