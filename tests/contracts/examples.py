@@ -77,7 +77,9 @@ def settings_of(family: str, **changes: Any) -> config.TrainSettings:
 def toy_store(kind: str, dims: int, side: int | None = None, channels: int = 1) -> Store:
     """A store whose images are asked for by one condition `x`."""
     images, samples, masks = toy(kind, sum(SPLIT.values()), dims, side or SIDE[dims], seed=dims)
-    samples = samples.assign(split=[name for name, count in SPLIT.items() for _ in range(count)])
+    ids = [str(row) for row in range(len(images))]
+    splits = [name for name, count in SPLIT.items() for _ in range(count)]
+    samples = samples.assign(source_row=ids, image=ids, subject_id=ids, split=splits, affine="")
     masked = kind == "mask"
     info = StoreInfo(
         version=2,

@@ -73,9 +73,9 @@ class DiffusionModel(GenerativeModel):
         counterparts = {}
         for own in range(len(self.stages)):
             fitting = [n for n in range(len(parent.stages)) if parent.shape_of(n)[1:] == self.shape_of(own)[1:]]
-            if fitting:  # the image averaged down and the first details may have one resolution
-                other = min(fitting, key=lambda n, first=own == 0: (n == 0) != first)
-                counterparts[f"stages.{own}"] = f"stages.{other}"
+            same_part = [n for n in fitting if (n == 0) == (own == 0)]  # the average, and the first details
+            if fitting:
+                counterparts[f"stages.{own}"] = f"stages.{(same_part or fitting)[0]}"
         return counterparts
 
     def shape_of(self, index: int) -> tuple[int, ...]:
