@@ -29,7 +29,8 @@ def report(tmp_path_factory) -> dict:
     registry = folder / "medsynth/registry.py"
     text = registry.read_text()
     for table, line in LINES.items():
-        assert text.count(opening := f"\n{table} = {{\n") == 1
+        opening = f"\n{table} = {{\n"
+        assert text.count(opening) == 1
         text = text.replace(opening, f"{opening}    {line},\n")
     registry.write_text(text)
     write_store(toy_store("categorical", 2), folder / "store")
