@@ -16,14 +16,12 @@ def parent(trained):
     return trained("diffusion", "categorical", 2)
 
 
-def child(role: str = "initial", **changes) -> TrainSettings:
-    settings = settings_of("diffusion", **changes)
-    named = settings.model.model_copy(update={"parents": {role: "m"}})
-    return TrainSettings(seed=settings.seed, model=named, parents={role: settings_of("diffusion").model})
+def child(**changes) -> TrainSettings:
+    return settings_of("diffusion", parents={"initial": "diffusion"}, **changes)
 
 
 def begin(settings, store, parent) -> tuple[Trainer, set[str], dict[str, torch.Tensor]]:
-    """The child, the parameters that it did not begin with on its own, and what the parent knows."""
+    """The child, the names of its parameters that alone it would begin with otherwise, and the parent's tensors."""
     alone = TrainSettings(seed=settings.seed, model=settings.model.model_copy(update={"parents": {}}))
     before = Trainer(alone, store, CPU).model
     trainer = Trainer(settings, store, CPU, parents={"initial": parent.weights})
