@@ -56,7 +56,8 @@ def _train(trainer: Trainer, info: StoreInfo, out: Path) -> None:
             due = trainer.images_seen // interval > before // interval or trainer.progress >= 1
             if due or trainer.step % LOG_EVERY == 0:
                 trainer.record(means, trainer.validate() if due else None)
-                bar.set_postfix(loss=trainer.history[-1]["total"], images_per_s=trainer.history[-1]["images_per_s"])
+                last_row = trainer.history[-1]  # without a loss after a step that had no phase
+                bar.set_postfix(loss=last_row.get("total", math.nan), images_per_s=last_row["images_per_s"])
             bar.update(min(100, 100 * trainer.progress) - bar.n)
             stopping = bool(trainer.processes.agree(float(stop.received), trainer.device))
             if leads and (stopping or time.monotonic() > next_save):

@@ -85,6 +85,9 @@ class Trainer:
 
         torch.manual_seed(settings.seed)
         self.model = build(settings.model, self.spec, settings.parents)
+        if strange := sorted(set(parents) - set(settings.model.roles)):
+            known = ", ".join(settings.model.roles) or "none"
+            raise InputError(f"parents: a {settings.model.family} model has no {strange[0]}, expected {known}")
         rows = range(0, len(self.examples), max(1, len(self.examples) // STATISTICS_IMAGES))
         loaded = {
             role: checkpoint.load_parent(path, settings.model.roles[role], store.info, device)

@@ -69,10 +69,14 @@ class DiffusionModel(GenerativeModel):
             inherit(self, initial, self._counterparts(initial))
 
     def _counterparts(self, parent: DiffusionModel) -> dict[str, str]:
-        """The parent's stage of the same resolution for each stage that has one."""
-        of_parent = {parent.shape_of(index)[1:]: index for index in reversed(range(len(parent.stages)))}
-        found = {index: of_parent.get(self.shape_of(index)[1:]) for index in range(len(self.stages))}
-        return {f"stages.{own}": f"stages.{other}" for own, other in found.items() if other is not None}
+        """The parent's stage of the same resolution for each stage that has one; of two, the one of the same part."""
+        counterparts = {}
+        for own in range(len(self.stages)):
+            fitting = [n for n in range(len(parent.stages)) if parent.shape_of(n)[1:] == self.shape_of(own)[1:]]
+            same_part = [n for n in fitting if (n == 0) == (own == 0)]  # the average, and the first details
+            if fitting:
+                counterparts[f"stages.{own}"] = f"stages.{(same_part or fitting)[0]}"
+        return counterparts
 
     def shape_of(self, index: int) -> tuple[int, ...]:
         """(bands, *spatial) of a stage's sub-bands."""

@@ -1,0 +1,106 @@
+"""`parents: {initial: ...}`: a model that begins with the weights of another one."""
+
+import pytest
+import torch
+
+from medsynth.config import TrainSettings
+from medsynth.errors import InputError
+from medsynth.models.checkpoint import load_model
+from medsynth.train.loop import train
+from medsynth.train.trainer import Trainer
+from tests.contracts.examples import CPU, settings_of, toy_store
+
+
+@pytest.fixture(scope="module")
+def parent(trained):
+    return trained("diffusion", "categorical", 2)
+
+
+def child(**changes) -> TrainSettings:
+    return settings_of("diffusion", parents={"initial": "diffusion"}, **changes)
+
+
+def begin(settings, store, parent) -> tuple[Trainer, set[str], dict[str, torch.Tensor]]:
+    """The child, the names of its parameters that alone it would begin with otherwise, and the parent's tensors."""
+    alone = TrainSettings(seed=settings.seed, model=settings.model.model_copy(update={"parents": {}}))
+    before = Trainer(alone, store, CPU).model
+    trainer = Trainer(settings, store, CPU, parents={"initial": parent.weights})
+    for (name, own), (_, buffer) in zip(before.named_buffers(), trainer.model.named_buffers(), strict=True):
+        assert torch.equal(own, buffer), name  # they describe the child's data
+    known = dict(before.named_parameters())
+    changed = {name for name, tensor in trainer.model.named_parameters() if not torch.equal(tensor, known[name])}
+    return trainer, changed, load_model(parent.weights, CPU)[0].state_dict()
+
+
+@pytest.fixture
+def messages(caplog):
+    caplog.set_level("INFO", logger="medsynth.models.inheritance")
+    return caplog
+
+
+def test_a_model_of_the_same_stages_takes_every_parameter(parent, messages):
+    store = toy_store("categorical", 2)
+    store.images[:] = store.images // 2  # another dataset: other statistics
+    trainer, _, known = begin(child(), store, parent)
+    parameters = dict(trainer.model.named_parameters())
+    assert all(torch.equal(tensor, known[name]) for name, tensor in parameters.items())
+    assert not torch.equal(trainer.model.stages[1].coarse_mean, known["stages.1.coarse_mean"])
+    assert f"initial: began with {len(parameters)} of {len(parameters)} tensors; new are none" in messages.text
+
+
+@pytest.mark.parametrize("kind", ["number", "mask"])
+def test_what_other_conditions_need_is_new_and_the_log_names_it(parent, messages, kind):
+    trainer, _, known = begin(child(), toy_store(kind, 2), parent)
+    taken = {n for n, tensor in trainer.model.named_parameters() if n in known and torch.equal(tensor, known[n])}
+    new = {name for name, _ in trainer.model.named_parameters()} - taken
+    assert taken and new
+    allowed = ("condition.", "unet.enter.") if kind == "mask" else ("condition.",)
+    assert all(any(part in name for part in allowed) for name in new), new
+    total = len(taken) + len(new)
+    assert f"initial: began with {len(taken)} of {total} tensors; new are " in messages.text
+    assert sum(name in messages.text for name in new) == min(len(new), 8)
+
+
+def test_stages_of_another_size_are_matched_by_resolution(parent):
+    """The parent's two stages are of 4 pixels a side, the child's three of 4, 4 and 8."""
+    stages = [{"channels": [8]}] * 3
+    trainer, changed, known = begin(child(stages=stages), toy_store("categorical", 2, side=16), parent)
+    for name, tensor in trainer.model.named_parameters():
+        if name.startswith("stages.2."):
+            assert name not in changed
+        else:
+            assert torch.equal(tensor, known[name]), name
+
+
+def test_a_model_with_nothing_in_common_is_refused(parent):
+    with pytest.raises(InputError, match=r"initial: none of \d+ tensors is in both models, nothing to begin from"):
+        begin(child(stages=[{"channels": [8]}]), toy_store("categorical", 2, side=24), parent)
+
+
+@pytest.mark.parametrize(
+    ("dims", "channels", "message"),
+    [
+        (2, 3, r"makes images of 1 channels and 2 axes, expected 3 and 2"),
+        (3, 1, r"makes images of 1 channels and 2 axes, expected 1 and 3"),
+    ],
+)
+def test_a_parent_of_other_images_is_refused(parent, dims, channels, message):
+    store = toy_store("categorical", dims, channels=channels)
+    with pytest.raises(InputError, match=message):
+        Trainer(child(), store, CPU, parents={"initial": parent.weights})
+
+
+def test_a_role_that_the_family_does_not_take_is_refused(parent):
+    with pytest.raises(InputError, match="parents: a diffusion model has no teacher, expected initial"):
+        Trainer(settings_of("diffusion"), parent.store, CPU, parents={"teacher": parent.weights})
+
+
+def test_the_model_names_its_parent_and_counts_its_images(parent, tmp_path):
+    training = {"images": 16, "effective_batch_size": 8}
+    train(child(training=training), toy_store("number", 2), tmp_path, {"initial": parent.weights})
+    _, info = load_model(tmp_path / "model.safetensors", CPU)
+    _, of_parent = load_model(parent.weights, CPU)
+    assert info.parents.keys() == {"initial"}
+    named = info.parents["initial"]
+    assert (named.weights_sha256, named.store_sha256) == (of_parent.weights_sha256, of_parent.store.digest)
+    assert named.images_seen == of_parent.images_seen and info.images_seen == 16 + of_parent.images_seen
