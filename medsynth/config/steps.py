@@ -11,7 +11,7 @@ from medsynth.config.datasets import PhantomSource, Plan, Split, TableSource
 from medsynth.config.evaluation import Evaluation
 from medsynth.config.family import Family
 from medsynth.config.models import AnySampler, Model
-from medsynth.config.section import Name, Strict
+from medsynth.config.section import Name, Strict, refuse_unknown
 from medsynth.config.tracking import Tracking
 
 
@@ -43,6 +43,14 @@ class TrainSettings(Strict):
     seed: int
     model: Model
     parents: dict[str, Model] = {}
+
+    @model_validator(mode="after")
+    def _has_its_parents(self) -> Self:
+        refuse_unknown("role in parents", self.parents, self.model.roles)
+        for role, needs in self.model.roles.items():
+            if needs.required and role not in self.parents:
+                raise ValueError(f"parents has no {role}, a {self.model.family} model learns from one")
+        return self
 
     @field_serializer("model")
     def _as_trained(self, model: Family) -> dict[str, Any]:

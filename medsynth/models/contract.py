@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from medsynth import registry
 from medsynth.conditions.kind import Condition
 from medsynth.conditions.schema import ConditionSchema
-from medsynth.config import Family
+from medsynth.config.family import Family
 
 AUGMENTATION_FEATURES = {2: 6, 3: 12}  # the entries of an affine matrix, identity subtracted
 

@@ -13,9 +13,9 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from medsynth.config import Family
 from medsynth.config.families.consistency import Consistency, ConsistencySampler
 from medsynth.config.families.diffusion import Diffusion
+from medsynth.config.family import Family
 from medsynth.errors import InputError
 from medsynth.models.contract import Batch, GenerativeModel, ImageSpec, Phase
 from medsynth.models.diffusion.denoiser import Given

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from medsynth import registry
-from medsynth.config import Family
 from medsynth.config.families.diffusion import Diffusion, DiffusionSampler
+from medsynth.config.family import Family
 from medsynth.errors import InputError
 from medsynth.models.contract import AUGMENTATION_FEATURES, Batch, GenerativeModel, ImageSpec, Phase
 from medsynth.models.diffusion.denoiser import Denoiser, Given, Moments, append_dims
