@@ -1,4 +1,7 @@
-"""`medsynth <step>`: parse, load, call one function. One subcommand a step, named as the rule and the folder are."""
+"""`medsynth <step>`: parse, open the inputs, call the step. Its subcommand is named as its rule and its folder are.
+
+Imports stand inside the functions: the fingerprint of a step starts from those of its function (fingerprint.py).
+"""
 
 from __future__ import annotations
 
@@ -168,7 +171,11 @@ def build_parser() -> argparse.ArgumentParser:
     step(reference, "learn what is known of real images before a model exists", "store")
     training = step(train, "train one model on one prepared store", "store")
     training.add_argument(
-        "--parent", type=_parent, action="append", default=[], help="ROLE=weights of a model that it begins from"
+        "--parent",
+        type=_parent,
+        action="append",
+        default=[],
+        help="ROLE=model.safetensors of a model that it begins from or learns from, model.json beside it",
     )
     sampling = step(sample, SAMPLE_SUMMARY, "store", "checkpoint", required=False)
     sampling.add_argument("--shard", type=int, default=0, help="number of the shard, from 0")

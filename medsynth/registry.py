@@ -1,7 +1,7 @@
-"""Every open set on one screen: name → where its settings and its code are. A new entry is one line.
+"""Every open set but modalities: name → where its settings and its code are. A new entry is one line.
 
-Nothing is imported until it is chosen, so that this costs no torch, and an edited entry concerns only the runs that
-chose it: unions of the configuration, fingerprints and documentation are made from these tables.
+Code is imported when it is chosen, so that reading a configuration costs no torch. Unions of the configuration and
+fingerprints are made from these tables.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class Entry:
 
     Attributes:
         code: "module:object" of what runs.
-        settings: "module:Class" of its section of the configuration, which imports no torch; empty without one.
+        settings: "module:Class" of what the configuration must know of it, which imports no torch; empty for nothing.
     """
 
     code: str

@@ -54,7 +54,6 @@ class Family(Strict):
     Attributes:
         roles: what other models may be to it.
         honours: the condition kinds that its images follow.
-        takes_losses: whether `losses` can be added to its own.
     """
 
     roles: ClassVar[Mapping[str, Role]] = {}

@@ -100,7 +100,7 @@ class GenerativeModel(nn.Module, ABC):
     Attributes:
         phases: what each training step optimises, in turn.
         averaged: paths of the submodules that sampling needs: they have an EMA, and are what is saved.
-        weights: how much a term of the loss counts; 1 where it is not named.
+        term_weights: how much a term of the loss counts; 1 where it is not named.
         keeps_guide: whether its early state is kept with its weights.
         guide: that state, once loaded: the weaker model that autoguidance moves away from.
         spec: what it knows of the images that it makes.
@@ -113,7 +113,7 @@ class GenerativeModel(nn.Module, ABC):
     def __init__(self, spec: ImageSpec) -> None:
         super().__init__()
         self.spec = spec
-        self.weights: Mapping[str, float] = {}
+        self.term_weights: Mapping[str, float] = {}
         self.guide: Self | None = None
 
     @abstractmethod
@@ -129,7 +129,7 @@ class GenerativeModel(nn.Module, ABC):
 
     @abstractmethod
     def loss(self, batch: Batch, phase: str) -> dict[str, Tensor]:
-        """Named loss terms of one phase, each a vector (N,); the loop adds them up by `weights`."""
+        """Named loss terms of one phase, each a vector (N,); the trainer adds them up by `term_weights`."""
 
     @abstractmethod
     def score(self, batch: Batch) -> Tensor | None:

@@ -26,8 +26,8 @@ log = logging.getLogger(__name__)
 def train(settings: TrainSettings, store: Store, out: Path, parents: Mapping[str, Path] = NO_PARENTS) -> None:
     """Train a model on the training subjects of a store, going on from `out/checkpoints` where a run broke off.
 
-    Writes model.safetensors, model.json and history.csv into `out`, and removes the checkpoints when all are there. A
-    training that was finished before from the same settings, data, code and parents is not repeated.
+    Writes model.safetensors, model.json and history.csv into `out`, keeps them in `out/kept`, and removes the last
+    checkpoint. A training that was finished before from the same settings, data, code and parents is not repeated.
 
     Args:
         parents: role → the weights of a model to begin from or learn from.

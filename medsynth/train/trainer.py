@@ -153,7 +153,7 @@ class Trainer:
     def _losses(self, batch: Batch, phase: str) -> dict[str, Tensor]:
         with self._autocast():
             terms = self.model.loss(self._ready(batch), phase)
-        weights = self.model.weights
+        weights = self.model.term_weights
         total = torch.stack([weights.get(name, 1.0) * term.float() for name, term in terms.items()]).sum(0)
         return terms | {"total": total}
 

@@ -61,7 +61,7 @@ def diagnostics(folder: str, name: str = "") -> str:
 
 
 def code_of(step: str):
-    """The digest of the code that a job of a step runs."""
+    """The digest of the code that a job of a step runs: a parameter of its rule, whose change runs it again."""
 
     @functools.cache
     def digest(dataset: str, model: str) -> str:

@@ -1,5 +1,5 @@
 def parent_weights(wildcards) -> dict[str, str]:
-    """The weights that a model begins from or learns from, by role, and what vouches for them."""
+    """The weights that a model begins from or learns from, by role, and the model.json beside them."""
     parents = CONFIG.parents(wildcards.dataset, wildcards.model).items()
     files = {"": "model.safetensors", "_info": "model.json"}
     return {

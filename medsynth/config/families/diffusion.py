@@ -67,9 +67,9 @@ class DiffusionSampler(Sampler):
 class Diffusion(Family):
     """A diffusion model: the EDM formulation (Karras et al. 2022) in a cascade of U-Nets.
 
-    `stages` go from coarse to fine; each after the first doubles the resolution. A change of the sampler retrains
-    nothing. `parents.initial` names a diffusion model, of this dataset or as <dataset>/<model>, whose weights it begins
-    with where they fit.
+    `stages` go from coarse to fine: the first makes the smallest image, each later one the details that double it. A
+    change of the sampler retrains nothing. `parents.initial` names a diffusion model, of this dataset or as
+    <dataset>/<model>, whose weights it begins with where they fit.
     """
 
     roles: ClassVar = {"initial": Role(families=("diffusion",), elsewhere=True)}
@@ -97,7 +97,7 @@ class Diffusion(Family):
 
     def misfit(self, size: Sequence[int]) -> str | None:
         for index, stage in enumerate(self.stages):
-            doublings = len(self.stages) - max(index, 1)  # the first two stages have one resolution: image, details
+            doublings = len(self.stages) - max(index, 1)
             factor = 2 ** (doublings + (self.codec.levels if index == 0 and self.codec.kind != "identity" else 0))
             step = factor * 2 ** (len(stage.channels) - 1)
             if any(extent % step for extent in size):

@@ -23,7 +23,7 @@ class Given:
 
     Attributes:
         condition: N conditions.
-        planes: (N, P, *spatial) the drawn conditions and, after the first stage, the coarser image.
+        planes: (N, P, *spatial) the coarser image, after the first stage, and the drawn conditions.
         augmentation: (N, A) what was done to each image.
     """
 

@@ -50,7 +50,7 @@ class DiffusionModel(GenerativeModel):
         )
         self.phases = tuple(Phase(f"stage_{n + 1}", (f"stages.{n}",)) for n in range(len(self.stages)))
         self.losses = {name: registry.LOSSES[name].load() for name in settings.losses}
-        self.weights = {
+        self.term_weights = {
             f"{phase.name}_{name}": loss.weight for phase in self.phases for name, loss in settings.losses.items()
         }
 
@@ -69,7 +69,7 @@ class DiffusionModel(GenerativeModel):
             inherit(self, initial, self._counterparts(initial))
 
     def _counterparts(self, parent: DiffusionModel) -> dict[str, str]:
-        """The parent's stage of the same resolution for each stage that has one; of two, the one of the same part."""
+        """The parent's stage of the same resolution for each stage that has one: details begin from details."""
         counterparts = {}
         for own in range(len(self.stages)):
             fitting = [n for n in range(len(parent.stages)) if parent.shape_of(n)[1:] == self.shape_of(own)[1:]]
