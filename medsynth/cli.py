@@ -66,7 +66,10 @@ def sample(args: argparse.Namespace) -> None:
     from medsynth.sample.sample import sample_shard
 
     settings = config.parse_json(config.SampleSettings, args.settings, "--settings")
-    sample_shard(settings, Store.open(args.store), args.checkpoint, args.shard, args.out)
+    store = Store.open(args.store)
+    if store.masks is not None and store.info.condition_schema.needs_mask:  # which are read, not the images
+        store = Store.open(args.store, verify=True)
+    sample_shard(settings, store, args.checkpoint, args.shard, args.out)
 
 
 def _sample_again(args: argparse.Namespace) -> None:
@@ -129,6 +132,8 @@ def schema(args: argparse.Namespace) -> None:
 
 def _parent(text: str) -> tuple[str, Path]:
     role, _, path = text.partition("=")
+    if not path:
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected ROLE=PATH")
     return role, Path(path)
 
 

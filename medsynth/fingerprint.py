@@ -32,7 +32,9 @@ def fingerprint(step: str, chosen: Iterable[Entry] = ()) -> str:
         chosen: entries of the registry that the run chose.
     """
     digest = hashlib.sha256()
+    chosen = sorted(chosen, key=lambda entry: entry.code)
     used = modules((*roots(step), *(entry.module for entry in chosen)))
+    digest.update("\0".join(entry.code for entry in chosen).encode())
     for module in sorted(used):
         source = _file(module)
         assert source is not None, module

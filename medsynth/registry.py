@@ -92,10 +92,11 @@ LOSSES = {
     "edge": Entry("medsynth.models.losses:edge"),
 }
 
-# What features are taken by, for distances between distributions: config key `extractor`.
+# What features are taken by, for distances between distributions: config key `extractor`. The second class says for
+# images of how many axes.
 EXTRACTORS = {
-    "efficientnet_lite0": Entry("medsynth.judges.features:features"),
-    "efficientnet_lite0_planes": Entry("medsynth.judges.features:plane_features"),
+    "efficientnet_lite0": Entry("medsynth.judges.features:features", "medsynth.config.judges:OfImages"),
+    "efficientnet_lite0_planes": Entry("medsynth.judges.features:plane_features", "medsynth.config.judges:OfVolumes"),
 }
 
 # What is measured, in this order: config key `metrics`. `adherence` has a line for each statistic of a kind.

@@ -56,6 +56,9 @@ class Npy:
 EXTRACTOR = """
 import numpy as np
 
+class OfImages:
+    spatial_dims = 2
+
 def means(images):
     return images.reshape(len(images), -1).mean(1, keepdims=True).astype(np.float64)
 """
@@ -123,7 +126,7 @@ CASES = {
     ),
     "extractor": (
         PHANTOM + EXTRACTOR,
-        'EXTRACTORS["means"] = registry.Entry("toy:means"); '
+        'EXTRACTORS["means"] = registry.Entry("toy:means", "toy:OfImages"); '
         'registry.PHANTOMS["shades"] = registry.Entry("toy:SHADES")',
         PREPARE.replace("efficientnet_lite0", "means") + EVALUATE + "assert reference.features['test'].shape[1] == 1",
     ),

@@ -56,7 +56,7 @@ class StoreInfo(Strict):
         simulated: the images are of a phantom, not of patients.
         strata: the fields that the split is stratified by and metrics are grouped by; None: the label alone.
         structures: name → number of each label in the masks; empty without masks.
-        digest: SHA-256 over the digests of images.npy, masks.npy and samples.csv.
+        digest: SHA-256 over the digests of images.npy, masks.npy and samples.csv, the modality and the conditions.
     """
 
     version: int
@@ -84,9 +84,11 @@ class StoreInfo(Strict):
         return ConditionSchema(self.conditions, len(self.size), self.structures)
 
 
-def digest(folder: Path) -> str:
-    """One SHA-256 for all that a model sees of a store."""
+def digest(folder: Path, info: StoreInfo) -> str:
+    """One SHA-256 for all that a model sees of a store: its files, and what they mean."""
     lines = [f"{files.sha256(folder / name)}  {name}\n" for name in DIGESTED if (folder / name).exists()]
+    meaning = info.model_dump(mode="json", include={"modality", "size", "channels", "conditions", "structures"})
+    lines.append(json.dumps(meaning, sort_keys=True))
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
@@ -135,7 +137,7 @@ class Store:
         shape = (info.rows_out, *info.image_shape)
         images = _open_array(folder / "images.npy", shape, np.uint16)
         masks = _open_array(folder / "masks.npy", (shape[0], *info.size), np.uint8) if info.structures else None
-        if verify and digest(folder) != info.digest:
+        if verify and digest(folder, info) != info.digest:
             raise InputError(
                 f"{folder}: the content does not have the digest of store.json, expected {info.digest}; "
                 "remove the folder and prepare it again"
@@ -220,7 +222,8 @@ def _open_array(path: Path, shape: tuple[int, ...], dtype: type) -> np.ndarray:
     try:
         array = np.load(path, mmap_mode="c", allow_pickle=False)  # writable in memory alone, as torch wants it
     except files.UNREADABLE as error:
-        raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: cannot be read ({reason}); remove the folder and prepare it again") from None
     if not isinstance(array, np.ndarray):
         raise InputError(f"{path}: is an archive, expected one array")
     if array.shape != shape or array.dtype != dtype:

@@ -106,7 +106,7 @@ class Kind:
         moved_together: groups of number columns that a plan moves between patients, each as one.
         outputs: of the reader's head; heat_maps: that it is given; reads_places: whether it looks at positions.
         planes: that `draw` gives.
-        needs_mask: whether the images' label maps must be there.
+        needs_mask: whether the images' label maps must be there; shown_by_mask: whether these show where it is.
     """
 
     outputs = 1
@@ -114,6 +114,7 @@ class Kind:
     reads_places = False
     planes = 0
     needs_mask = False
+    shown_by_mask = False
     statistics: tuple[Statistic, ...] = ()
     moved_together: tuple[tuple[str, ...], ...] = ()
     settings: FieldSettings

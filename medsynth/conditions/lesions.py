@@ -45,6 +45,7 @@ class LesionsKind(Kind):
 
     settings: Lesions
     reads_places = True
+    shown_by_mask = True
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)

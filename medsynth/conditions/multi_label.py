@@ -92,6 +92,8 @@ class MultiLabelKind(Kind):
 
     def seen(self, column: str, cells: np.ndarray, text: str) -> bool:
         """Each label was seen: they may come together as they never did."""
+        if not self._labels(text):
+            return super().seen(column, cells, text)
         seen = {label for cell in set(cells) - set(ABSENT) for label in self._labels(cell)}
         return set(self._labels(text)) <= seen
 

@@ -131,6 +131,15 @@ class Config(Strict):
         return self
 
     @model_validator(mode="after")
+    def _extractors_fit(self) -> Self:
+        for name, dataset in self.datasets.items():
+            try:
+                self.judges.extractor_of(dataset.size)
+            except ValueError as error:
+                raise ValueError(f"datasets.{name}: {error}") from None
+        return self
+
+    @model_validator(mode="after")
     def _runs_are_possible(self) -> Self:
         for run in self.runs():
             self._check_run(run, ())
@@ -225,7 +234,9 @@ class Config(Strict):
         return EvaluateSettings(seed=self.seed, evaluation=self.evaluation)
 
     def release(self, dataset: str) -> ReleaseSettings:
-        return ReleaseSettings(formats=self.datasets[dataset].release_formats)
+        return ReleaseSettings(
+            formats=self.datasets[dataset].release_formats, masks=self.datasets[dataset].release_masks
+        )
 
     def track(self) -> TrackSettings:
         made_from = json.dumps(self.model_dump(mode="json", exclude={"results", "tracking"}), sort_keys=True)

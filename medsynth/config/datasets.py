@@ -119,6 +119,7 @@ class Dataset(Strict):
     split: Split = Split()
     plan: Plan
     models: tuple[Name, ...] | None = None
+    release_masks: bool = False
     formats: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
 
     @property

@@ -17,7 +17,7 @@ class Evaluation(Strict):
     neighbours: Count = 5
     max_similarity_quantile: Annotated[float, Field(gt=0, le=1)] = 0.99
     reject_misread: bool = True
-    metrics: tuple[str, ...] = tuple(registry.METRICS)
+    metrics: Annotated[tuple[str, ...], Field(min_length=1)] = tuple(registry.METRICS)
 
     @field_validator("metrics")
     @classmethod

@@ -42,10 +42,10 @@ class Sampler(Strict):
 
 
 class Loss(Strict):
-    """One more term of a loss: how much it counts, and the noise level below which it acts."""
+    """One more term of a loss: how much it counts, and the noise level below which it acts, none for all."""
 
     weight: Positive
-    below: Positive = math.inf
+    below: Positive | None = None
 
 
 class Family(Strict):

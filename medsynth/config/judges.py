@@ -10,6 +10,18 @@ from medsynth.config.section import Count, Strict, refuse_unknown
 EXTRACTORS = {2: "efficientnet_lite0", 3: "efficientnet_lite0_planes"}  # by the number of spatial axes
 
 
+class OfImages:
+    """An extractor that looks at images."""
+
+    spatial_dims = 2
+
+
+class OfVolumes:
+    """An extractor that looks at volumes."""
+
+    spatial_dims = 3
+
+
 class Judges(Strict):
     """The reader that learns conditions from real images, and the extractor that features are taken by."""
 
@@ -23,5 +35,13 @@ class Judges(Strict):
         return extractor
 
     def extractor_of(self, size: tuple[int, ...]) -> str:
-        """Its name for images of this spatial size."""
-        return self.extractor or EXTRACTORS[len(size)]
+        """Its name for images of this spatial size.
+
+        Raises:
+            ValueError: the one that is named does not look at such images.
+        """
+        name = self.extractor or EXTRACTORS[len(size)]
+        dims = registry.EXTRACTORS[name].load_settings().spatial_dims  # type: ignore[attr-defined]
+        if dims != len(size):
+            raise ValueError(f"judges.extractor: {name} looks at images of {dims} axes, these have {len(size)}")
+        return name

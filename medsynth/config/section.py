@@ -37,7 +37,7 @@ SHOWN = _Shown()
 class Strict(BaseModel):
     """A section of the configuration: immutable, and an unknown key is refused with the nearest valid one."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod

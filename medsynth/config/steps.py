@@ -87,6 +87,7 @@ class EvaluateSettings(Strict):
 
 class ReleaseSettings(Strict):
     formats: tuple[str, ...]
+    masks: bool = False
 
 
 class TrackSettings(Strict):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from medsynth.disk.files import folder_written_whole
 from medsynth.errors import InputError
 from medsynth.evaluate import figures
 from medsynth.evaluate.gates import Gates, requested_probability
-from medsynth.evaluate.metrics.metric import Evidence, Metric, Side
+from medsynth.evaluate.metrics.metric import Evidence, Metric, Row, Side
 from medsynth.judges.copies import TrainingIndex
 from medsynth.judges.features import extract
 from medsynth.judges.reader import Reader, read, reading_cells
@@ -57,7 +57,8 @@ def evaluate(
 def measure(evidence: Evidence) -> pd.DataFrame:
     """Every metric that the settings name; one that cannot be computed is an empty value with a note."""
     chosen = _metrics(evidence.settings)
-    return pd.DataFrame(asdict(row) for metric in chosen for row in metric.rows(evidence))
+    columns = [field.name for field in fields(Row)]
+    return pd.DataFrame([asdict(row) for metric in chosen for row in metric.rows(evidence)], columns=columns)
 
 
 def _metrics(settings: EvaluateSettings) -> list[Metric]:

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from medsynth.artifacts.shards import Images
+from medsynth.artifacts.store import HALF_RANGE
 from medsynth.conditions.kind import Condition, Features, Reading
 from medsynth.conditions.planes import grid_centres
 from medsynth.conditions.schema import ConditionSchema
@@ -183,7 +184,7 @@ def _as_input(images: Images) -> Tensor:
     size = [max(2, round(extent * share / PATCH)) * PATCH for extent in shape]
 
     def converted(block: np.ndarray) -> np.ndarray:
-        x = torch.from_numpy(block.astype(np.float32)) / 32767.5 - 1
+        x = torch.from_numpy(block.astype(np.float32)) / HALF_RANGE - 1
         return (x if size == list(shape) else F.interpolate(x, size=size, mode="area")).numpy()
 
     return torch.from_numpy(in_blocks(converted, images))

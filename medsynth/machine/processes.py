@@ -32,7 +32,7 @@ class Processes:
 
         The tensors are dense, and of one layout in all processes.
         """
-        if self.count > 1:
+        if self.count > 1 and tensors:
             # In the order of memory: `flatten` would turn channels_last around, which takes longer than the message.
             lines = [tensor.as_strided((tensor.numel(),), (1,)) for tensor in tensors]
             message = torch.cat(lines)

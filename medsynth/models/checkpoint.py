@@ -130,6 +130,8 @@ def load_parent(
         InputError: as `load_model`; it makes images of another kind, or learnt from another store where it may not.
     """
     model, info = load_model(weights, device)
+    if info.settings.model.family not in role.families:
+        raise InputError(f"{weights}: is a {info.settings.model.family} model, expected {' or '.join(role.families)}")
     got, expected = info.store, store
     if not role.elsewhere and got.digest != expected.digest:
         raise InputError(

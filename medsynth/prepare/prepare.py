@@ -131,8 +131,9 @@ def _write_store(settings: PrepareSettings, folder: Path, threads: int, rejected
         rows_in=intake.rows,
         rows_out=len(kept),
         rows_quarantined=len(rejected),
-        digest=store.digest(folder),
+        digest="",
     )
+    info = info.model_copy(update={"digest": store.digest(folder, info)})
     (folder / "store.json").write_text(info.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return info
 

@@ -15,6 +15,10 @@ from medsynth.images.modalities import MODALITIES
 from medsynth.release.formats import Encoder, ReleaseFormat, file_columns
 from medsynth.release.provenance import Provenance
 
+MASKS = """
+`masks/`, named by `mask_file_name`, has the label maps that images were asked for by. They were not generated: each is
+that of a training image.
+"""
 SIMULATED = """The images that the generator learned from and is measured against are simulated themselves. Where this
 card says real, it means those: no patient is in them.
 
@@ -28,8 +32,13 @@ def card(
     made_by: Provenance,
     encoder: Encoder,
     formats: Mapping[str, ReleaseFormat],
+    masks: bool = False,
 ) -> str:
-    """The dataset card in Markdown, with the front matter that Hugging Face reads."""
+    """The dataset card in Markdown, with the front matter that Hugging Face reads.
+
+    Args:
+        masks: whether the label maps that images were asked for by are handed over.
+    """
     info, modality = store.info, MODALITIES[store.info.modality]
     kept = int((table["verdict"] == "kept").sum())
     size = " x ".join(str(n) for n in info.size)
@@ -57,7 +66,7 @@ size_categories:
 are in {modality.unit}. Each image stands in `images/` as
 
 {_files(formats)}
-
+{MASKS if masks else ""}
 `metadata.csv` has one row an image: the conditions as asked under their own names, and as an independent predictor
 read them from the image under `predicted_`. Places are fractions of the image from {places}, a size is a diameter as a
 fraction of its width.

@@ -18,6 +18,8 @@ from medsynth.images.geometry import centred_affine
 from medsynth.images.image import Image
 from medsynth.release.intensity import Grey
 
+MASK_DISCLAIMER = "Label map of a training image, which a synthetic image was asked for by. Not for diagnosis."
+
 
 @dataclass(frozen=True)
 class ReleaseFormat:
@@ -50,16 +52,16 @@ def named(names: tuple[str, ...]) -> dict[str, ReleaseFormat]:
     return {name: registry.RELEASE_FORMATS[name].load() for name in names}
 
 
-def of_file(path: Path) -> ReleaseFormat:
-    """The format of a file that is to be written.
+def of_file(path: Path) -> tuple[ReleaseFormat, str]:
+    """The format of a file that is to be written, and its name.
 
     Raises:
         InputError: no format has its suffix.
     """
     formats = named(tuple(registry.RELEASE_FORMATS))
-    for found in formats.values():
+    for name, found in formats.items():
         if path.name.endswith(found.suffix):
-            return found
+            return found, name
     raise InputError(f"{path}: no format has this suffix, expected {' or '.join(f.suffix for f in formats.values())}")
 
 
@@ -88,7 +90,8 @@ class Encoder:
 
     def encode_mask(self, kind: ReleaseFormat, mask: np.ndarray, sample_id: str) -> bytes:
         """The file of one uint8 label map (*spatial)."""
-        return kind.encode(Image(mask[None], self.affine, (0.0, 255.0)), 1.0, 0.0, {"Title": sample_id, **self.about})
+        about = {"Title": sample_id, **self.about, "Disclaimer": MASK_DISCLAIMER}
+        return kind.encode(Image(mask[None], self.affine, (0.0, 255.0)), 1.0, 0.0, about)
 
 
 def typical_affine(store: Store) -> np.ndarray | None:

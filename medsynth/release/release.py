@@ -1,7 +1,8 @@
 """The dataset that is handed over: images that say what they are, one table, a card, and checksums.
 
-The folder is a Hugging Face ImageFolder as it stands. Requested conditions keep the training table's column names, so
-that the two tables can be put together; what the predictor read from the image is `predicted_<field>`.
+Where it is PNG without masks, the folder is a Hugging Face ImageFolder as it stands. Requested conditions keep the
+training table's column names, so that the two tables can be put together; what the predictor read from the image is
+`predicted_<field>`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from medsynth import __version__
+from medsynth import __version__, registry
 from medsynth.artifacts.shards import Images
 from medsynth.artifacts.store import Store
 from medsynth.config import ReleaseSettings
@@ -53,6 +54,7 @@ def release(
         metrics: the evaluation's metrics.csv.
         checkpoint_info: the content of model.json.
         masks: uint8 (N, *spatial), the label maps that the images were asked for by; None where no condition is a mask.
+            They are training subjects' own, and are written where the settings say so, or the subjects are simulated.
     Raises:
         InputError: the images, rows, verdicts, model and store do not belong together.
     """
@@ -67,6 +69,7 @@ def release(
         raise InputError(f"release: sample {strange.iloc[0]} is not by the model {made_by.generator[:12]}… at hand")
     encoder = _encoder(store, made_by.generator)
     formats, file_column = named(settings.formats), file_columns(settings.formats)
+    outlined = table.get(MASK_OF, pd.Series("", table.index)) != ""
     table = table.drop(columns=["model_sha256", MASK_OF], errors="ignore").assign(
         generator_sha256=made_by.generator,
         config_sha256=made_by.config,
@@ -85,17 +88,22 @@ def release(
             file_column[name]: [_file_name(sample_id, kind) for sample_id in kept["sample_id"]]
             for name, kind in formats.items()
         }
-        if masks is not None:
+        if masks is not None and (settings.masks or store.info.simulated):
             (folder / "masks").mkdir()
             first, *_ = formats.values()
-            files[MASK_FILE] = [f"masks/{sample_id}{first.suffix}" for sample_id in kept["sample_id"]]
-            for name, sample_id, position in zip(files[MASK_FILE], kept["sample_id"], kept.index, strict=True):
-                (folder / name).write_bytes(encoder.encode_mask(first, masks[position], sample_id))
+            files[MASK_FILE] = []
+            for sample_id, position in zip(kept["sample_id"], kept.index, strict=True):
+                name = f"masks/{sample_id}{first.suffix}" if outlined[position] else ""
+                files[MASK_FILE].append(name)
+                if name:
+                    (folder / name).write_bytes(encoder.encode_mask(first, masks[position], sample_id))
         rescaled = kept.assign(rescale_slope=encoder.grey.slope, rescale_intercept=encoder.grey.intercept)
         _write_table(rescaled.drop(columns="sampler"), folder / "metadata.csv", files)
         _write_table(rejected.drop(columns="sampler"), folder / "rejected.csv")
         (folder / "generator.json").write_text(configuration, encoding="utf-8")
-        (folder / "README.md").write_text(card(store, table, metrics, made_by, encoder, formats), encoding="utf-8")
+        (folder / "README.md").write_text(
+            card(store, table, metrics, made_by, encoder, formats, MASK_FILE in files), encoding="utf-8"
+        )
         present = sorted(path for path in folder.rglob("*") if path.is_file())
         sums = "".join(f"{sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in present)
         (folder / "SHA256SUMS").write_text(sums, encoding="utf-8")
@@ -115,8 +123,11 @@ def release_one(sample_id: str, image: np.ndarray, results: Path, out: Path | No
     store = Store.open(results / "prepare" / dataset)
     if out is None:
         out = Path(f"{sample_id}{_first_suffix(results / 'release' / dataset / model, len(store.info.size))}")
+    kind, name = of_file(out)
+    if reason := registry.RELEASE_FORMATS[name].load_settings().misfit(store.info.image_shape):  # type: ignore[attr-defined]
+        raise InputError(f"{out}: {name} {reason}")
     info = json.loads((results / "train" / dataset / model / "model.json").read_text(encoding="utf-8"))
-    content = _encoder(store, info["weights_sha256"]).encode(of_file(out), image, sample_id)
+    content = _encoder(store, info["weights_sha256"]).encode(kind, image, sample_id)
     with written_whole(out) as part:
         part.write_bytes(content)
 
@@ -138,7 +149,8 @@ def _first_suffix(release: Path, spatial_dims: int) -> str:
     table = release / "metadata.csv"
     names: Iterable[str] = tables.read(table, ("file_name",))["file_name"] if table.exists() else ()
     default = named(DEFAULTS[spatial_dims])
-    return next((of_file(Path(name)) for name in names), *default.values()).suffix
+    found = next((of_file(Path(name))[0] for name in names), None)
+    return (found or next(iter(default.values()))).suffix
 
 
 def _join(images: Images, rows: pd.DataFrame, verdicts: pd.DataFrame) -> pd.DataFrame:

@@ -136,7 +136,9 @@ def _fill(
     subjects = training["subject_id"].to_numpy()
     filled = requested.to_numpy(dtype=object, copy=True)
     places = {column: position for position, column in enumerate(schema.columns)}
-    together = [[places[name] for name in names] for kind in schema.kinds.values() for names in kind.moved_together]
+    # What a mask shows stays where the mask has it.
+    movable = [kind for kind in schema.kinds.values() if not (schema.needs_mask and kind.shown_by_mask)]
+    together = [[places[name] for name in names] for kind in movable for names in kind.moved_together]
     agreeing: dict[tuple[str, ...], np.ndarray] = {}
     donors: list[int | None] = []
     for cells in filled:
@@ -155,7 +157,7 @@ def _fill(
             columns = columns[empty[columns] & np.isfinite(numbers[donor, columns])]
             if len(columns):
                 moved = _between_patients(numbers[:, columns], subjects, donor, agreeing[asked], rng)
-                cells[columns] = [f"{value:.6g}" for value in moved]
+                cells[columns] = "" if moved is None else [f"{value:.6g}" for value in moved]
     return pd.DataFrame(filled, columns=list(schema.columns), dtype=str), donors
 
 
@@ -171,11 +173,11 @@ def _numbers(cells: np.ndarray, schema: ConditionSchema) -> np.ndarray:
 
 def _between_patients(
     numbers: np.ndarray, subjects: np.ndarray, donor: int, agreeing: np.ndarray, rng: np.random.Generator
-) -> np.ndarray:
+) -> np.ndarray | None:
     """A place about half-way from one training row's numbers to another patient's, of the NEIGHBOURS nearest rows.
 
-    So they are no patient's own, yet lie where patients' lie (as in SMOTE; Chawla et al. 2002). What as many rows share
-    stays, and whole numbers stay whole.
+    None where no other patient has such numbers. So they are no patient's own, yet lie where patients' lie (as in
+    SMOTE; Chawla et al. 2002). What as many rows share stays, and whole numbers stay whole.
 
     Args:
         numbers: (rows, columns) of one condition; NaN where it has none.
@@ -187,7 +189,7 @@ def _between_patients(
     if len(peers) < NEIGHBOURS:
         peers = np.flatnonzero(known)
     if not len(peers):
-        return numbers[donor]
+        return None
     spread = np.ptp(numbers[peers], axis=0)
     distance = (np.abs(numbers[peers] - numbers[donor]) / np.where(spread > 0, spread, 1)).sum(1)
     other = rng.choice(peers[np.argsort(distance, kind="stable")[:NEIGHBOURS]])

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from medsynth.artifacts.store import Store
+from medsynth.artifacts.store import HALF_RANGE, Store
 from medsynth.models.contract import Batch
 
 
@@ -36,7 +36,7 @@ class Examples:
 
 def decode(stored: Tensor) -> Tensor:
     """uint16 as the store keeps it → float32 in [-1, 1]."""
-    return stored.to(torch.float32) / 32767.5 - 1
+    return stored.to(torch.float32) / HALF_RANGE - 1
 
 
 def derive_seed(*parts: int) -> int:

@@ -46,9 +46,10 @@ def take_back(out: Path, origin: dict[str, Any]) -> bool:
         log.warning("%s: cannot be read (%s), training anew", folder, type(error).__name__)
         return False
     for name in OUTPUTS:
-        with files.written_whole(out / name) as part:
-            part.unlink(missing_ok=True)
-            _link(folder / name, part)
+        part = out / f".{name}.part"
+        part.unlink(missing_ok=True)
+        _link(folder / name, part)
+        part.replace(out / name)
     log.info("trained before from the same settings, data and code: %s", folder)
     return True
 

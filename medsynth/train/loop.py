@@ -22,6 +22,8 @@ from medsynth.train.trainer import LOG_EVERY, NO_PARENTS, Trainer, origin_of
 
 log = logging.getLogger(__name__)
 
+LAST = Path("checkpoints") / "last.safetensors"
+
 
 def train(settings: TrainSettings, store: Store, out: Path, parents: Mapping[str, Path] = NO_PARENTS) -> None:
     """Train a model on the training subjects of a store, going on from `out/checkpoints` where a run broke off.
@@ -33,16 +35,21 @@ def train(settings: TrainSettings, store: Store, out: Path, parents: Mapping[str
         parents: role → the weights of a model to begin from or learn from.
     """
     origin = origin_of(settings, store.info, parents)
-    if kept.take_back(out, origin):
-        return
     device = choose_device()
     with joined(device) as processes:
-        _train(Trainer(settings, store, device, processes, parents), store.info, out)
+        leads = processes.rank == 0
+        if processes.agree(float(leads and kept.take_back(out, origin)), device):
+            if leads:
+                (out / LAST).unlink(missing_ok=True)
+            return
+        trainer = Trainer(settings, store, device, processes, parents)
+        trainer.origin = origin  # of before: the sources may have been edited since
+        _train(trainer, store.info, out)
 
 
 def _train(trainer: Trainer, info: StoreInfo, out: Path) -> None:
     options, leads = trainer.options, trainer.processes.rank == 0
-    last = out / "checkpoints" / "last.safetensors"
+    last = out / LAST
     if last.exists():
         trainer.restore(last)
         log.info("resumed at step %d from %s", trainer.step, last)

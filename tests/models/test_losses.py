@@ -65,7 +65,7 @@ def test_a_loss_acts_below_its_noise_level_alone(store, monkeypatch, stages):
         torch.manual_seed(1)
         terms[below] = model.loss(batch, name)
         assert terms[below].keys() == {name, f"{name}_charbonnier"}
-        assert model.weights[f"{name}_charbonnier"] == 2
+        assert model.term_weights[f"{name}_charbonnier"] == 2
     none, some, everywhere = (terms[below][f"{name}_charbonnier"] for below in terms)
     acts = levels[0] < 0.5
     assert 0 < acts.sum() < 32 and (everywhere > 0).all()

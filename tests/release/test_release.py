@@ -70,6 +70,7 @@ def make_store(modality: str = "chest_xray", low: str = "0.0", high: str = "255.
         simulated=False,
         size=(2, 3),
         channels=channels,
+        image_shape=(channels, 2, 3),
         label="pathology",
         digest=DATA,
         rows_in=5,
@@ -247,21 +248,36 @@ def test_volumes_of_unknown_spacing_state_no_unit(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["png", "nifti"])
 def test_the_mask_that_an_image_was_asked_for_by_stands_beside_it(tmp_path: Path, name: str) -> None:
     samples = make_samples()
-    samples["rows"]["mask_of"] = ["3", "4", "5", "6"]
+    samples["rows"]["mask_of"] = ["3", "4", "", "6"]  # no training row agreed with the third
     masks = np.arange(24, dtype=np.uint8).reshape(4, 2, 3)
-    release(ReleaseSettings(formats=(name,)), make_store(), **samples, out=tmp_path / "out", masks=masks)
+    settings = ReleaseSettings(formats=(name,), masks=True)
+    release(settings, make_store(), **samples, out=tmp_path / "out", masks=masks)
     kept = read(tmp_path / "out/metadata.csv")
     assert "mask_of" not in kept and "mask_of" not in read(tmp_path / "out/rejected.csv")
+    assert [row["sample_id"] for row in kept.to_dict("records") if not row["mask_file_name"]] == [
+        "toy-diffusion-000002"
+    ]
+    assert "They were not generated" in (tmp_path / "out/README.md").read_text()
     for row in kept.to_dict("records"):
+        if not row["mask_file_name"]:
+            continue
         path = tmp_path / "out" / row["mask_file_name"]
         if name == "png":
             with PngImage.open(path) as png:
                 labels, marks = np.asarray(png), png.text
-            assert "shows no real patient" in marks["Disclaimer"]
+            assert marks["Disclaimer"].startswith("Label map of a training image")
         else:
             labels = nibabel.load(path).get_fdata()[..., 0].T
         assert np.array_equal(labels, masks[int(row["sample_id"][-6:])])
     subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=tmp_path / "out", check=True)
+
+
+def test_masks_of_real_subjects_are_kept_back_unless_asked_for(tmp_path: Path) -> None:
+    samples, masks = make_samples(), np.ones((4, 2, 3), np.uint8)
+    samples["rows"]["mask_of"] = "3"
+    release(AS_PNG, make_store(), **samples, out=tmp_path / "out", masks=masks)
+    assert not (tmp_path / "out/masks").exists()
+    assert not {"mask_of", "mask_file_name"} & set(read(tmp_path / "out/metadata.csv"))
 
 
 def test_an_image_in_two_formats_has_a_column_for_each(tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ def ended(process: subprocess.Popen) -> str:
 def test_release_is_that_of_one_machine(local: Path, tmp_path: Path, snakemake) -> None:
     status, output = snakemake(tmp_path, *SLURM, *QUICK)
     assert status == 0, output
-    assert len(submitted(output)) == 1 + 3 + 9 + 3 + 3  # prepare, train, sample, evaluate, release
+    assert len(submitted(output)) == 2 + 3 + 9 + 3 + 3  # prepare and reference, train, sample, evaluate, release
     for model in ("haar", "unshuffle", "student"):
         table = f"results/release/tiny/{model}/metadata.csv"
         assert (tmp_path / table).read_text() == (local / table).read_text()

@@ -1,7 +1,8 @@
 rule evaluate:
     input:
         store=rules.prepare.output.info,
-        reference=rules.reference.output.record,
+        data=STORE_DATA,
+        reference=rules.reference.output,
         train=rules.train.output,
         samples=shards,
     output:

@@ -25,3 +25,7 @@ rule prepare:
         "prepare {wildcards.dataset}: check, split and store its images"
     shell:
         "python -m medsynth prepare --settings {params.settings:q} --threads {threads} --out {params.out:q} > {log:q} 2>&1"
+
+
+# Inputs of every step after it. Whether they changed, the digest in store.json says: it alone makes a step run again.
+STORE_DATA = ancient([rules.prepare.output.images, rules.prepare.output.samples, rules.prepare.output.split])

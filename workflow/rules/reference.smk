@@ -1,6 +1,7 @@
 rule reference:
     input:
         store=rules.prepare.output.info,
+        data=STORE_DATA,
     output:
         tensors=f"{REFERENCE}/reference.safetensors",
         record=f"{REFERENCE}/reference.json",

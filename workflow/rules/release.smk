@@ -3,6 +3,7 @@
 rule release:
     input:
         store=rules.prepare.output.info,
+        data=STORE_DATA,
         train=rules.train.output,
         samples=shards,
         evaluation=rules.evaluate.output,

@@ -1,6 +1,7 @@
 rule sample:
     input:
         store=rules.prepare.output.info,
+        data=STORE_DATA,
         checkpoint=rules.train.output.weights,
         info=rules.train.output.info,
         plan=lambda wc: table_of(CONFIG.datasets[wc.dataset].plan.request),

@@ -37,6 +37,7 @@ rule track:
     input:
         initialised=rules.track_initialise.output,
         store=rules.prepare.output.info,
+        data=STORE_DATA,
         train=rules.train.output,
         evaluation=rules.evaluate.output,
         release=rules.release.output,

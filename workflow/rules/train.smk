@@ -20,6 +20,7 @@ rule train:
     input:
         unpack(parent_weights),
         store=rules.prepare.output.info,
+        data=STORE_DATA,
     output:
         weights=f"{TRAIN}/model.safetensors",
         info=f"{TRAIN}/model.json",

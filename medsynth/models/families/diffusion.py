@@ -7,6 +7,7 @@ are enough, and most of the work is done where the image is small.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -126,7 +127,8 @@ class DiffusionModel(GenerativeModel):
                 image = self.pyramid.decode(stage.to_bands(denoised), coarse)
                 paired = replace(seen, image=self.pyramid.decode(bands, coarse))
                 for name, loss in self.losses.items():
-                    terms[f"{phase}_{name}"] = loss(image, paired) * (sigma < self.settings.losses[name].below)
+                    below = self.settings.losses[name].below
+                    terms[f"{phase}_{name}"] = loss(image, paired) * (sigma < (below or math.inf))
         return {name: over_batch(term, len(batch)) for name, term in terms.items()}
 
     def score(self, batch: Batch) -> Tensor:
