@@ -47,7 +47,7 @@ def test_images_too_small_for_a_scale_have_no_edge_loss():
 def test_a_loss_acts_below_its_noise_level_alone(store, monkeypatch, stages):
     batch = Examples(store.split("train"), CPU).gather(range(32))
     terms = {}
-    for below in (1e-9, 0.5, float("inf")):
+    for below in (1e-9, 0.5, None):
         losses = {"charbonnier": {"weight": 2, "below": below}}
         settings = {"family": "diffusion", "stages": [{"channels": [8]}] * stages, "losses": losses}
         model = build(TrainSettings(seed=0, model=settings).model, spec_of(store.info))
