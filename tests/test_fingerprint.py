@@ -87,6 +87,12 @@ def test_what_a_run_chose_is_followed_and_no_other_family() -> None:
     assert len(digests) == 3 and fingerprint.fingerprint("train", teacher) in digests
 
 
+def test_another_object_of_the_same_module_is_another_digest() -> None:
+    one, other = ([registry.LOSSES[name]] for name in ("edge", "charbonnier"))
+    assert one[0].module == other[0].module
+    assert fingerprint.fingerprint("train", one) != fingerprint.fingerprint("train", other)
+
+
 def test_another_version_of_a_library_is_another_digest(monkeypatch) -> None:
     assert fingerprint.libraries("medsynth.artifacts.tensors") == {"safetensors", "torch"}
     before = {step: fingerprint.fingerprint(step) for step in ("train", "track")}

@@ -34,6 +34,16 @@ def folder(settings, tmp_path):
     return tmp_path / "demo"
 
 
+def test_other_conditions_of_the_same_images_are_another_store(settings, folder, tmp_path):
+    fields = {"sex": {"kind": "ordinal", "values": ["female", "male"]}, "pathology": settings.conditions["sex"]}
+    assert set(fields) != set(settings.conditions)
+    info = Store.open(folder, verify=True).info
+    for change in ({"conditions": fields}, {"modality": "ultrasound"}, {"structures": {}}):
+        other = type(info).model_validate(info.model_dump() | change)
+        assert store.digest(folder, other) != info.digest
+    assert store.digest(folder, info.model_copy(update={"rows_in": 99, "dataset": "x"})) == info.digest
+
+
 def test_every_stored_value_comes_back():
     stored = np.arange(65536, dtype=np.uint16)
     assert (to_stored(to_intensity(stored)) == stored).all()

@@ -23,6 +23,13 @@ def test_decode_inverts_encode_but_for_the_order_of_the_labels(cells):
     assert [sorted(cell.split("|")) for cell in back] == [sorted(cell.split("|")) for cell in cells]
 
 
+def test_no_finding_is_seen_where_a_training_cell_says_so():
+    assert not FINDINGS.seen("findings", np.array(["mass", "nodule"], object), "no finding")
+    assert FINDINGS.seen("findings", np.array(["mass", "no finding"], object), "no finding")
+    assert FINDINGS.seen("findings", np.array(["mass", "nodule"], object), "mass|nodule")
+    assert not FINDINGS.seen("findings", np.array(["mass", "nodule"], object), "effusion")
+
+
 def test_each_label_is_a_scalar_of_its_own():
     encoded = FINDINGS.encode({"findings": ["mass|effusion", "no finding", "", "n/a"]}, 4)
     assert encoded.values.tolist() == [[1, 0, 1], [0, 0, 0], [0, 0, 0], [0, 0, 0]]

@@ -84,6 +84,8 @@ def changed(path: str, value) -> dict:
         ("models.m.parents", {"teacher": "m"}, "unknown role in parents 'teacher', did you mean 'initial'?"),
         ("models.m.parents", {"initial": "e/m"}, "unknown dataset of initial 'e', did you mean 'd'?"),
         ("models.m.parents", {"initial": "m"}, "a model cannot begin from itself: d/m from d/m"),
+        ("evaluation", {"metrics": []}, "evaluation.metrics: Tuple should have at least 1 item"),
+        ("evaluation", {"metrics": ["kit"]}, "unknown metric 'kit', did you mean 'kid'?"),
         ("models.m.losses", {"edg": {"weight": 1}}, "unknown loss 'edg', did you mean 'edge'?"),
         ("datasets.d.source.phantom", "chest", "unknown phantom 'chest', did you mean 'chest_xray'?"),
         ("models.s", STUDENT | {"steps": [1]}, "models.s: steps [1] leave nothing to learn"),
@@ -220,6 +222,26 @@ def test_every_slice_survives_json():
     of_models = (part for model in whole.models for part in (whole.train(model), whole.sample("d", model)))
     for part in (whole.prepare("d"), *of_models, whole.evaluate(), whole.tracking):
         assert config.parse_json(type(part), part.model_dump_json(), "") == part
+
+
+def test_a_loss_at_all_noise_levels_survives_json_and_no_number_is_infinite():
+    whole = config.parse(config.Config, changed("models.m.losses", {"edge": {"weight": 0.1}}), "")
+    settings = whole.train("m")
+    assert config.parse_json(config.TrainSettings, settings.model_dump_json(), "") == settings
+    assert settings.model.losses["edge"].below is None
+    for path, value in (("models.m.sampler.guided", [0.1, float("inf")]), ("models.m.p_mean", float("nan"))):
+        section, _, key = path.rpartition(".")
+        with pytest.raises(InputError, match="finite number"):
+            values = changed(section, {key: value}) if section.endswith("sampler") else changed(path, value)
+            config.parse(config.Config, values, "")
+
+
+def test_an_extractor_looks_at_images_of_its_own_axes():
+    values = changed("judges", {"extractor": "efficientnet_lite0_planes"})
+    with pytest.raises(
+        InputError, match=r"datasets\.d: judges\.extractor: .* looks at images of 3 axes, these have 2$"
+    ):
+        config.parse(config.Config, values, "")
 
 
 def test_unreadable_files_are_one_line(tmp_path):

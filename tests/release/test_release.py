@@ -207,6 +207,13 @@ def test_one_sample_made_again_is_the_released_file(tmp_path: Path, monkeypatch)
     assert (tmp_path / "again.png").read_bytes() == released.read_bytes()
 
 
+def test_a_file_that_cannot_hold_the_image_is_one_line(tmp_path: Path, monkeypatch) -> None:
+    store, samples = make_store("fundus", channels=3), make_samples(channels=3)
+    monkeypatch.setattr("medsynth.release.release.Store", SimpleNamespace(open=lambda folder: store))
+    with pytest.raises(InputError, match=r"again\.nii\.gz: nifti holds one channel, these have 3"):
+        release_one("toy-diffusion-000001", samples["images"][1], tmp_path, tmp_path / "again.nii.gz")
+
+
 SPACINGS = ((3.0, 2.0, 1.5), (5.0, 2.5, 1.5), (99.0, 99.0, 99.0))  # of two training images and a test image
 
 

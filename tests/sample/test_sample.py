@@ -84,6 +84,12 @@ def test_a_class_of_one_patient_does_not_hand_over_its_age(store):
     assert (plan(many(0, 50), store)["age_years"] != "63.5").all()
 
 
+def test_a_number_that_one_patient_alone_has_is_left_open(store):
+    store.samples["age_years"] = ["63.5", "63.5", *[""] * 46]
+    store.samples.loc[:1, "subject_id"] = "s0"
+    assert (plan(many(50, 50), store)["age_years"] == "").all()
+
+
 def test_what_is_asked_decides_which_training_rows_fill_the_rest(store, tmp_path):
     store.samples.loc[::2, "age_years"] = "n/a"  # every `low` row
     (tmp_path / "plan.csv").write_text("pathology,age_years\n,n/a\n,3\n,25\n")

@@ -190,6 +190,14 @@ def test_a_training_of_the_same_origin_is_not_repeated(store, tmp_path, monkeypa
     assert len(built) == 1
 
 
+def test_a_training_that_is_taken_back_leaves_no_checkpoint_behind(store, tmp_path):
+    train(settings(), store, tmp_path)
+    last = tmp_path / "checkpoints/last.safetensors"
+    Trainer(settings(), store, CPU).save(last)  # killed between keeping its results and removing this
+    train(settings(), store, tmp_path)
+    assert not last.exists()
+
+
 def test_kept_results_that_are_damaged_are_not_used(store, tmp_path, caplog):
     train(settings(), store, tmp_path)
     whole = (tmp_path / "history.csv").read_bytes()
