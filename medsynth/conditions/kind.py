@@ -144,6 +144,10 @@ class Kind:
         """Why a cell cannot be used, or None if it can."""
         return None if text in ABSENT else self.refusal(column, text)
 
+    def check_row(self, cells: Mapping[str, str]) -> tuple[str, str] | None:
+        """The first column whose cell does not go with the others of its row, and why; None where all do."""
+        return None
+
     def refusal(self, column: str, text: str) -> str | None:
         """Why a cell that has a value cannot be used."""
         raise NotImplementedError

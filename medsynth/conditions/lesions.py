@@ -84,6 +84,15 @@ class LesionsKind(Kind):
             return None if text in self.settings.kinds else f"not one of {', '.join(self.settings.kinds)}"
         return refuse_number(text, 0.0, 1.0)
 
+    def check_row(self, cells: Mapping[str, str]) -> tuple[str, str] | None:
+        """A lesion that is not there has neither place nor size."""
+        for slot in self.slots:
+            texts = {column: cells[column] for column in slot[: self.place] if cells.get(column)}
+            absent = [column for column, text in texts.items() if text == NOT_APPLICABLE_TEXT]
+            if 0 < len(absent) < len(texts):
+                return absent[0], f"{NOT_APPLICABLE_TEXT} beside a given {min(set(texts) - set(absent))}"
+        return None
+
     def _is_severity(self, column: str) -> bool:
         return self.settings.graded and column.endswith("_severity")
 

@@ -62,6 +62,14 @@ class ConditionSchema:
         """Why a cell cannot be used, or None if it can."""
         return self.of_column[column].check(column, text)
 
+    def check_row(self, cells: Mapping[str, str]) -> tuple[str, str] | None:
+        """The first column of a row whose cell cannot be used, by itself or beside the others, and why."""
+        for column in self.columns:
+            if column in cells and (reason := self.check(column, cells[column])):
+                return column, reason
+        problems = (kind.check_row(cells) for kind in self.kinds.values())
+        return next((problem for problem in problems if problem), None)
+
     def encode(self, table: pd.DataFrame, masks: np.ndarray | None = None) -> Condition:
         """Turn checked rows into tensors; a column that the table lacks is missing in every row.
 

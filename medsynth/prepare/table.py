@@ -101,10 +101,7 @@ def _problem(cells: Mapping[str, str], schema: ConditionSchema) -> tuple[str, st
         return "split", f"not one of {', '.join(SPLITS)}"
     if "mask" in cells and not cells["mask"]:
         return "mask", f"missing, expected a path or {NOT_APPLICABLE_TEXT}"
-    for column in schema.columns:
-        if reason := schema.check(column, cells[column]):
-            return column, reason
-    return None
+    return schema.check_row(cells)
 
 
 def _reject_torn_subjects(samples: list[Sample]) -> tuple[list[Sample], list[Rejection]]:

@@ -86,17 +86,16 @@ def _from_table(settings: SampleSettings, schema: ConditionSchema, training: pd.
     assert isinstance(request, PlanTable)
     path = Path(settings.data_root) / request.table
     header, rows = tables.read_rows(path)
-    for number, cells in enumerate(rows, start=1):
-        if len(cells) != len(header):
-            raise InputError(f"{path}: row {number}: {len(cells)} cells, the header has {len(header)}")
-    table = pd.DataFrame(rows, columns=header, dtype=str)
-    if unknown := [column for column in table if column not in schema.columns]:
+    if unknown := [column for column in header if column not in schema.columns]:
         raise InputError(f"{path}: unknown columns {unknown}, expected some of {list(schema.columns)}")
-    for column in table:
-        for row, text in enumerate(table[column], start=1):
-            if reason := schema.check(str(column), text):
-                raise InputError(f"{path}: row {row}: {column} {text!r}: {reason}")
-    return table
+    for number, row in enumerate(rows, start=1):
+        if len(row) != len(header):
+            raise InputError(f"{path}: row {number}: {len(row)} cells, the header has {len(header)}")
+        cells = dict(zip(header, row, strict=True))
+        if problem := schema.check_row(cells):
+            column, reason = problem
+            raise InputError(f"{path}: row {number}: {column} {cells[column]!r}: {reason}")
+    return pd.DataFrame(rows, columns=header, dtype=str)
 
 
 REQUESTS: dict[str, Callable[[SampleSettings, ConditionSchema, pd.DataFrame], pd.DataFrame]] = {

@@ -129,3 +129,11 @@ def test_pairs_have_the_least_sum_of_distances():
 def test_two_severities_are_refused():
     with pytest.raises(InputError, match="graded gives each lesion its own severity"):
         parse(Lesions, {"kind": "lesions", "graded": True, "severity": "grade"}, "x")
+
+
+def test_a_lesion_that_is_there_by_half_is_refused():
+    half = dict(zip(SCHEMA.columns, ["0.5", "n/a", "0.1", "1", "mass", *["n/a"] * 10], strict=True))
+    assert SCHEMA.check_row(half) == ("lesion_1_y", "n/a beside a given lesion_1_size")
+    missing = half | {"lesion_1_y": ""}
+    assert SCHEMA.check_row(missing) is None
+    assert SCHEMA.check_row(half | {"lesion_1_y": "2"}) == ("lesion_1_y", "not within 0 to 1")
