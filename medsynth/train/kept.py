@@ -31,7 +31,10 @@ def keep(out: Path, origin: dict[str, Any]) -> None:
 
 
 def take_back(out: Path, origin: dict[str, Any]) -> bool:
-    """Put kept outputs in place if they came from the same; False where there are none, or they are damaged."""
+    """Put kept outputs in place if they came from the same; False where there are none, or they are damaged.
+
+    For one process at a time: the linked parts are not held by a lock.
+    """
     folder = out / FOLDER
     try:
         record = json.loads((folder / "origin.json").read_text(encoding="utf-8"))
@@ -46,10 +49,9 @@ def take_back(out: Path, origin: dict[str, Any]) -> bool:
         log.warning("%s: cannot be read (%s), training anew", folder, type(error).__name__)
         return False
     for name in OUTPUTS:
-        part = out / f".{name}.part"
-        part.unlink(missing_ok=True)
-        _link(folder / name, part)
-        part.replace(out / name)
+        with files.written_whole(out / name) as part:
+            part.unlink()
+            _link(folder / name, part)
     log.info("trained before from the same settings, data and code: %s", folder)
     return True
 
