@@ -15,7 +15,7 @@ help:
 	@echo "make demo   train on simulated chest X-rays, sample, judge, release, report (minutes)"
 	@echo "make test   linters, type checks and all tests"
 	@echo "make lint   linters and type checks alone"
-	@echo "make schema write workflow/schemas/ anew, after a change of medsynth/config"
+	@echo "make schema write the schema and the tables of keys anew, after a change of medsynth/config"
 	@echo "make lock   resolve requirements.lock anew"
 	@echo "make clean  remove results/, of the demo and of your own runs, and .snakemake/"
 
@@ -47,7 +47,7 @@ lint: $(READY)
 	$(BIN)/mypy
 
 schema: $(READY)
-	$(BIN)/python -m medsynth schema --out workflow/schemas/config.schema.json
+	$(BIN)/python -m medsynth schema --out workflow/schemas/config.schema.json --page config/README.md
 
 # A local build tag (+cpu) names a wheel that is not everywhere.
 lock: $(READY)

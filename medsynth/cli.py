@@ -127,7 +127,12 @@ def track(args: argparse.Namespace) -> None:
 
 
 def schema(args: argparse.Namespace) -> None:
-    files.write_text(args.out, json.dumps(config.Config.model_json_schema(), indent=2) + "\n")
+    from medsynth.config import page
+
+    written = config.Config.model_json_schema()
+    files.write_text(args.out, json.dumps(written, indent=2) + "\n")
+    if args.page:
+        files.write_text(args.page, page.renewed(args.page.read_text(encoding="utf-8"), written))
 
 
 def _parent(text: str) -> tuple[str, Path]:
@@ -191,7 +196,9 @@ def build_parser() -> argparse.ArgumentParser:
     tracking_step = step(track, "log one run in MLflow", "store", "train", "evaluation", "release", required=False)
     tracking_step.add_argument("--initialise", action="store_true", help="make ready what all runs share, and log none")
     tracking_step.add_argument("--initialised", type=Path, help="file that --initialise wrote")
-    step(schema, "write the JSON schema of config.yaml", settings=False)
+    step(schema, "write the JSON schema of config.yaml", settings=False).add_argument(
+        "--page", type=Path, help="Markdown page whose tables of keys are to be written anew"
+    )
     return parser
 
 

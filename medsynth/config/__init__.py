@@ -104,16 +104,24 @@ Run = tuple[str, str]  # dataset and model
 
 
 class Config(Strict):
-    """The whole of config.yaml."""
+    """The top level of a configuration file."""
 
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    """The one seed: splits, initial weights and the noise of every sample derive from it."""
     results: str = "results"
+    """Folder of all outputs, below the working directory."""
     data_root: str = "."
+    """Folder that table paths count from, below the working directory unless absolute."""
     datasets: Annotated[dict[Name, Dataset], Field(min_length=1)]
+    """The image collections, by name."""
     models: Annotated[dict[Name, Model], Field(min_length=1)]
+    """The generative models, by name."""
     judges: Judges = Judges()
+    """What judges samples; fixed by real images before a model exists."""
     evaluation: Evaluation = Evaluation()
+    """How samples are judged."""
     tracking: Tracking = Tracking()
+    """Where runs are logged."""
 
     @model_validator(mode="after")
     def _models_exist(self) -> Self:

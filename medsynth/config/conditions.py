@@ -42,6 +42,7 @@ class Categorical(FieldSettings):
 
     kind: Literal["categorical"]
     values: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Every value there is, without missing ones and `n/a`."""
 
     @model_validator(mode="after")
     def _values_differ(self) -> Self:
@@ -62,6 +63,7 @@ class Ordinal(FieldSettings):
 
     kind: Literal["ordinal"]
     values: Annotated[tuple[Grade, ...], Field(min_length=2)]
+    """Every grade in rising order."""
 
     @model_validator(mode="after")
     def _values_differ(self) -> Self:
@@ -74,7 +76,9 @@ class Number(FieldSettings):
 
     kind: Literal["number"]
     range: tuple[float, float]
+    """[lowest, highest]; a row outside is quarantined."""
     unit: str = ""
+    """For people."""
 
     @model_validator(mode="after")
     def _range_rises(self) -> Self:
@@ -84,14 +88,16 @@ class Number(FieldSettings):
 
 
 class MultiLabel(FieldSettings):
-    """Any number of a closed list of values; the column has the field's name, and its cell lists them between `|`.
+    """Any number of a closed list of labels; the column has the field's name, its cell lists them between `|`.
 
-    `none` is the cell of an image that shows none of them; an empty cell is missing.
+    Each label is dropped in training, guided and counted on its own.
     """
 
     kind: Literal["multi_label"]
     values: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Every label there is."""
     none: str = "no finding"
+    """The cell of an image that shows none of them; an empty cell is missing."""
 
     @model_validator(mode="after")
     def _values_differ(self) -> Self:
@@ -103,19 +109,23 @@ class MultiLabel(FieldSettings):
 
 
 class Lesions(FieldSettings):
-    """A set of at most `most` lesions: columns <field>_x, <field>_y (and <field>_z for volumes), <field>_size.
+    """A set of lesions: columns `<field>_x`, `<field>_y` (for volumes `<field>_z`) and `<field>_size`.
 
     Places are fractions of the image's extent from its first column, row (and slice); the size is the lesion's
-    diameter as a fraction of the image's width. With `graded` each lesion has <field>_severity from 0 to 1, with
-    `kinds` <field>_kind. Where `most` is above 1 the columns are <field>_1_x and so on, and their order means nothing.
-    `severity` names the number field that sets the strength of all of them.
+    diameter as a fraction of the image's width. Where `most` is above 1 the columns are `<field>_1_x` to
+    `<field>_N_size`; their order means nothing, and the cells of a lesion that is not there are `n/a`. A plan's rows
+    are matched with training rows slot by slot: fill slots from the first on.
     """
 
     kind: Literal["lesions"]
     most: Count = 1
+    """The largest number of lesions in one image."""
     severity: str | None = None
+    """The number condition that sets how strongly all of them are drawn."""
     graded: bool = False
+    """A column `<field>_severity` for each lesion, from 0 to 1."""
     kinds: tuple[str, ...] = ()
+    """Kinds of lesion; a column `<field>_kind` for each lesion."""
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:
@@ -134,7 +144,10 @@ class Lesions(FieldSettings):
 
 
 class Mask(FieldSettings):
-    """The image's own label map, from the sample table's column `mask`."""
+    """The image's own label map, from the sample table's column `mask`.
+
+    A sample is asked for by the mask of the training image from which its open conditions are drawn.
+    """
 
     kind: Literal["mask"]
 

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from medsynth import registry
 from medsynth.config.conditions import Categorical, ConditionField, Ordinal, refuse_misfits
 from medsynth.config.formats import DEFAULTS
-from medsynth.config.section import Count, Fraction, Name, Strict, refuse_unknown
+from medsynth.config.section import Count, Fraction, Name, Strict, one_of, refuse_unknown
 from medsynth.images.modalities import MODALITIES
 
 
@@ -17,8 +17,10 @@ class PhantomSource(Strict):
     """Simulated images whose true conditions are known."""
 
     kind: Literal["phantom"]
-    phantom: Name
+    phantom: Annotated[Name, one_of(registry.PHANTOMS)]
+    """The simulated patient; its axes must be those of the modality."""
     count: Annotated[int, Field(ge=1, le=10_000_000)]
+    """Number of images."""
 
     @field_validator("phantom")
     @classmethod
@@ -32,12 +34,18 @@ class PhantomSource(Strict):
 
 
 class TableSource(Strict):
-    """A CSV or TSV with one image a row; its paths are relative to the table's folder."""
+    """A table with one image a row: columns `image`, `subject_id`, optionally `split` and `mask`, and the conditions.
+
+    An empty cell is a missing value; `n/a` says that there can be none.
+    """
 
     kind: Literal["table"]
     table: str
+    """CSV or TSV; image paths in it count from its own folder."""
     allow_outside_root: bool = False
+    """Read images outside that folder."""
     max_bad_fraction: Fraction = 0.05
+    """Stop when a larger share of the rows cannot be used; fewer are quarantined with their reason."""
 
     def entries(self) -> tuple[registry.Entry, ...]:
         """What of the registry it is made of: its files may be of any format."""
@@ -45,11 +53,17 @@ class TableSource(Strict):
 
 
 class Split(Strict):
-    """Shares of the subjects; a `split` column in the table wins over them."""
+    """Shares of the subjects; all images of a subject fall in one part.
+
+    A `split` column in the table overrides them.
+    """
 
     train: Fraction = 0.7
+    """Share that models learn from."""
     val: Fraction = 0.15
+    """Share that ends training, selects the weights of generator and reader, and sets the limits of the verdicts."""
     test: Fraction = 0.15
+    """Share that samples are measured against."""
 
     @model_validator(mode="after")
     def _adds_up(self) -> Self:
@@ -63,64 +77,89 @@ SPLITS = tuple(Split.model_fields)  # in the order that a store keeps them
 
 
 class PerClass(Strict):
-    """So many samples for each value of a categorical column; what is then rejected is not replaced."""
+    """A number of samples for each value of one condition."""
 
     kind: Literal["per_class"]
     column: str
+    """A categorical or ordinal condition."""
     counts: dict[str, Annotated[int, Field(ge=0)]]
+    """Number of samples for each value."""
 
 
 class Balance(Strict):
-    """Fill every class up to the largest class of the training rows.
-
-    That is what is sampled: what is then rejected is not replaced.
-    """
+    """As many samples as each class lacks to reach the largest class of the training rows."""
 
     kind: Literal["balance"]
     column: str
+    """A categorical or ordinal condition."""
 
 
 class Oversample(Strict):
-    """Fill every class that has fewer than `minimum` training rows up to it.
-
-    That is what is sampled: what is then rejected is not replaced.
-    """
+    """As many samples as each rare class lacks to reach a minimum."""
 
     kind: Literal["oversample"]
     column: str
+    """A categorical or ordinal condition."""
     minimum: Count
+    """Training rows and samples, kept or not, that each class has together at least."""
 
 
 class PlanTable(Strict):
-    """One sample for each row of a CSV of conditions; empty cells are drawn from the training rows."""
+    """One sample for each row of a CSV of conditions."""
 
     kind: Literal["table"]
     table: str
+    """CSV with the condition columns, one synthetic image a row. Empty cells are drawn from the training rows,
+    numbers moved towards another row's.
+    """
 
 
 Request = Annotated[PerClass | Balance | Oversample | PlanTable, Field(discriminator="kind")]
 
 
 class Plan(Strict):
-    """What to sample, and into how many shards."""
+    """What to sample. Counts are of samples before any is judged.
+
+    A rejected sample is not replaced: ask for more, by the `kept_rate` of a first run.
+    """
 
     request: Request
+    """How many samples of what."""
     shards: Count = 1
+    """Parts that are sampled in parallel; the images do not depend on it."""
 
 
 class Dataset(Strict):
+    """An image collection: its images, what is known of them, and what to sample."""
+
     source: Annotated[PhantomSource | TableSource, Field(discriminator="kind")]
-    modality: str
+    """Where the images come from: a table, or a phantom."""
+    modality: Annotated[str, one_of(MODALITIES)]
+    """The kind of image; it decides intensities, channels and permitted flips."""
     size: Annotated[tuple[Annotated[int, Field(ge=8)], ...], Field(min_length=2, max_length=3)]
+    """[height, width] in pixels, or [depth, height, width] in voxels."""
     fit: Literal["crop", "pad"] = "pad"
+    """How another aspect ratio is met: pad the shorter side or crop the longer."""
     conditions: Annotated[dict[Name, ConditionField], Field(min_length=1)]
+    """What images can be asked for by."""
     label: str
+    """The categorical condition that classes, plans and verdicts go by."""
     strata: tuple[Name, ...] | None = None
+    """Categorical or ordinal conditions, the label among them, by which the split is stratified and metrics are
+    grouped; null is the label alone. Combinations with fewer than 3 subjects are one stratum of their class.
+    """
     split: Split = Split()
+    """Shares of training, validation and test subjects."""
     plan: Plan
+    """What to sample."""
     models: tuple[Name, ...] | None = None
+    """Names of the models to train on it; null trains all."""
     release_masks: bool = False
-    formats: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    """Release the masks that images were asked for by. They are training subjects' own unless these are simulated."""
+    formats: Annotated[tuple[Annotated[str, one_of(registry.RELEASE_FORMATS)], ...], Field(min_length=1)] | None = None
+    """What each released image is written as; `file_name` in `metadata.csv` is the first. Null is png for images,
+    nifti for volumes.
+    """
 
     @property
     def release_formats(self) -> tuple[str, ...]:

@@ -7,17 +7,26 @@ from typing import Annotated
 from pydantic import Field, field_validator
 
 from medsynth import registry
-from medsynth.config.section import Count, Strict, refuse_unknown
+from medsynth.config.section import Count, Strict, one_of, refuse_unknown
 
 
 class Evaluation(Strict):
     """How the synthetic images are judged and which of them are kept."""
 
     bootstrap: Annotated[int, Field(ge=20)] = 200
+    """Resamplings behind each confidence interval; those of FID, density and coverage come from a jackknife."""
     neighbours: Count = 5
+    """k of density and coverage."""
     max_similarity_quantile: Annotated[float, Field(gt=0, le=1)] = 0.99
+    """Reject a sample that is nearer to a training image than this share of real strangers."""
     reject_misread: bool = True
-    metrics: Annotated[tuple[str, ...], Field(min_length=1)] = tuple(registry.METRICS)
+    """Reject a sample that the reader reads as another class if its conformal p-value for the requested class is
+    0.05 or less.
+    """
+    metrics: Annotated[tuple[Annotated[str, one_of(registry.METRICS)], ...], Field(min_length=1)] = tuple(
+        registry.METRICS
+    )
+    """What is measured; `adherence` compares requested and read values for every condition."""
 
     @field_validator("metrics")
     @classmethod

@@ -38,14 +38,20 @@ class Sampler(Strict):
 
     family: str
     batch_size: Count = 64
+    """Images drawn at once; the images do not depend on it."""
     precision: Literal["float32", "bfloat16"] = "float32"
+    """Number format of the networks; bfloat16 is faster where the processor has it, and varies more between
+    machines.
+    """
 
 
 class Loss(Strict):
-    """One more term of a loss: how much it counts, and the noise level below which it acts, none for all."""
+    """A term beside the model's own loss."""
 
     weight: Positive
+    """Its weight; the model's own loss has weight 1."""
     below: Positive | None = None
+    """Noise level below which it acts, null for all. At high noise the denoised image is a mean, and blurred."""
 
 
 class Family(Strict):
@@ -61,8 +67,11 @@ class Family(Strict):
 
     family: str
     parents: dict[str, ParentName] = {}
+    """Role → model that this one begins from or learns from."""
     training: Training = Training()
+    """Budget and optimiser."""
     sampler: Sampler
+    """How images are drawn."""
 
     def misfit(self, size: Sequence[int]) -> str | None:
         """Why it cannot make images of this spatial size, None where it can."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import field_validator
 
 from medsynth import registry
-from medsynth.config.section import Count, Strict, refuse_unknown
+from medsynth.config.section import Count, Strict, one_of, refuse_unknown
 
 EXTRACTORS = {2: "efficientnet_lite0", 3: "efficientnet_lite0_planes"}  # by the number of spatial axes
 
@@ -23,10 +25,12 @@ class OfVolumes:
 
 
 class Judges(Strict):
-    """The reader that learns conditions from real images, and the extractor that features are taken by."""
+    """The reader, which reads conditions from images, and the feature extractor."""
 
     reader_epochs: Count = 30
-    extractor: str | None = None
+    """Training epochs of the reader, which reads conditions from images and sees real images only."""
+    extractor: Annotated[str, one_of(registry.EXTRACTORS)] | None = None
+    """The network whose features distances are measured in; null takes the one for the images' axes."""
 
     @field_validator("extractor")
     @classmethod

@@ -8,7 +8,7 @@ import reprlib
 from collections.abc import Iterable
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, WithJsonSchema, model_validator
 
 from medsynth.config.addresses import public_address
 from medsynth.errors import InputError
@@ -37,7 +37,7 @@ SHOWN = _Shown()
 class Strict(BaseModel):
     """A section of the configuration: immutable, and an unknown key is refused with the nearest valid one."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
     @model_validator(mode="before")
     @classmethod
@@ -48,6 +48,11 @@ class Strict(BaseModel):
                     near = difflib.get_close_matches(str(key)[:120], cls.model_fields, n=1, cutoff=0.0)
                     raise ValueError(f"unknown key {SHOWN.repr(key)}, did you mean {near[0]!r}?")
         return section
+
+
+def one_of(known: Iterable[str]) -> WithJsonSchema:
+    """Name the members of an open set in the JSON schema; `refuse_unknown` checks them."""
+    return WithJsonSchema({"type": "string", "enum": list(known)})
 
 
 def refuse_unknown(what: str, names: Iterable[str], known: Iterable[str]) -> None:

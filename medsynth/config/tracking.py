@@ -9,9 +9,16 @@ from medsynth.config.section import Strict
 
 
 class Tracking(Strict):
+    """Where runs are logged in MLflow."""
+
     uri: str = "sqlite:///mlflow.db"
+    """MLflow's database or server. A relative file counts from the working directory; a password is written as
+    `${NAME}` and read from the environment.
+    """
     experiment: str = "medsynth"
+    """MLflow's experiment."""
     register_models: bool = True
+    """Copy the weights of released models to MLflow and register them as `<dataset>-<model>`."""
 
     @field_validator("uri")
     @classmethod

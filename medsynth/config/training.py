@@ -10,36 +10,61 @@ from medsynth.config.section import Count, Fraction, Positive, Strict
 
 
 class Augmentation(Strict):
-    """Geometric augmentation, told to the network as a condition; flips only where the modality allows them."""
+    """Geometric changes of the training images, flips only where the modality allows them.
+
+    The network is told of them as a condition, so that they do not appear in samples.
+    """
 
     probability: Fraction = 0.1
+    """Share of the images that are changed."""
     shift: Fraction = 0.06
+    """Largest shift, as a share of the image."""
     rotation_degrees: Annotated[float, Field(ge=0, le=180)] = 6.0
+    """Largest rotation."""
     scale: Fraction = 0.08
+    """Largest change of scale, as a share."""
 
 
 class Training(Strict):
-    """The budget and the optimiser. Training ends at `images` or `minutes`, whichever is reached first.
-
-    The averaged weights at `guide_at` of the budget are kept as the weaker model for autoguidance.
-    `effective_batch_size` images make one optimiser step; `batch_size` of them go through the network at once.
-    """
+    """The budget and the optimiser. Training ends at `images` or `minutes`, whichever is reached first."""
 
     images: Count = 100_000
+    """Budget in images seen."""
     minutes: Positive | None = None
+    """Budget in time, null for none. The learning rate follows whichever budget is further spent, so that a repeat
+    ends with other weights.
+    """
     effective_batch_size: Count = 32
+    """Images for each optimiser step."""
     batch_size: Count | Literal["auto"] = "auto"
+    """Images of a micro-batch, those that go through the network at once; auto takes what fits in memory."""
     learning_rate: Positive = 3e-3
+    """Highest learning rate, after the warm-up."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    """Weight decay of AdamW."""
     warmup: Fraction = 0.05
+    """Share of the budget with a rising learning rate."""
     decay: Fraction = 0.6
+    """Share of the budget, at its end, with a falling learning rate."""
     clip_norm: Positive = 1.0
+    """Largest norm of the gradient."""
     ema: Positive = 0.1
+    """Width of the averaging of the weights, as a share of the training so far (Karras et al. 2024)."""
     guide_at: Fraction = 0.25
+    """Share of the budget at which the averaged weights are kept as the weaker model for autoguidance."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """auto takes bfloat16 where the device is fast at it. On one CPU, with the same number of threads and
+    `batch_size`, either format trains to the same bits again.
+    """
     gradient_checkpointing: bool = False
+    """Less memory, more time."""
     compile: bool | Literal["auto"] = "auto"
+    """Use torch.compile; auto where it pays."""
     augmentation: Augmentation = Augmentation()
+    """Changes of the training images."""
     validate_every: Count = 5_000
+    """Images between two validations."""
     checkpoint_seconds: Positive = 60.0
+    """Time between two checkpoints, from which an interrupted training resumes."""
     patience: Count | None = 5
+    """Validations without a gain before training ends; null trains to the end of the budget."""

@@ -3,15 +3,14 @@
 import json
 import re
 from pathlib import Path
-from types import NoneType
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import pytest
 import yaml
 from pydantic import BaseModel
 
 from medsynth import config
-from medsynth.config import Config, load
+from medsynth.config import Config, load, page
 from tests.workflow.conda.channel import CONDA_NAMES, locked_versions
 from tests.workflow.conftest import ROOT
 
@@ -37,25 +36,20 @@ def sections() -> dict[str, type[BaseModel]]:
 
 def table(section: str) -> dict[str, str]:
     """key → default, as the page shows it below the section's name."""
-    match = re.search(rf"^`{section}`[\s\S]*?\n\n\| key.*\n\| ---.*\n((?:\|.*\n)+)", PAGE, re.MULTILINE)
-    assert match, f"config/README.md has no table for {section}"
-    return {row.split("|")[1].strip(): row.split("|")[2].strip() for row in match[1].splitlines()}
+    match = re.search(rf"^### `{section}`\n[\s\S]*?\n\n\| key.*\n\| ---.*\n((?:\|.*\n)+)", PAGE, re.MULTILINE)
+    assert match, f"config/README.md has no table for {section}: run make schema"
+    rows = [re.split(r" (?<!\\)\| ", row) for row in match[1].splitlines()]
+    return {row[0].removeprefix("| "): row[2] for row in rows}
 
 
 def shown(default: Any) -> str:
     if isinstance(default, BaseModel) or (
         isinstance(default, tuple) and isinstance(next(iter(default), None), BaseModel)
     ):
-        return "see below"
-    if isinstance(default, NoneType):
-        return "none"
-    if isinstance(default, dict):
-        return "{}"
-    if isinstance(default, tuple):
-        return str([list(part) if isinstance(part, tuple) else part for part in default])
-    if isinstance(default, bool):
-        return str(default).lower()
-    return str(default) or "empty"
+        return "see there"
+    if isinstance(default, str):
+        return default.replace("|", r"\|") or "empty"
+    return json.dumps(default)
 
 
 @pytest.mark.parametrize("section", sections())
@@ -64,6 +58,21 @@ def test_the_page_shows_every_key_and_default(section: str) -> None:
     assert table(section) == {
         name: "required" if field.is_required() else shown(field.default) for name, field in fields.items()
     }
+
+
+@pytest.mark.parametrize("section", sections())
+def test_every_key_is_explained(section: str) -> None:
+    fields = sections()[section].model_fields
+    unexplained = {
+        name
+        for name, field in fields.items()
+        if not (field.description or (get_origin(field.annotation) is Literal and len(get_args(field.annotation)) == 1))
+    }
+    assert unexplained == set(), "write a docstring below each of these fields, then make schema"
+
+
+def test_the_page_is_that_of_the_code() -> None:
+    assert page.renewed(PAGE, Config.model_json_schema()) == PAGE, "stale: run make schema"
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("config/**/*.yaml")), ids=lambda path: path.name)

@@ -19,19 +19,23 @@ class Distillation(Training):
     """The budget and the optimiser of a student; `guide_at` is not used."""
 
     images: Count = 12_000
+    """Budget in images seen; each costs about twice what it costs the teacher."""
     effective_batch_size: Count = 16
+    """Images for each optimiser step."""
     learning_rate: Positive = 5e-4
+    """Highest learning rate; a higher one destroys what the teacher knows."""
     validate_every: Count = 6_000
+    """Images between two validations."""
 
 
 class ConsistencySampler(Sampler):
-    """A stage draws at once from pure noise, then again from each of its noise levels in `redraw`, which fall.
-
-    `redraw` has one entry for each stage, from coarse to fine; the last entry serves all stages after it.
-    """
+    """How a student draws: each stage at once from pure noise, then again from lower noise levels."""
 
     family: Literal["consistency"] = "consistency"
     redraw: Annotated[tuple[tuple[Positive, ...], ...], Field(min_length=1)] = ((3.0, 1.0, 0.3), (1.0,), ())
+    """Noise levels of each stage, which fall, from which it draws again after its first draw from pure noise: more
+    take longer and look better. The last entry serves all later stages.
+    """
 
     @model_validator(mode="after")
     def _noise_falls(self) -> Self:
@@ -42,19 +46,24 @@ class ConsistencySampler(Sampler):
 
 
 class Consistency(Family):
-    """A student of the diffusion model that `parents.teacher` names, which draws each stage in a few evaluations.
+    """A student of a diffusion model that draws each stage in a few evaluations.
 
-    It learns where the teacher's sampler leads when it goes in `steps` (Song et al. 2023), one entry for each stage; a
-    stage of one step has nothing to learn and keeps the teacher's weights. A change of its own sampler retrains
-    nothing.
+    It learns by consistency distillation (Song et al. 2023). `parents` names the `teacher`, which is trained even where
+    no dataset lists it. The student begins with the teacher's weights and takes over its sampler's guidance and noise
+    levels: another `sampler` of the teacher trains the student again, another one of its own trains nothing.
     """
 
     roles: ClassVar = {"teacher": Role(families=("diffusion",), required=True, sampled=True)}
 
     family: Literal["consistency"]
     steps: Annotated[tuple[Count, ...], Field(min_length=1)] = (12, 8, 1)
+    """Steps of the teacher's paths, for each stage. A stage of one step has nothing to learn and keeps the
+    teacher's weights.
+    """
     training: Distillation = Distillation()
+    """Budget and optimiser."""
     sampler: ConsistencySampler = ConsistencySampler()
+    """How images are drawn."""
 
     def cost(self, size: Sequence[int]) -> float:
         return 3.0 * math.prod(size)  # the teacher and its guide draw at every step

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from medsynth import registry
 from medsynth.config.family import Family, Loss, Role, Sampler
-from medsynth.config.section import Count, Fraction, Positive, Strict, refuse_unknown
+from medsynth.config.section import Count, Fraction, Positive, Strict, one_of, refuse_unknown
 
 Levels = Annotated[tuple[Positive, ...], Field(min_length=1)]
 
@@ -18,36 +18,46 @@ class Codec(Strict):
     """A fixed, lossless change of layout before the network: each level halves the resolution."""
 
     kind: Literal["identity", "pixel_unshuffle", "haar"] = "haar"
+    """The change of layout."""
     levels: Annotated[int, Field(ge=0, le=4)] = 1
+    """Each halves the resolution that the network sees; identity has none."""
 
 
 class Stage(Strict):
-    """One denoiser of the cascade: its U-Net's channels, one entry for each resolution, and residual blocks.
-
-    It learns from `share` of every batch: details are many in one image, so that a fine stage needs fewer of them.
-    """
+    """One denoiser of the cascade. With the default three stages, an image of 64 pixels begins as one of 16."""
 
     channels: Annotated[tuple[Count, ...], Field(min_length=1)]
+    """Channels of its U-Net, one entry for each resolution."""
     blocks: Count = 1
+    """Residual blocks for each resolution."""
     share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Part of every batch that it learns from: one image holds many details."""
 
 
 class DiffusionSampler(Sampler):
     """How noise becomes an image: the solver, the noise levels of Karras et al. 2022, Eq. 5, and guidance.
 
     `steps`, `sigma_max` and `sigma_min` have one entry for each stage, from coarse to fine; the last entry serves all
-    stages after it. Guidance of either kind acts between two noise levels alone, `guided` (Kynkäänniemi et al. 2024).
+    stages after it. A change samples again and retrains nothing.
     """
 
     family: Literal["diffusion"] = "diffusion"
     solver: Literal["heun", "dpm_solver"] = "dpm_solver"
+    """dpm_solver is DPM-Solver++ of second order; heun takes twice as many network calls a step."""
     steps: Annotated[tuple[Count, ...], Field(min_length=1)] = (8, 5, 2)
+    """Noise levels of each stage, from pure noise to the image."""
     sigma_max: Levels = (80.0, 20.0)
+    """Highest noise level of each stage, in standard deviations of the data."""
     sigma_min: Levels = (0.01, 0.03, 0.05)
+    """Lowest noise level of each stage."""
     rho: Positive = 7.0
+    """How densely the steps lie at low noise."""
     guidance: Annotated[float, Field(ge=0)] = 1.0
+    """Classifier-free guidance; 1 is none."""
     autoguidance: Annotated[float, Field(ge=1)] = 2.0
+    """Guidance by a less trained copy (Karras et al. 2024); 1 is none."""
     guided: tuple[Annotated[float, Field(ge=0)], Positive] = (0.1, 8.0)
+    """Lowest and highest noise level at which guidance of either kind acts (Kynkäänniemi et al. 2024)."""
 
     @model_validator(mode="after")
     def _noise_falls(self) -> Self:
@@ -67,27 +77,37 @@ class DiffusionSampler(Sampler):
 class Diffusion(Family):
     """A diffusion model: the EDM formulation (Karras et al. 2022) in a cascade of U-Nets.
 
-    `stages` go from coarse to fine: the first makes the smallest image, each later one the details that double it. A
-    change of the sampler retrains nothing. `parents.initial` names a diffusion model, of this dataset or as
-    <dataset>/<model>, whose weights it begins with where they fit.
+    `parents` may name an `initial` diffusion model, of this dataset or as `<dataset>/<model>`, whose weights it begins
+    with where they fit.
     """
 
     roles: ClassVar = {"initial": Role(families=("diffusion",), elsewhere=True)}
 
     family: Literal["diffusion"]
     codec: Codec = Codec()
+    """Lossless layout before the first stage's network."""
     stages: Annotated[tuple[Stage, ...], Field(min_length=1)] = (
         Stage(channels=(128, 192)),
         Stage(channels=(64, 128)),
         Stage(channels=(48, 48), share=0.4),
     )
+    """The denoisers, from coarse to fine: the first makes the smallest image, each later one the details that
+    double it.
+    """
     condition_dropout: Fraction = 0.1
+    """Probability that a condition is hidden in training."""
     coarse_noise: Fraction = 0.05
+    """Largest noise on the coarser image that a later stage is given in training."""
     p_mean: float = -0.6
+    """Mean of the logarithm of the noise level in training."""
     p_std: Positive = 1.3
+    """Standard deviation of the logarithm of the noise level in training."""
     whitening: Fraction = 1.0
-    losses: dict[str, Loss] = {}
+    """Exponent of the scaling of sub-bands to equal variance: 0 is none, 1 is full."""
+    losses: dict[Annotated[str, one_of(registry.LOSSES)], Loss] = {}
+    """Terms beside the model's own loss, between the image with denoised and with true bands."""
     sampler: DiffusionSampler = DiffusionSampler()
+    """How images are drawn."""
 
     @field_validator("losses")
     @classmethod
