@@ -9,15 +9,16 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint schema lock clean
+.PHONY: help setup demo test lint docs schema lock clean
 
 help:
 	@echo "make demo   train on simulated chest X-rays, sample, judge, release, report (minutes)"
 	@echo "make test   linters, type checks and all tests"
 	@echo "make lint   linters and type checks alone"
+	@echo "make docs   the pages of docs/ as a site, in site/; make setup installs alone"
 	@echo "make schema write the schema and the tables of keys anew, after a change of medsynth/config"
 	@echo "make lock   resolve requirements.lock anew"
-	@echo "make clean  remove results/, of the demo and of your own runs, and .snakemake/"
+	@echo "make clean  remove results/, of the demo and of your own runs, site/ and .snakemake/"
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -28,6 +29,8 @@ $(READY): requirements.lock pyproject.toml
 	UV_FIND_LINKS="$${PIP_FIND_LINKS:-}" $(BIN)/uv pip install --python $(BIN)/python --compile-bytecode \
 		-r requirements.lock -e .
 	@touch $@
+
+setup: $(READY)
 
 demo: $(READY)
 	$(BIN)/snakemake --cores $(CORES)
@@ -46,6 +49,10 @@ lint: $(READY)
 	$(BIN)/snakefmt --check workflow
 	$(BIN)/mypy
 
+# A broken link or an unresolved name ends it.
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 schema: $(READY)
 	$(BIN)/python -m medsynth schema --out workflow/schemas/config.schema.json --page config/README.md
 
@@ -56,4 +63,4 @@ lock: $(READY)
 	sed -i.old 's/+cpu$$//' requirements.lock && rm requirements.lock.old
 
 clean:
-	rm -rf results report.html .snakemake
+	rm -rf results report.html .snakemake site
