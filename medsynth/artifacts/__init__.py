@@ -1,1 +1,1 @@
-"""What steps hand to each other."""
+"""Data that one step writes and other steps read."""

@@ -23,14 +23,14 @@ from medsynth.errors import InputError
 
 
 class Joined:
-    """Arrays (n, ...) that lie apart, indexed along their first axis as if they were one, and in another order."""
+    """Concatenation of arrays (n, ...) along their first axis, in a given order, without copying them."""
 
     def __init__(self, parts: Sequence[np.ndarray], order: np.ndarray) -> None:
         """Join arrays that are alike in dtype and shape.
 
         Args:
-            parts: arrays, or memory maps, of which only what is indexed is read.
-            order: (n,) which row comes first, second and so on, counted through all parts.
+            parts: arrays, or memory maps, of which only indexed rows are read.
+            order: (n,) permutation of the rows, numbered through all parts.
         """
         self._parts = parts
         self._order = order
@@ -84,7 +84,7 @@ def shard_rows(count: int, shard: int, shards: int) -> slice:
 
 
 def remove_other_shards(folder: Path, shards: int) -> None:
-    """Remove what a plan of more shards has left behind; its samples are in the shards of the new plan."""
+    """Remove the shards of an earlier plan that had more of them."""
     for path in folder.glob("shard_*"):
         number = path.stem.split("_")[1]
         if number.isdigit() and int(number) >= shards:
@@ -92,7 +92,7 @@ def remove_other_shards(folder: Path, shards: int) -> None:
 
 
 def write_shard(path: Path, images: np.ndarray, rows: pd.DataFrame, masks: np.ndarray | None = None) -> None:
-    """Write one shard: the images to `path` (.npy), what belongs to them beside it, and the record last.
+    """Write one shard: images to `path` (.npy), rows and masks beside it, the record last.
 
     Args:
         images: uint16 (n, C, *spatial) on the store's scale.
@@ -137,7 +137,7 @@ def open_shards(folder: Path) -> Shards:
 
 
 def _open(path: Path) -> tuple[pd.DataFrame, np.ndarray, np.ndarray | None]:
-    """Rows, images and masks of one shard, which must be what its record says."""
+    """Read rows, images and masks of one shard and compare them with its record."""
     with _naming(path):
         record = json.loads(path.with_suffix(".json").read_bytes())
         found = {"rows": path.with_suffix(".csv"), "images": path}
@@ -174,7 +174,7 @@ def _masks_of(path: Path) -> Path:
 
 @contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """Name the shard in what goes wrong while it is read."""
+    """Turn any error while a shard is read into an InputError that names it."""
     try:
         yield
     except (*files.UNREADABLE, TypeError) as error:

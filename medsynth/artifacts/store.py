@@ -50,7 +50,7 @@ def to_intensity(stored: np.ndarray) -> np.ndarray:
 
 
 class StoreInfo(Strict):
-    """What store.json says of a store.
+    """The record store.json.
 
     Attributes:
         simulated: the images are of a phantom, not of patients.
@@ -80,12 +80,12 @@ class StoreInfo(Strict):
 
     @property
     def condition_schema(self) -> ConditionSchema:
-        """What images are asked for by."""
+        """The conditions, in their order."""
         return ConditionSchema(self.conditions, len(self.size), self.structures)
 
 
 def digest(folder: Path, info: StoreInfo) -> str:
-    """One SHA-256 for all that a model sees of a store: its files, and what they mean."""
+    """SHA-256 of everything that a model sees of a store: files, modality and conditions."""
     lines = [f"{files.sha256(folder / name)}  {name}\n" for name in DIGESTED if (folder / name).exists()]
     meaning = info.model_dump(mode="json", include={"modality", "size", "channels", "conditions", "structures"})
     lines.append(json.dumps(meaning, sort_keys=True))
@@ -240,7 +240,7 @@ def write_in_order(path: Path, rows: Path, shape: tuple[int, ...], dtype: type, 
 
     Args:
         shape: of one row.
-        order: (n,) which row comes first, second and so on.
+        order: (n,) permutation of the rows.
     """
     source = np.memmap(rows, dtype, "r", shape=(len(order), *shape))
     described = {

@@ -1,1 +1,1 @@
-"""What an image is asked for by."""
+"""Conditions: what an image is requested by."""

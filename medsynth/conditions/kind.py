@@ -1,4 +1,4 @@
-"""What a kind of condition is: one object a field, which answers all that differs from kind to kind.
+"""The interface of a condition kind: one object for each field, with everything that differs between kinds.
 
 A field is a few scalars, each with a value and a state: given, missing (an empty cell) or not applicable (`n/a`: the
 size of a lesion that is not there). Networks learn a token for either absence. Torch is imported where tensors are
@@ -70,7 +70,7 @@ class Statistic:
 
 @dataclass(frozen=True)
 class Features:
-    """What the reader found in N images, for one field to be read from.
+    """The reader's features of N images, from which a head reads one field.
 
     Attributes:
         pooled: (N, P) of the whole image.
@@ -86,7 +86,7 @@ class Features:
 
 @dataclass(frozen=True)
 class Reading:
-    """What a reader read from n images.
+    """The reader's predictions for n images.
 
     Attributes:
         values: one column for each condition column: text, or a number in the cell's unit.
@@ -98,7 +98,7 @@ class Reading:
 
 
 class Kind:
-    """One field. This class has one scalar a column, each read by one output; a kind overrides what differs.
+    """One field: by default one scalar for each column, and one output of the reader for each scalar.
 
     Attributes:
         columns: of the sample table.

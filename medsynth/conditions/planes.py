@@ -1,4 +1,4 @@
-"""What is drawn for a network: lesions as discs, and the structures of a label map."""
+"""Planes that a network is given: lesions as discs, and the structures of a label map."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def discs(centres: Tensor, sizes: Tensor, shape: Sequence[int]) -> Tensor:
 
 
 def over(x: Tensor, shape: Sequence[int]) -> Tensor:
-    """(N,) → (N, 1, ..., 1), to go with planes of a shape."""
+    """Reshape (N,) to (N, 1, ..., 1), which broadcasts over planes of a shape."""
     return x.view(-1, *[1] * len(shape))
 
 

@@ -173,7 +173,7 @@ class Config(Strict):
         model.check_parents(self._parent_settings(model))
 
     def _check_run(self, run: Run, children: tuple[Run, ...]) -> None:
-        """Look at a run and all that it begins from, before hours are spent.
+        """Check a run and its parents before any work is done.
 
         Raises:
             ValueError: it begins from itself; its size, conditions or channels do not fit.
@@ -211,7 +211,7 @@ class Config(Strict):
         return {role: self.models[name.rpartition("/")[2]] for role, name in model.parents.items()}
 
     def chosen(self, step: str, dataset: str, model: str = "") -> set[registry.Entry]:
-        """What of the registry a step of one dataset, and of one model where there is one, is made of."""
+        """Registry entries that a step depends on, for one dataset and, where the step has one, one model."""
         return choices.CHOSEN[step](self, dataset, model)
 
     def prepare(self, dataset: str) -> PrepareSettings:

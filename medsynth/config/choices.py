@@ -1,4 +1,4 @@
-"""What of the registry each step of a run is made of, for its fingerprint."""
+"""Registry entries that each step of a run depends on, for its fingerprint."""
 
 from __future__ import annotations
 

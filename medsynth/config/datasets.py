@@ -29,7 +29,7 @@ class PhantomSource(Strict):
         return phantom
 
     def entries(self) -> tuple[registry.Entry, ...]:
-        """What of the registry it is made of."""
+        """Registry entries that it depends on."""
         return (registry.PHANTOMS[self.phantom],)
 
 
@@ -48,7 +48,7 @@ class TableSource(Strict):
     """Stop when a larger share of the rows cannot be used; fewer are quarantined with their reason."""
 
     def entries(self) -> tuple[registry.Entry, ...]:
-        """What of the registry it is made of: its files may be of any format."""
+        """Registry entries that it depends on: its files may be of any format."""
         return tuple(registry.FORMATS.values())
 
 

@@ -1,4 +1,4 @@
-"""What the settings of every model family answer, so that no part of the workflow asks which family it is."""
+"""The interface of a family's settings, so that no part of the workflow branches on the family."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ ParentName = Annotated[str, Field(pattern=r"^([a-z][a-z0-9_]*/)?[a-z][a-z0-9_]*$
 
 @dataclass(frozen=True)
 class Role:
-    """What a trained model may be to another one that begins from it or learns from it.
+    """A role that a trained model can have for another one, which starts from it or learns from it.
 
     Attributes:
-        families: those that can fill it.
+        families: that can fill it.
         required: there is no training without it.
-        elsewhere: it may have learnt from another dataset.
-        sampled: how it is sampled decides what is learnt from it.
+        elsewhere: the parent may have been trained on another dataset.
+        sampled: the parent's sampler affects the training.
     """
 
     families: tuple[str, ...]
@@ -34,7 +34,7 @@ class Role:
 
 
 class Sampler(Strict):
-    """What sampling is told, whatever the family: images at once, and the number format of its networks."""
+    """Sampler settings that all families share."""
 
     family: str
     batch_size: Count = 64
@@ -58,7 +58,7 @@ class Family(Strict):
     """A model: its family, its network, the models it begins from, how it is trained, and how it is sampled.
 
     Attributes:
-        roles: what other models may be to it.
+        roles: of its parents.
         honours: the condition kinds that its images follow.
     """
 
@@ -74,7 +74,7 @@ class Family(Strict):
     """How images are drawn."""
 
     def misfit(self, size: Sequence[int]) -> str | None:
-        """Why it cannot make images of this spatial size, None where it can."""
+        """The reason why it cannot make images of this spatial size, None if it can."""
         return None
 
     def cost(self, size: Sequence[int]) -> float:
@@ -82,16 +82,16 @@ class Family(Strict):
         return float(math.prod(size))
 
     def check_parents(self, parents: Mapping[str, Family]) -> None:
-        """Look for what cannot be learnt from these parents.
+        """Check that it can learn from these parents.
 
         Raises:
-            ValueError: what does not fit.
+            ValueError: it cannot; says why.
         """
 
     def entries(self) -> tuple[registry.Entry, ...]:
-        """What of the registry it is made of."""
+        """Registry entries that it depends on."""
         return (registry.FAMILIES[self.family],)
 
     def trained_by(self) -> dict[str, Any]:
-        """Its settings without those that a trained model can be sampled by."""
+        """The settings that affect training: all but the sampler."""
         return self.model_dump(mode="json", exclude={"sampler"})

@@ -1,4 +1,4 @@
-"""What judges images, fixed by real ones before a model exists."""
+"""The judges: trained on real images, or fixed, before any generator exists."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ class Judges(Strict):
         return extractor
 
     def extractor_of(self, size: tuple[int, ...]) -> str:
-        """Its name for images of this spatial size.
+        """Name of the extractor for images of this spatial size.
 
         Raises:
-            ValueError: the one that is named does not look at such images.
+            ValueError: the configured one is for another number of axes.
         """
         name = self.extractor or EXTRACTORS[len(size)]
         dims = registry.EXTRACTORS[name].load_settings().spatial_dims  # type: ignore[attr-defined]

@@ -78,7 +78,7 @@ def _default(part: dict[str, Any], required: bool) -> str:
 
 
 def _value(part: dict[str, Any]) -> str:
-    """What may stand there, in a few words."""
+    """The permitted values of a key, in a few words."""
     if "$ref" in part:
         return _link(_name(part))
     if "const" in part:

@@ -1,4 +1,4 @@
-"""What every section of the configuration shares: strictness, common types, and one clear line for what is wrong."""
+"""Shared by all sections of the configuration: strictness, common types, and one-line errors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Positive = Annotated[float, Field(gt=0)]
 
 
 class _Shown(reprlib.Repr):
-    """What was got, short: YAML's aliases make a value of any length from a few lines. No password is shown."""
+    """Short text of a bad value: YAML aliases make a value of any length from a few lines. Passwords are hidden."""
 
     def __init__(self) -> None:
         super().__init__()

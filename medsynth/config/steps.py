@@ -35,9 +35,9 @@ class PrepareSettings(Strict):
 
 
 class TrainSettings(Strict):
-    """What a model is trained by.
+    """Settings of one training.
 
-    Its JSON leaves out how it is sampled, and how a parent is, unless that decides what is learnt from it.
+    Its JSON leaves out samplers, except a parent's that affects the training.
     """
 
     seed: int
@@ -91,7 +91,7 @@ class ReleaseSettings(Strict):
 
 
 class TrackSettings(Strict):
-    """Where to log, and what the workflow is: `configuration_sha256` is the digest of all that decides its results."""
+    """Where to log, and `configuration_sha256`, the digest of everything in the configuration that affects results."""
 
     tracking: Tracking
     datasets: tuple[Name, ...]

@@ -31,7 +31,7 @@ class Tracking(Strict):
         return uri
 
     def check_environment(self) -> None:
-        """Look for the variables that `uri` refers to before hours are spent.
+        """Check that the environment variables in `uri` are set, before any work is done.
 
         Raises:
             InputError: one is not set.

@@ -103,12 +103,12 @@ def _claimed(part: Path) -> Iterator[None]:
 
 
 def _access(part: Path) -> int:
-    """NFS locks only what is open for writing, which a folder cannot be: there, abandoned folders stay."""
+    """How to open for locking. NFS locks only files that are open for writing: there, abandoned folders stay."""
     return os.O_RDONLY if part.is_dir() else os.O_RDWR
 
 
 def _sync(part: Path) -> None:
-    """Have the disk hold all of a file or folder, so that a power cut after its renaming leaves no empty file."""
+    """Flush a file or folder to disk, so that a power cut after the rename leaves no empty file."""
     for path in (*part.rglob("*"), part):
         descriptor = os.open(path, os.O_RDONLY)
         try:

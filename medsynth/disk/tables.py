@@ -28,9 +28,10 @@ NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 class _Lines:
-    """What a CSV writer that ends its lines with CR LF writes, with LF: such a writer quotes a cell that holds either.
+    """Turns the CR LF line ends of a CSV writer into LF.
 
-    Unquoted, a CR would begin a new row for many programs.
+    A writer that ends lines with CR LF quotes cells that hold CR or LF. Unquoted, a CR would begin a new row for many
+    programs.
     """
 
     def __init__(self, file: TextIO) -> None:
@@ -41,7 +42,7 @@ class _Lines:
 
 
 def harmless(cell: Any) -> Any:
-    """A cell as it may be written."""
+    """Escape a cell that a spreadsheet could run as a formula."""
     # Most cells begin with a letter or a digit, and need no more than the first test.
     if not isinstance(cell, str) or cell[:1].isalnum() or not FORMULA.match(cell) or NUMBER.fullmatch(cell):
         return cell
@@ -68,10 +69,10 @@ def write(path: Path, table: pd.DataFrame) -> None:
 
 
 def read(path: Path, columns: Sequence[str] = (), text: bool = True) -> pd.DataFrame:
-    """Read what was written here.
+    """Read a table that `write` or `write_rows` wrote.
 
     Args:
-        columns: that it must have.
+        columns: required ones.
         text: keep every cell as text; otherwise numbers become numbers and empty cells NaN.
     Raises:
         InputError: it is not there, no table, or lacks a column.

@@ -1,4 +1,4 @@
-"""What the machine offers: a device, a layout, a number format, and how large a batch fits."""
+"""Device, memory layout, number format, and the largest batch that fits in memory."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def fitting_batch_size(attempt: Callable[[int], None], largest: int, device: tor
     """The largest halving of `largest` whose training step fits into memory, by the bytes that a small one keeps.
 
     Args:
-        attempt: runs forward and backward on so many images.
+        attempt: runs forward and backward on the given number of images.
     """
     probe = min(2, largest)
     kept = 0
@@ -81,7 +81,7 @@ def fitting_batch_size(attempt: Callable[[int], None], largest: int, device: tor
 def free_memory() -> int:
     """Bytes of main memory that this process can still take.
 
-    The machine and the job leave them to all processes of a training on this machine; a limit of its own is its own.
+    Memory of the machine and of the job is shared by the processes of a training; a limit of the process is its own.
     """
     shared = min([psutil.virtual_memory().available, *_left_in_control_groups()])
     share = shared // int(os.environ.get("LOCAL_WORLD_SIZE", 1))

@@ -17,18 +17,18 @@ PORTS = range(20_000, 30_000)  # for jobs to meet at; below those that Linux han
 
 @dataclass(frozen=True)
 class Processes:
-    """This process's place among those that train together.
+    """Rank and world size of this process in its training.
 
     Attributes:
-        rank: 0 writes and reports.
-        count: how many share each batch.
+        rank: from 0; rank 0 writes and reports.
+        count: world size, the number of processes that share each batch.
     """
 
     rank: int = 0
     count: int = 1
 
     def add_up(self, tensors: Sequence[Tensor]) -> None:
-        """Replace each tensor by its sum over all processes, in one message.
+        """All-reduce: replace each tensor by its sum over all processes, in one message.
 
         The tensors are dense, and of one layout in all processes.
         """
@@ -40,7 +40,7 @@ class Processes:
             torch._foreach_copy_(lines, message.split([len(line) for line in lines]))
 
     def agree(self, value: float, device: torch.device) -> float:
-        """Rank 0's value, in every process: a clock or a rounding must not part their ways."""
+        """Broadcast rank 0's value, so that no decision differs between processes by clock or rounding."""
         if self.count > 1:
             shared = torch.tensor(value, dtype=torch.float64, device=device)
             distributed.broadcast(shared, 0)
@@ -48,7 +48,7 @@ class Processes:
         return value
 
     def least(self, value: int, device: torch.device) -> int:
-        """The smallest value of any process, in every process."""
+        """Minimum over all processes."""
         if self.count > 1:
             shared = torch.tensor(value, device=device)
             distributed.all_reduce(shared, distributed.ReduceOp.MIN)
@@ -71,7 +71,7 @@ def joined(device: torch.device) -> Iterator[Processes]:
 
 
 def _follow_srun() -> None:
-    """Where srun started this process as one of several, set what torchrun would have set.
+    """Set torchrun's environment variables from those of srun, if srun started this process as one of several.
 
     srun is called in a job's own script, on the node where rank 0 is.
     """
@@ -84,7 +84,7 @@ def _follow_srun() -> None:
 
 
 class StopSignal:
-    """Turns SIGTERM into a wish to stop, so that a time limit or a cancelled job leaves a checkpoint behind."""
+    """Records SIGTERM as a request to stop, so that a time limit or a cancelled job leaves a checkpoint."""
 
     def __init__(self) -> None:
         self.received = False

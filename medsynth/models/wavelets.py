@@ -1,4 +1,4 @@
-"""Fixed changes of layout between an image and what the network sees: lossless, orthonormal, nothing to train."""
+"""Orthonormal transforms between an image and the network's input: lossless, without parameters."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _haar_pyramid(x: Tensor) -> Tensor:
 
 
 def identity_patch(levels: int, spatial_dims: int) -> Tensor:
-    """Pixel-unshuffle (Shi et al. 2016): the patch's pixels as they stand become channels."""
+    """Pixel-unshuffle (Shi et al. 2016): the patch's pixels become channels."""
     return torch.eye(2 ** (levels * spatial_dims), dtype=torch.float64)
 
 
@@ -47,10 +47,10 @@ PATCHES: dict[str, Callable[[int, int], Tensor]] = {
 
 
 class Codec(nn.Module):
-    """Cuts the image into patches and turns each by an orthonormal matrix into channels.
+    """Maps each patch of the image to channels by an orthonormal matrix.
 
     Attributes:
-        factor: how many times smaller each spatial axis becomes.
+        factor: downsampling factor of each spatial axis.
         channels: channels after encoding.
     """
 
@@ -80,7 +80,7 @@ class Pyramid(nn.Module):
     The coarsest average goes through the codec; each later level holds the Haar details that double the resolution.
 
     Attributes:
-        factors: how many times smaller each spatial axis of a level is than the image's.
+        factors: downsampling factor of each level.
         bands: channels of each level.
     """
 
@@ -105,7 +105,7 @@ class Pyramid(nn.Module):
         return [(self.codec.encode(image), None), *reversed(found)]
 
     def decode(self, bands: Tensor, coarse: Tensor | None) -> Tensor:
-        """The image at a level's resolution from its bands and the coarser image: one item of `encode` undone."""
+        """Inverse of one level of `encode`: from bands and the coarser image to the image at that resolution."""
         if coarse is None:
             return self.codec.decode(bands)
         details = bands.unflatten(1, (self.haar.image_channels, -1))

@@ -1,4 +1,4 @@
-"""What a phantom is: a simulated patient whose image, structures and true conditions come from one seed."""
+"""The interface of a phantom: a simulated patient whose image, structures and true conditions derive from one seed."""
 
 from __future__ import annotations
 

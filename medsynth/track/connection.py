@@ -23,7 +23,7 @@ NO_TELEMETRY = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
 
 
 def place_of(settings: Tracking) -> Address:
-    """Where to log: the same place whatever the working directory of who reads it later."""
+    """The tracking address, independent of the working directory."""
     place = addresses.resolve(settings.uri, "tracking.uri")
     path = sqlite_path(place)
     return place if path is None else replace(place, uri=place.uri.replace(str(path), str(path.absolute()), 1))
@@ -36,7 +36,7 @@ def sqlite_path(place: Address) -> Path | None:
 
 @contextmanager
 def connected(place: Address) -> Iterator[MlflowClient]:
-    """A client; whatever goes wrong with it, one line that names the place.
+    """Yield a client; any failure becomes one line that names the server or database.
 
     Raises:
         InputError: the tracking database or server cannot be used.
@@ -78,7 +78,7 @@ def _user_in_environment(uri: str) -> Iterator[str]:
 
 
 def _check_sqlite(place: Address) -> None:
-    """Refuse at once what MLflow would try again for minutes."""
+    """Check an SQLite file at once; MLflow would retry for minutes."""
     path = sqlite_path(place)
     if path is None:
         return

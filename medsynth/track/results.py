@@ -1,4 +1,4 @@
-"""What is logged of one dataset and model, read from its result files. Knows nothing of MLflow."""
+"""Reads what is logged for one dataset and model from its result files, without MLflow."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Score(NamedTuple):
 
 @dataclass(frozen=True)
 class Data:
-    """A dataset that a run learned from, or that came of it.
+    """A dataset of a run: its training data, or its release.
 
     Attributes:
         context: training or release.
@@ -67,7 +67,7 @@ class Results:
         key: digest of everything that is read.
         artifacts: file → its folder among the artifacts, none for the top.
         metrics: (name, value, time in ms, step).
-        scores: what stands beside a registered model: the metrics over all samples.
+        scores: the metrics over all samples, which become tags of the registered model.
         data: the training data, and the release unless every sample was rejected.
         registered_as: name of the registered model; none where nothing was released or none is wanted.
     """
@@ -143,7 +143,7 @@ class Results:
 
 
 def read_json(path: Path, *keys: str) -> dict[str, Any]:
-    """A record with at least these keys.
+    """Read a JSON record that has at least these keys.
 
     Raises:
         InputError: it is not there, or damaged.

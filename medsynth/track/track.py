@@ -1,7 +1,7 @@
 """Result files → MLflow: a run for each dataset and model below one run for the workflow, each made once.
 
 However often the step is repeated, the same results are the same run. Tracking comes last and reads files alone, so
-that its outage costs no trained model. MLflow is imported where it is used: it takes seconds.
+that an outage of MLflow costs no trained model. MLflow is imported where it is used: it takes seconds.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def _experiment(client: MlflowClient, place: Address, name: str) -> str:
 
 
 def _finished(client: MlflowClient, experiment_id: str, key: str) -> str | None:
-    """The finished run of this key; one that broke off is deleted, so that it is made anew and whole."""
+    """Find the finished run of this key. An unfinished one is deleted, so that it is logged again as a whole."""
     finished = None
     for run in client.search_runs([experiment_id], filter_string=f"tags.`{RUN_KEY}` = '{key}'"):
         if run.info.status == "FINISHED":
@@ -183,7 +183,7 @@ def _input(data: Data) -> DatasetInput:
 
 
 def _registered(client: MlflowClient, run_id: str, results: Results) -> str | None:
-    """The one version of the registered model that these results are, as name/version; made when it is not there."""
+    """Register the model unless it is registered already; name/version."""
     from mlflow.exceptions import MlflowException
 
     name = results.registered_as

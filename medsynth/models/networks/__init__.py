@@ -1,1 +1,1 @@
-"""Networks for images and volumes: `spatial_dims` is an argument, never a second copy."""
+"""Networks for images and volumes: `spatial_dims` is an argument."""

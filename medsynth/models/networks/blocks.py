@@ -23,7 +23,7 @@ def zero_initialised(layer: nn.Module) -> nn.Module:
 
 
 def normalisation(channels: int) -> nn.GroupNorm:
-    """Group normalisation (Wu & He 2018) with 16 channels a group where they divide so."""
+    """Group normalisation (Wu & He 2018) with 16 channels in a group where the number is divisible."""
     groups = max(1, channels // 16)
     while channels % groups:
         groups -= 1
