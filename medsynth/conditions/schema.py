@@ -116,6 +116,12 @@ class ConditionSchema:
 
         return Condition(torch.zeros(count, self.width), torch.full((count, self.width), MISSING))
 
+    def without(self, condition: Condition, field: str) -> Condition:
+        """The condition with one field missing."""
+        states = condition.states.clone()
+        states[:, self.groups[field]] = MISSING
+        return Condition(condition.values, states, condition.mask)
+
     def drop(self, condition: Condition, probability: float, uniform: Tensor) -> Condition:
         """Make fields missing, each on its own, and all together as often again.
 

@@ -189,6 +189,7 @@ class Config(Strict):
             if field.kind not in model.honours:
                 able = ", ".join(sorted(model.honours))
                 raise ValueError(f"{where}: a {model.family} model follows {able}, conditions.{name} is {field.kind}")
+        refuse_unknown(f"condition in models.{run[1]}.sampler", model.sampler.fields, dataset.conditions)
         for role, parent in self.parents(*run).items():
             shape, of_parent = dataset.image_shape, self.datasets[parent[0]].image_shape
             if (shape[0], len(shape)) != (of_parent[0], len(of_parent)):

@@ -44,6 +44,11 @@ class Sampler(Strict):
     machines.
     """
 
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The conditions that it names."""
+        return ()
+
 
 class Loss(Strict):
     """A term beside the model's own loss."""

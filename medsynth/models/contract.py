@@ -15,7 +15,7 @@ from medsynth.conditions.kind import Condition
 from medsynth.conditions.schema import ConditionSchema
 from medsynth.config.family import Family
 
-AUGMENTATION_FEATURES = {2: 6, 3: 12}  # the entries of an affine matrix, identity subtracted
+AUGMENTATION_FEATURES = {2: 6, 3: 10}  # mirrored axes, scale, angles and shifts
 
 
 @dataclass(frozen=True)

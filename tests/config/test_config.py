@@ -86,6 +86,11 @@ def changed(path: str, value) -> dict:
         ("models.m.parents", {"initial": "m"}, "a model cannot begin from itself: d/m from d/m"),
         ("evaluation", {"metrics": []}, "evaluation.metrics: Tuple should have at least 1 item"),
         ("evaluation", {"metrics": ["kit"]}, "unknown metric 'kit', did you mean 'kid'?"),
+        (
+            "models.m.sampler",
+            {"guidance": {"patology": 2}},
+            "unknown condition in models.m.sampler 'patology', did you mean 'pathology'?",
+        ),
         ("models.m.losses", {"edg": {"weight": 1}}, "unknown loss 'edg', did you mean 'edge'?"),
         ("datasets.d.source.phantom", "chest", "unknown phantom 'chest', did you mean 'chest_xray'?"),
         ("models.s", STUDENT | {"steps": [1]}, "models.s: steps [1] leave nothing to learn"),

@@ -9,9 +9,13 @@ from pydantic import Field, field_validator, model_validator
 
 from medsynth import registry
 from medsynth.config.family import Family, Loss, Role, Sampler
-from medsynth.config.section import Count, Fraction, Positive, Strict, one_of, refuse_unknown
+from medsynth.config.section import Count, Fraction, Name, Positive, Strict, one_of, refuse_unknown
 
-Levels = Annotated[tuple[Positive, ...], Field(min_length=1)]
+NOISE_RANGE = (0.002, 80.0)  # levels that training visits, so that any in between can be sampled at
+
+Level = Annotated[float, Field(ge=NOISE_RANGE[0], le=NOISE_RANGE[1])]
+Levels = Annotated[tuple[Level, ...], Field(min_length=1)]
+Strength = Annotated[float, Field(ge=0)]
 
 
 class Codec(Strict):
@@ -38,13 +42,15 @@ class DiffusionSampler(Sampler):
     """How noise becomes an image: the solver, the noise levels of Karras et al. 2022, Eq. 5, and guidance.
 
     `steps`, `sigma_max` and `sigma_min` have one entry for each stage, from coarse to fine; the last entry serves all
-    stages after it. A change samples again and retrains nothing.
+    stages after it. A change samples again and retrains nothing. Several guidances add up.
     """
 
     family: Literal["diffusion"] = "diffusion"
-    solver: Literal["heun", "dpm_solver"] = "dpm_solver"
-    """dpm_solver is DPM-Solver++ of second order; heun takes twice as many network calls a step."""
-    steps: Annotated[tuple[Count, ...], Field(min_length=1)] = (8, 5, 2)
+    solver: Literal["euler", "heun", "dpm_solver"] = "dpm_solver"
+    """euler is DDIM, of first order; dpm_solver is DPM-Solver++ of second order; heun, of second order too, takes twice
+    as many network calls a step.
+    """
+    steps: Annotated[tuple[Count, ...], Field(min_length=1)] = (8, 6, 5)
     """Noise levels of each stage, from pure noise to the image."""
     sigma_max: Levels = (80.0, 20.0)
     """Highest noise level of each stage, in standard deviations of the data."""
@@ -52,12 +58,16 @@ class DiffusionSampler(Sampler):
     """Lowest noise level of each stage."""
     rho: Positive = 7.0
     """How densely the steps lie at low noise."""
-    guidance: Annotated[float, Field(ge=0)] = 1.0
-    """Classifier-free guidance; 1 is none."""
+    guidance: Strength | dict[Name, Strength] = 1.0
+    """Classifier-free guidance away from images of no condition, or condition → strength, away from images without that
+    condition; 1 is none.
+    """
     autoguidance: Annotated[float, Field(ge=1)] = 2.0
     """Guidance by a less trained copy (Karras et al. 2024); 1 is none."""
-    guided: tuple[Annotated[float, Field(ge=0)], Positive] = (0.1, 8.0)
-    """Lowest and highest noise level at which guidance of either kind acts (Kynkäänniemi et al. 2024)."""
+    guided: tuple[Strength, Positive] = (0.1, 8.0)
+    """Lowest and highest noise level at which guidance acts (Kynkäänniemi et al. 2024)."""
+    coarse_noise: Fraction = 0.0
+    """Noise on the coarser image that a later stage is given, in its standard deviations."""
 
     @model_validator(mode="after")
     def _noise_falls(self) -> Self:
@@ -66,6 +76,10 @@ class DiffusionSampler(Sampler):
             if low >= high:
                 raise ValueError(f"sigma_min {low:g} is not below sigma_max {high:g}")
         return self
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        return tuple(self.guidance) if isinstance(self.guidance, dict) else ()
 
     @model_validator(mode="after")
     def _guided_is_a_range(self) -> Self:
@@ -96,12 +110,18 @@ class Diffusion(Family):
     """
     condition_dropout: Fraction = 0.1
     """Probability that a condition is hidden in training."""
-    coarse_noise: Fraction = 0.05
-    """Largest noise on the coarser image that a later stage is given in training."""
+    coarse_noise: Fraction = 0.1
+    """Largest noise on the coarser image that a later stage is given, and told of, in training, in the image's standard
+    deviations (Ho et al. 2022).
+    """
     p_mean: float = -0.6
     """Mean of the logarithm of the noise level in training."""
     p_std: Positive = 1.3
     """Standard deviation of the logarithm of the noise level in training."""
+    p_tails: Fraction = 0.1
+    """Share of the noise levels in training that are spread evenly, in the logarithm, over all levels that can be
+    sampled at, from 0.002 to 80.
+    """
     whitening: Fraction = 1.0
     """Exponent of the scaling of sub-bands to equal variance: 0 is none, 1 is full."""
     losses: dict[Annotated[str, one_of(registry.LOSSES)], Loss] = {}

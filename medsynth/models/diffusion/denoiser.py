@@ -5,13 +5,14 @@ Equation numbers are of that paper. Each sub-band is scaled to unit variance to 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from medsynth.conditions.schema import Condition
-from medsynth.config.families.diffusion import Diffusion, Stage
+from medsynth.config.families.diffusion import NOISE_RANGE, Diffusion, Stage
 from medsynth.models.contract import AUGMENTATION_FEATURES, ImageSpec
 from medsynth.models.networks.blocks import ConditionEmbedding, FourierFeatures
 from medsynth.models.networks.unet import UNet
@@ -25,11 +26,13 @@ class Given:
         condition: N conditions.
         planes: (N, P, *spatial) the coarser image, after the first stage, and the drawn conditions.
         augmentation: (N, A) what was done to each image.
+        coarse_noise: (N,) the noise on the coarser image, as a share of its standard deviation.
     """
 
     condition: Condition
     planes: Tensor
     augmentation: Tensor
+    coarse_noise: Tensor
 
 
 def append_dims(x: Tensor, ndim: int) -> Tensor:
@@ -87,6 +90,7 @@ class Denoiser(nn.Module):
         self.noise = nn.Sequential(FourierFeatures(64), nn.Linear(64, features))
         self.condition = ConditionEmbedding(spec.conditions, features)
         self.augmentation = nn.Linear(AUGMENTATION_FEATURES[spec.spatial_dims], features, bias=False)
+        self.coarse_noise = nn.Linear(1, features, bias=False) if coarse else None
         self.mix = nn.Sequential(nn.SiLU(), nn.Linear(features, features), nn.SiLU())
         self.unet = UNet(
             spec.spatial_dims,
@@ -124,18 +128,31 @@ class Denoiser(nn.Module):
         c_in = 1 / variance.sqrt()
         c_noise = sigma.log() / 4
         embedding = self.noise(c_noise) + self.condition(given.condition) + self.augmentation(given.augmentation)
+        if self.coarse_noise is not None:
+            share = given.coarse_noise[:, None] / max(self.settings.coarse_noise, 1e-6)
+            embedding = embedding + self.coarse_noise(2 * share - 1)
         raw = self.unet(torch.cat([c_in * x, given.planes], 1), self.mix(embedding))
         return c_skip * x + c_out * raw.float()
 
     def attempt(self, latent: Tensor, given: Given) -> tuple[Tensor, Tensor]:
         """Take noise of random levels from (N, C, *spatial): the clean data that it expects, and the levels (N,)."""
         count = len(latent)
-        # ln(sigma) ~ N(P_mean, P_std^2), Table 1; stratified over the batch for a steadier gradient.
+        # Stratified over the batch for a steadier gradient.
         quantile = (torch.rand(1, device=latent.device) + torch.arange(count, device=latent.device) / count) % 1
-        normal = torch.special.ndtri(quantile.clamp(1e-4, 1 - 1e-4))
-        sigma = (self.settings.p_mean + self.settings.p_std * normal).exp()
+        sigma = self.noise_level(quantile)
         wide = append_dims(sigma, latent.ndim)
         return self(latent + wide * torch.randn_like(latent), sigma, given), sigma
+
+    def noise_level(self, quantile: Tensor) -> Tensor:
+        """Noise levels of training: (N,) from U(0, 1).
+
+        ln(sigma) ~ N(P_mean, P_std^2), Table 1; a share `p_tails` is uniform over the logarithm of NOISE_RANGE, since
+        sampling begins where that normal distribution never comes.
+        """
+        tails, (low, high) = self.settings.p_tails, (math.log(level) for level in NOISE_RANGE)
+        even = low + (high - low) * quantile / max(tails, 1e-9)
+        normal = torch.special.ndtri(((quantile - tails) / max(1 - tails, 1e-9)).clamp(1e-4, 1 - 1e-4))
+        return torch.where(quantile < tails, even, self.settings.p_mean + self.settings.p_std * normal).exp()
 
     def error(self, denoised: Tensor, latent: Tensor, sigma: Tensor) -> Tensor:
         """Squared error (N,) by lambda(sigma) = (sigma^2 + sigma_data^2) / (sigma sigma_data)^2, Table 1 and Eq. 8.

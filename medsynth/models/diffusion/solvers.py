@@ -5,7 +5,7 @@ Equation and algorithm numbers are of Karras et al. 2022 ("EDM") where no other 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from itertools import pairwise
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 from medsynth.config.families.diffusion import DiffusionSampler
 
 Denoise = Callable[[Tensor, Tensor], Tensor]  # (N, C, *spatial) at one noise level → the expected clean data
+NO_BREAKS: Set[int] = frozenset()
 
 
 def schedule(settings: DiffusionSampler, stage: int) -> tuple[int, float, float]:
@@ -29,36 +30,51 @@ def noise_levels(steps: int, sigma_max: float, sigma_min: float, rho: float) -> 
     return torch.cat([(high + ramp * (low - high)) ** rho, torch.zeros(1)])
 
 
-def heun(denoise: Denoise, x: Tensor, sigmas: Tensor) -> Tensor:
-    """Heun's 2nd-order method (Algorithm 1).
+def euler(denoise: Denoise, x: Tensor, sigmas: Tensor, breaks: Set[int] = NO_BREAKS) -> Tensor:
+    """Euler's 1st-order method, which is DDIM (Song et al. 2021, Eq. 13; Algorithm 1 without its correction).
 
     Args:
         x: (N, C, *spatial) noise scaled by sigmas[0].
         sigmas: (steps + 1,) falling to 0.
+        breaks: steps from which `denoise` is another function than before, as at an end of the guided interval.
     """
     for sigma, following in pairwise(sigmas):
-        slope = (x - denoise(x, sigma)) / sigma
-        euler = x + (following - sigma) * slope
-        if following == 0:
-            return euler
-        x = x + (following - sigma) * (slope + (euler - denoise(euler, following)) / following) / 2
+        x = x + (following / sigma - 1) * (x - denoise(x, sigma))
     return x
 
 
-def dpm_solver(denoise: Denoise, x: Tensor, sigmas: Tensor) -> Tensor:
+def heun(denoise: Denoise, x: Tensor, sigmas: Tensor, breaks: Set[int] = NO_BREAKS) -> Tensor:
+    """Heun's 2nd-order method (Algorithm 1); of first order in a step that ends at a break.
+
+    Args: as `euler`.
+    """
+    for step, (sigma, following) in enumerate(pairwise(sigmas)):
+        slope = (x - denoise(x, sigma)) / sigma
+        there = x + (following - sigma) * slope
+        if following == 0:
+            return there
+        if step + 1 not in breaks:
+            there = x + (following - sigma) * (slope + (there - denoise(there, following)) / following) / 2
+        x = there
+    return x
+
+
+def dpm_solver(denoise: Denoise, x: Tensor, sigmas: Tensor, breaks: Set[int] = NO_BREAKS) -> Tensor:
     """DPM-Solver++(2M) (Lu et al. 2022, Algorithm 2): second order at one evaluation a step, the last one saved for x0.
 
-    Args: as `heun`.
+    What was denoised before a break is not extrapolated from: the step there is of first order.
+
+    Args: as `euler`.
     """
     before: Tensor | None = None
     last_step = torch.zeros(())
-    for sigma, following in pairwise(sigmas):
+    for index, (sigma, following) in enumerate(pairwise(sigmas)):
         denoised = denoise(x, sigma)
         if following == 0:
             return denoised
         step = (sigma / following).log()
         estimate = denoised
-        if before is not None:
+        if before is not None and index not in breaks:
             ratio = step / last_step / 2
             estimate = (1 + ratio) * denoised - ratio * before
         x = following / sigma * x - torch.expm1(-step) * estimate
@@ -66,4 +82,5 @@ def dpm_solver(denoise: Denoise, x: Tensor, sigmas: Tensor) -> Tensor:
     return x
 
 
-SOLVERS: dict[str, Callable[[Denoise, Tensor, Tensor], Tensor]] = {"heun": heun, "dpm_solver": dpm_solver}
+Solver = Callable[[Denoise, Tensor, Tensor, Set[int]], Tensor]
+SOLVERS: dict[str, Solver] = {"euler": euler, "heun": heun, "dpm_solver": dpm_solver}

@@ -19,7 +19,7 @@ from medsynth.config.family import Family
 from medsynth.errors import InputError
 from medsynth.models.contract import Batch, GenerativeModel, ImageSpec, Phase
 from medsynth.models.diffusion.denoiser import Given
-from medsynth.models.diffusion.solvers import SOLVERS, Denoise, noise_levels, schedule
+from medsynth.models.diffusion.solvers import NO_BREAKS, SOLVERS, Denoise, noise_levels, schedule
 from medsynth.models.families.diffusion import DiffusionModel, Noise, over_batch
 
 
@@ -68,10 +68,10 @@ class ConsistencyModel(GenerativeModel):
     def _errors(self, batch: Batch, phase: str, everywhere: bool) -> Tensor:
         """The mean error (N,) at every step of the teacher's path, or at one drawn at random."""
         index = self._stage_of(phase)
-        seen, bands, coarse = self.student.lesson(batch, index)
-        given = self.student.given(index, seen, coarse)
+        seen, bands, coarse, level = self.student.lesson(batch, index)
+        given = self.student.given(index, seen, coarse, level)
         (teacher,) = self._teacher
-        denoise = teacher.guided(index, seen, coarse, self.taught)
+        denoise = teacher.guided(index, seen, coarse, level, self.taught)
         levels = noise_levels(*schedule(self.taught, index), self.taught.rho)
         steps = range(len(levels) - 1) if everywhere else [int(torch.randint(len(levels) - 1, ()))]
         latent = self.student.stages[index].to_latent(bands)
@@ -85,7 +85,7 @@ class ConsistencyModel(GenerativeModel):
         noisy = latent + levels[0] * torch.randn_like(latent)
         end = stage(noisy, here, given)  # before the target: autocast remembers weights that it cast without gradient
         with torch.no_grad():
-            target = SOLVERS[self.taught.solver](denoise, noisy, levels)
+            target = SOLVERS[self.taught.solver](denoise, noisy, levels, NO_BREAKS)
             if levels[1] > 0:
                 target = stage(target, nearer, given)
         return stage.error(end, target, here)

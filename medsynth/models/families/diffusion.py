@@ -17,11 +17,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from medsynth import registry
+from medsynth.conditions.schema import Condition
 from medsynth.config.families.diffusion import Diffusion, DiffusionSampler
 from medsynth.config.family import Family
 from medsynth.errors import InputError
 from medsynth.models.contract import AUGMENTATION_FEATURES, Batch, GenerativeModel, ImageSpec, Phase
 from medsynth.models.diffusion.denoiser import Denoiser, Given, Moments, append_dims
+from medsynth.models.diffusion.guidance import Push, breaks, guided
 from medsynth.models.diffusion.solvers import SOLVERS, Denoise, noise_levels, schedule
 from medsynth.models.inheritance import inherit
 from medsynth.models.wavelets import Codec, Pyramid
@@ -83,8 +85,13 @@ class DiffusionModel(GenerativeModel):
         """(bands, *spatial) of a stage's sub-bands."""
         return (self.pyramid.bands[index], *(extent // self.pyramid.factors[index] for extent in self.spec.size))
 
-    def given(self, index: int, batch: Batch, coarse: Tensor | None) -> Given:
-        """What a stage is told; `coarse` (N, C, *spatial) is the image that the stages before it made."""
+    def given(self, index: int, batch: Batch, coarse: Tensor | None, coarse_noise: Tensor | None = None) -> Given:
+        """What a stage is told.
+
+        Args:
+            coarse: (N, C, *spatial) the image that the stages before it made.
+            coarse_noise: (N,) the noise on it, as a share of its standard deviation; None for no noise.
+        """
         planes = self.spec.conditions.draw(batch.condition, self.spec.size)
         for axis in range(2, planes.ndim):
             planes = planes.unflatten(axis, (-1, self.pyramid.factors[index])).mean(axis + 1)
@@ -95,12 +102,15 @@ class DiffusionModel(GenerativeModel):
         augmentation = batch.augmentation
         if augmentation is None:
             augmentation = planes.new_zeros(len(batch), AUGMENTATION_FEATURES[self.spec.spatial_dims])
-        return Given(batch.condition, planes, augmentation)
+        if coarse_noise is None:
+            coarse_noise = planes.new_zeros(len(batch))
+        return Given(batch.condition, planes, augmentation, coarse_noise)
 
-    def lesson(self, batch: Batch, index: int) -> tuple[Batch, Tensor, Tensor | None]:
-        """What a stage learns from: the batch with some conditions left out, sub-bands, and a noisy coarser image.
+    def lesson(self, batch: Batch, index: int) -> tuple[Batch, Tensor, Tensor | None, Tensor | None]:
+        """What a stage learns from, of the first images of the batch alone where it has a `share`.
 
-        They are of the first images of the batch alone, where the stage has a `share`.
+        Returns:
+            The batch with some conditions left out, sub-bands, and the coarser image with its level of noise (N,).
         """
         seen = max(1, round(self.settings.stages[index].share * len(batch)))
         batch = batch[:seen]
@@ -110,17 +120,22 @@ class DiffusionModel(GenerativeModel):
             bands, coarse = self.pyramid.encode(image)[index]
         dropping = torch.rand(seen, len(self.spec.conditions.drops) + 1, device=image.device)
         condition = self.spec.conditions.drop(batch.condition, self.settings.condition_dropout, dropping)
-        if coarse is not None:  # against the errors of the stages before it (Ho et al. 2022, section 4)
-            level = append_dims(self.settings.coarse_noise * torch.rand(seen, device=image.device), coarse.ndim)
-            coarse = coarse + level * self.stages[index].coarse_scale * torch.randn_like(coarse)
-        return replace(batch, condition=condition), bands, coarse
+        level = None
+        if coarse is not None:  # against the errors of the stages before it, and told (Ho et al. 2022, section 4.2)
+            level = self.settings.coarse_noise * torch.rand(seen, device=image.device)
+            coarse = self.noisy(index, coarse, level, torch.randn_like(coarse))
+        return replace(batch, condition=condition), bands, coarse, level
+
+    def noisy(self, index: int, coarse: Tensor, level: Tensor, noise: Tensor) -> Tensor:
+        """The coarser image (N, C, *spatial) of a stage with noise (N,) as a share of its standard deviation."""
+        return coarse + append_dims(level, coarse.ndim) * self.stages[index].coarse_scale * noise
 
     def loss(self, batch: Batch, phase: str) -> dict[str, Tensor]:
         index = self._stage_of(phase)
-        seen, bands, coarse = self.lesson(batch, index)
+        seen, bands, coarse, level = self.lesson(batch, index)
         stage = self.stages[index]
         latent = stage.to_latent(bands)
-        denoised, sigma = stage.attempt(latent, self.given(index, seen, coarse))
+        denoised, sigma = stage.attempt(latent, self.given(index, seen, coarse, level))
         terms = {phase: stage.error(denoised, latent, sigma)}
         if self.losses:
             with torch.autocast(bands.device.type, enabled=False):
@@ -143,22 +158,24 @@ class DiffusionModel(GenerativeModel):
 
         def draw(index: int, coarse: Tensor | None, noise: Noise) -> Tensor:
             levels = noise_levels(*schedule(settings, index), settings.rho)  # on the CPU: no wait to read one
-            denoise = self.guided(index, batch, coarse, settings)
+            told = torch.full([len(batch)], settings.coarse_noise, device=self.device)
+            denoise = self.guided(index, batch, coarse, told, settings)
             with self.autocast(settings.precision):
-                return SOLVERS[settings.solver](denoise, noise() * levels[0], levels)
+                return SOLVERS[settings.solver](denoise, noise() * levels[0], levels, breaks(settings, levels))
 
-        return self.descend(seeds, draw)
+        return self.descend(seeds, draw, settings.coarse_noise)
 
     def autocast(self, precision: str) -> torch.autocast:
         """The number format of the networks."""
         dtype = getattr(torch, precision)
         return torch.autocast(self.device.type, dtype, enabled=dtype is not torch.float32)
 
-    def descend(self, seeds: Sequence[int], draw: Draw) -> Tensor:
+    def descend(self, seeds: Sequence[int], draw: Draw, coarse_noise: float = 0.0) -> Tensor:
         """Draw the stages from coarse to fine: (N, C, *spatial) in [-1, 1].
 
         Args:
             draw: from a stage, the coarser image and a source of its noise to its latent sub-bands.
+            coarse_noise: on the coarser image, as a share of its standard deviation.
         """
         # torch's own generator would take no more than the last 32 bits of a seed.
         generators = [np.random.Generator(np.random.Philox(seed)) for seed in seeds]
@@ -169,7 +186,11 @@ class DiffusionModel(GenerativeModel):
                 drawn = np.stack([generator.standard_normal(shape, np.float32) for generator in generators])
                 return torch.from_numpy(drawn).to(self.device)
 
-            latent = draw(index, image, noise)
+            seen = image
+            if image is not None and coarse_noise:
+                level = torch.full([len(seeds)], coarse_noise, device=self.device)
+                seen = self.noisy(index, image, level, noise(tuple(image.shape[1:])))
+            latent = draw(index, seen, noise)
             image = self.pyramid.decode(self.stages[index].to_bands(latent), image).clamp(-1, 1)
         assert image is not None
         return image
@@ -179,6 +200,7 @@ class DiffusionModel(GenerativeModel):
         index: int,
         batch: Batch,
         coarse: Tensor | None,
+        coarse_noise: Tensor | None,
         settings: DiffusionSampler,
     ) -> Denoise:
         """One stage as the solvers take it, with guidance where the settings ask for it.
@@ -186,31 +208,23 @@ class DiffusionModel(GenerativeModel):
         Raises:
             InputError: autoguidance is asked for, and the model has no early state.
         """
-        stage, guide = self.stages[index], self.guide
-        given = self.given(index, batch, coarse)
-        if settings.autoguidance != 1 and guide is None:
-            raise InputError("sampler.autoguidance: the model has no early state to be guided by")
-        if settings.guidance != 1:
-            nothing = replace(batch, condition=self.spec.conditions.nothing(len(batch)).to(self.device))
-            unconditional = self.given(index, nothing, coarse)
-        low, high = settings.guided
+        stage = self.stages[index]
 
-        def denoise(x: Tensor, sigma: Tensor) -> Tensor:
-            within = low <= float(sigma) <= high
-            sigma = sigma.to(x.device).expand(len(x))
-            guided = stage(x, sigma, given)
-            if not within:
-                return guided
-            if settings.guidance != 1:
-                free = stage(x, sigma, unconditional)
-                guided = free + settings.guidance * (guided - free)  # Ho & Salimans 2022, Eq. 6
-            if settings.autoguidance != 1:
-                assert guide is not None
-                weak = guide.stages[index](x, sigma, given)
-                guided = weak + settings.autoguidance * (guided - weak)  # Karras et al. 2024b, Eq. 3
-            return guided
+        def denoiser(of: nn.Module, condition: Condition) -> Denoise:
+            given = self.given(index, replace(batch, condition=condition), coarse, coarse_noise)
+            return lambda x, sigma: of(x, sigma.to(x.device).expand(len(x)), given)
 
-        return denoise
+        schema, strengths = self.spec.conditions, settings.guidance
+        pushes: list[Push] = []
+        if isinstance(strengths, dict):
+            pushes += [(w, denoiser(stage, schema.without(batch.condition, field))) for field, w in strengths.items()]
+        elif strengths != 1:
+            pushes.append((strengths, denoiser(stage, schema.nothing(len(batch)).to(self.device))))
+        if settings.autoguidance != 1:
+            if self.guide is None:
+                raise InputError("sampler.autoguidance: the model has no early state to be guided by")
+            pushes.append((settings.autoguidance, denoiser(self.guide.stages[index], batch.condition)))
+        return guided(denoiser(stage, batch.condition), pushes, settings)
 
 
 def over_batch(losses: Tensor, count: int) -> Tensor:

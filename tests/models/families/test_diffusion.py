@@ -2,6 +2,7 @@
 
 import copy
 import math
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -10,10 +11,11 @@ import torch
 from medsynth import config
 from medsynth.conditions.schema import ConditionSchema
 from medsynth.config.families.diffusion import Diffusion, DiffusionSampler
+from medsynth.config.training import Augmentation
 from medsynth.errors import InputError
+from medsynth.models.augmentation import augment
 from medsynth.models.contract import Batch, ImageSpec, build
 from medsynth.models.diffusion.denoiser import Moments
-from medsynth.models.diffusion.solvers import SOLVERS, noise_levels, schedule
 
 FIELDS = {"pathology": config.Categorical(kind="categorical", values=("a", "b"))}
 
@@ -34,35 +36,6 @@ def wake(model, std: float = 0.02) -> None:
 
 def spec(dims: int = 2, size: int = 8) -> ImageSpec:
     return ImageSpec(1, (size,) * dims, ConditionSchema(FIELDS, dims))
-
-
-@pytest.mark.parametrize("solver", SOLVERS)
-def test_a_solver_solves_the_ode_of_gaussian_data(solver):
-    # For x ~ N(mu, s^2): D(x; sigma) = (s^2 x + sigma^2 mu) / (s^2 + sigma^2), and the flow keeps
-    # (x - mu) / sqrt(s^2 + sigma^2) constant, so that x0 = mu + (xT - mu) s / sqrt(s^2 + sigma_max^2).
-    mu, s = 0.3, 0.5
-    sigmas = noise_levels(200, 80, 0.002, 7)
-    start = 80 * torch.randn(64, 1, 2, 2, dtype=torch.float64)
-    end = SOLVERS[solver](lambda x, sigma: (s**2 * x + sigma**2 * mu) / (s**2 + sigma**2), start, sigmas.double())
-    expected = mu + (start - mu) * s / math.sqrt(s**2 + 80**2)
-    torch.testing.assert_close(end, expected, atol=2e-3, rtol=0)
-
-
-@pytest.mark.parametrize("solver", SOLVERS)
-def test_a_solver_is_of_second_order(solver):
-    def error(steps: int) -> float:
-        sigmas = noise_levels(steps, 10, 0.05, 7).double()[:-1]
-        x = torch.ones(1, 1, dtype=torch.float64)
-        end = SOLVERS[solver](lambda x, sigma: x / (1 + sigma**2), x, sigmas)
-        return float((end - ((1 + sigmas[-1] ** 2) / (1 + sigmas[0] ** 2)).sqrt()).abs())
-
-    assert error(20) / error(40) == pytest.approx(4, rel=0.3)
-
-
-def test_the_schedule_falls_from_sigma_max_to_zero():
-    sigmas = noise_levels(12, 80, 0.01, 7)
-    assert sigmas[0] == pytest.approx(80) and sigmas[-2] == pytest.approx(0.01, rel=1e-3) and sigmas[-1] == 0
-    assert (sigmas.diff() < 0).all()
 
 
 def test_training_finds_the_optimal_denoiser_of_gaussian_data():
@@ -164,6 +137,93 @@ def test_guidance_of_one_is_the_conditional_model_and_more_moves_away_from_the_u
     assert (one - none).abs().max() > 1e-3 and (two - one).abs().max() > 1e-3
 
 
+def test_a_field_is_guided_on_its_own():
+    torch.manual_seed(0)
+    fields = FIELDS | {"sex": config.Categorical(kind="categorical", values=("female", "male"))}
+    of_two = ImageSpec(1, (8, 8), ConditionSchema(fields, 2))
+    model = build(small(), of_two).eval()
+    wake(model)
+    for block in model.modules():
+        if hasattr(block, "film"):
+            torch.nn.init.normal_(block.film.weight, std=0.05)
+            torch.nn.init.normal_(block.conv2.weight, std=0.05)
+    schema = of_two.conditions
+    both = schema.encode(pd.DataFrame({"pathology": ["a"], "sex": ["female"]}))
+    x, sigma = torch.randn(1, 1, 8, 8), torch.ones(1)
+    x = model.stages[0].to_latent(model.pyramid.encode(x)[0][0])
+
+    def denoised(condition, **changes):
+        return model.guided(0, Batch(condition), None, None, sampler(2, **changes))(x, sigma[0])
+
+    own, without = denoised(both), denoised(schema.without(both, "sex"))
+    assert (own - without).abs().max() > 1e-4
+    torch.testing.assert_close(denoised(both, guidance={"sex": 2.5}), own + 1.5 * (own - without))
+    no_pathology = denoised(schema.without(both, "pathology"))
+    expected = own + 1.5 * (own - without) + 0.5 * (own - no_pathology)
+    torch.testing.assert_close(denoised(both, guidance={"sex": 2.5, "pathology": 1.5}), expected)
+
+
+def test_training_visits_every_level_that_sampling_may_ask_for():
+    # Between 40 and 80 lies log(2) of log(80 / 0.002) of the even share: 0.1 * 0.0654; ln N(-0.6, 1.3) adds 0.0005.
+    stage = build(small(p_tails=0.1), spec()).stages[0]
+    levels = stage.noise_level((torch.arange(200_000) + 0.5) / 200_000)
+    assert (levels > 40).float().mean() == pytest.approx(0.1 * math.log(2) / math.log(40_000) + 0.9 * 0.00048, rel=0.03)
+    assert pytest.approx(float(levels.min()), rel=0.01) == 0.002 and float(levels.max()) == pytest.approx(80, rel=0.01)
+    plain = build(small(p_tails=0), spec()).stages[0].noise_level((torch.arange(20_000) + 0.5) / 20_000)
+    assert plain.log().mean() == pytest.approx(-0.6, abs=0.01) and plain.log().std() == pytest.approx(1.3, abs=0.01)
+
+
+def learnt(model, batches) -> float:
+    """The mean loss on fresh batches after some steps of training."""
+    optimiser = torch.optim.Adam(model.parameters(), 2e-3)
+    for _ in range(150):
+        optimiser.zero_grad()
+        model.loss(batches(), "stage_1")["stage_1"].mean().backward()
+        optimiser.step()
+    with torch.no_grad():
+        return float(torch.stack([model.loss(batches(), "stage_1")["stage_1"].mean() for _ in range(40)]).mean())
+
+
+def test_a_network_that_is_told_of_the_augmentation_learns_more_than_one_that_is_not():
+    # The same picture, turned and moved: what is unknown of it is the augmentation alone.
+    y, x = torch.meshgrid(torch.linspace(-1, 1, 16), torch.linspace(-1, 1, 16), indexing="ij")
+    picture = (torch.exp(-8 * (x - 0.3) ** 2 - 20 * y**2) * 1.6 - 0.8).expand(64, 1, 16, 16)
+    settings = Augmentation(probability=1, shift=0.15, rotation_degrees=25, scale=0.2)
+    condition = spec(size=16).conditions.nothing(64)
+
+    def told() -> Batch:
+        return augment(Batch(condition, picture), spec(size=16).conditions, settings, (0, 1))
+
+    def untold() -> Batch:
+        return replace(told(), augmentation=None)
+
+    losses = []
+    for batches in (told, untold):
+        torch.manual_seed(0)
+        model = build(small(p_mean=2, p_std=0.5, p_tails=0), spec(size=16))  # noise in which little is seen
+        model.begin([told().image], {})
+        losses.append(learnt(model, batches))
+    assert losses[0] < 0.8 * losses[1], losses
+
+
+def test_a_stage_is_told_how_noisy_its_coarser_image_is():
+    torch.manual_seed(0)
+    model = build(small(stages=2, coarse_noise=0.5), spec())
+    wake(model, 0.1)
+    torch.nn.init.normal_(model.stages[1].unet.encoder[0][0].film.weight, std=0.1)
+    torch.nn.init.normal_(model.stages[1].unet.encoder[0][0].conv2.weight, std=0.1)
+    images = torch.randn(512, 1, 8, 8)
+    model.begin([images], {})
+    _, _, coarse, level = model.lesson(Batch(spec().conditions.nothing(512), images), 1)
+    clean = model.pyramid.encode(images)[1][1]
+    assert float(level.min()) >= 0 and float(level.max()) <= 0.5
+    spread = ((coarse - clean) / model.stages[1].coarse_scale).flatten(1).std(1)
+    assert torch.corrcoef(torch.stack([spread, level]))[0, 1] > 0.9
+    x, batch = torch.randn(1, 3, 4, 4), Batch(spec().conditions.nothing(1))
+    quiet, noisy = (model.given(1, batch, clean[:1], torch.full([1], share)) for share in (0.0, 0.5))
+    assert (model.stages[1](x, torch.ones(1), quiet) - model.stages[1](x, torch.ones(1), noisy)).abs().max() > 1e-4
+
+
 def test_autoguidance_moves_away_from_the_guide():
     torch.manual_seed(0)
     model = build(small(stages=2), spec()).eval()
@@ -228,13 +288,6 @@ def test_a_stage_with_a_share_learns_from_that_part_of_the_batch_with_the_weight
     model.begin([images], {})
     losses = model.loss(Batch(spec().conditions.nothing(64), images), "stage_2")["stage_2"]
     assert (losses[:16] > 0).all() and (losses[16:] == 0).all() and losses.mean().item() == pytest.approx(1, abs=0.3)
-
-
-def test_the_last_entry_of_a_schedule_serves_the_stages_after_it_and_noise_falls():
-    settings = DiffusionSampler(steps=(8, 4), sigma_max=(80,), sigma_min=(0.01, 0.1, 0.2))
-    assert [schedule(settings, stage) for stage in (0, 1, 3)] == [(8, 80, 0.01), (4, 80, 0.1), (4, 80, 0.2)]
-    with pytest.raises(ValueError, match="sigma_min 2 is not below sigma_max 1"):
-        DiffusionSampler(sigma_max=(80, 1), sigma_min=(0.1, 2))
 
 
 def test_networks_in_bfloat16_give_nearly_the_same_images_in_float32():
