@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from medsynth.config import MultiLabel
 
-SEPARATOR = "|"
-
 
 class MultiLabelKind(Kind):
     """Each label is left out, guided and counted on its own; the reader gives a logit for each, (N, K)."""
@@ -43,7 +41,7 @@ class MultiLabelKind(Kind):
         return tuple(slice(label, label + 1) for label in range(self.width))
 
     def _labels(self, text: str) -> list[str]:
-        return [] if text == self.settings.none else [label.strip() for label in text.split(SEPARATOR)]
+        return [] if text == self.settings.none else [label.strip() for label in text.split(self.settings.separator)]
 
     def _flags(self, text: str) -> list[bool]:
         labels = self._labels(text)
@@ -76,7 +74,7 @@ class MultiLabelKind(Kind):
 
     def _join(self, flags: Sequence[bool]) -> str:
         labels = [value for value, flag in zip(self.settings.values, flags, strict=True) if flag]
-        return SEPARATOR.join(labels) or self.settings.none
+        return self.settings.separator.join(labels) or self.settings.none
 
     def layers(self, features: int) -> list[nn.Module]:
         from torch import nn

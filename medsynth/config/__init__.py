@@ -30,6 +30,7 @@ from medsynth.config.conditions import (
 from medsynth.config.datasets import (
     SPLITS,
     Balance,
+    Bins,
     Dataset,
     Oversample,
     PerClass,
@@ -61,6 +62,7 @@ __all__ = [
     "SPLITS",
     "AnySampler",
     "Balance",
+    "Bins",
     "Categorical",
     "ConditionField",
     "Config",

@@ -88,7 +88,7 @@ class Number(FieldSettings):
 
 
 class MultiLabel(FieldSettings):
-    """Any number of a closed list of labels; the column has the field's name, its cell lists them between `|`.
+    """Any number of a closed list of labels; the column has the field's name, its cell lists them.
 
     Each label is dropped in training, guided and counted on its own.
     """
@@ -98,13 +98,15 @@ class MultiLabel(FieldSettings):
     """Every label there is."""
     none: str = "no finding"
     """The cell of an image that shows none of them; an empty cell is missing."""
+    separator: Annotated[str, Field(min_length=1, max_length=1)] = "|"
+    """The character between labels in a cell."""
 
     @model_validator(mode="after")
     def _values_differ(self) -> Self:
         _distinct_values((*self.values, self.none))
         for value in (*self.values, self.none):
-            if "|" in value or value != value.strip():
-                raise ValueError(f"{value!r} holds '|', which parts values in a cell, or blanks at an end")
+            if self.separator in value or value != value.strip():
+                raise ValueError(f"{value!r} holds {self.separator!r}, which separates values, or blanks at an end")
         return self
 
 
@@ -164,6 +166,11 @@ if TYPE_CHECKING:
 else:
     _kinds: Any = reduce(or_, (entry.load_settings() for entry in registry.CONDITIONS.values()))
     ConditionField = Annotated[_kinds, Field(discriminator="kind")]
+
+
+def columns_of(fields: Mapping[str, ConditionField], spatial_dims: int) -> list[str]:
+    """The columns of the sample table that hold these conditions."""
+    return [column for name, field in fields.items() for column in field._columns(name, spatial_dims)]
 
 
 def refuse_misfits(fields: Mapping[str, ConditionField], spatial_dims: int) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from medsynth import registry
-from medsynth.config.conditions import Categorical, ConditionField, Ordinal, refuse_misfits
+from medsynth.config.conditions import Categorical, ConditionField, Ordinal, columns_of, refuse_misfits
 from medsynth.config.formats import DEFAULTS
 from medsynth.config.section import Count, Fraction, Name, Strict, one_of, refuse_unknown
 from medsynth.images.modalities import MODALITIES
@@ -33,6 +34,29 @@ class PhantomSource(Strict):
         return (registry.PHANTOMS[self.phantom],)
 
 
+class Bins(Strict):
+    """The column of a categorical or ordinal condition, made from a number."""
+
+    column: str
+    """The table's own name of the column with the number."""
+    edges: Annotated[tuple[float, ...], Field(min_length=1)]
+    """Where the next label begins, in rising order."""
+    labels: tuple[str, ...]
+    """One more than edges; the first is for numbers below the first edge."""
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        if any(low >= high for low, high in pairwise(self.edges)):
+            raise ValueError(f"edges {list(self.edges)} do not rise")
+        if len(self.labels) != len(self.edges) + 1:
+            raise ValueError(f"{len(self.labels)} labels for {len(self.edges)} edges, expected one more than edges")
+        return self
+
+
+REQUIRED_COLUMNS = ("image", "subject_id")
+OPTIONAL_COLUMNS = ("mask", "split")
+
+
 class TableSource(Strict):
     """A table with one image a row: columns `image`, `subject_id`, optionally `split` and `mask`, and the conditions.
 
@@ -42,10 +66,26 @@ class TableSource(Strict):
     kind: Literal["table"]
     table: str
     """CSV or TSV; image paths in it count from its own folder."""
+    columns: dict[str, str | None] = {}
+    """Name → the table's own name of it: of `image`, `subject_id`, `mask`, `split` and the conditions' columns.
+    `{image: filename, subject_id: filename}` takes one subject for each image; null for `mask` or `split` leaves that
+    column of the table out."""
+    missing: tuple[str, ...] = ()
+    """Cells of conditions that count as empty, as `NA`."""
+    bins: dict[Name, Bins] = {}
+    """Categorical or ordinal conditions whose labels are made from ranges of a number, by name."""
     allow_outside_root: bool = False
     """Read images outside that folder."""
     max_bad_fraction: Fraction = 0.05
     """Stop when a larger share of the rows cannot be used; fewer are quarantined with their reason."""
+
+    @field_validator("columns")
+    @classmethod
+    def _only_optional_ones_are_left_out(cls, columns: dict[str, str | None]) -> dict[str, str | None]:
+        for name, column in columns.items():
+            if column is None and name not in OPTIONAL_COLUMNS:
+                raise ValueError(f"{name}: only {' and '.join(OPTIONAL_COLUMNS)} can be left out by null")
+        return columns
 
     def entries(self) -> tuple[registry.Entry, ...]:
         """Registry entries that it depends on: its files may be of any format."""
@@ -178,6 +218,8 @@ class Dataset(Strict):
         if len(self.size) != dims:
             raise ValueError(f"size has {len(self.size)} axes, modality {self.modality} has {dims}")
         refuse_misfits(self.conditions, dims)
+        if isinstance(self.source, TableSource):
+            self._refuse_misfitting_columns(self.source)
         if not isinstance(self.conditions.get(self.label), Categorical):
             raise ValueError(f"label {self.label!r} is not a categorical condition")
         for name in self.strata or ():
@@ -197,6 +239,17 @@ class Dataset(Strict):
                 if value not in column.values:
                     raise ValueError(f"plan.request.counts: {value!r} is not one of {list(column.values)}")
         return self
+
+    def _refuse_misfitting_columns(self, source: TableSource) -> None:
+        columns = columns_of(self.conditions, len(self.size))
+        refuse_unknown("column in source.columns", source.columns, (*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS, *columns))
+        for name, bins in source.bins.items():
+            field = self.conditions.get(name)
+            if not isinstance(field, Categorical | Ordinal):
+                raise ValueError(f"source.bins: {name!r} is not a categorical or ordinal condition")
+            if name in source.columns:
+                raise ValueError(f"source.bins and source.columns both name {name!r}")
+            refuse_unknown(f"label in source.bins.{name}", bins.labels, field.values)
 
     def _refuse_misfitting_formats(self) -> None:
         if len(set(self.release_formats)) < len(self.release_formats):

@@ -96,7 +96,7 @@ def open_table(settings: PrepareSettings, source: TableSource, rejected: list[Re
     """
     path = Path(settings.data_root) / source.table
     schema = ConditionSchema(settings.conditions, len(settings.size))
-    table = read_samples(path, schema)
+    table = read_samples(path, schema, source)
     rejected.extend(table.rejected)
     if schema.needs_mask and not table.has_masks:
         raise InputError(f"{path}: no column 'mask', a condition of kind mask needs one")

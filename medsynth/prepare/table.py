@@ -5,18 +5,22 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import math
+from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from medsynth.conditions.schema import ConditionSchema
-from medsynth.config import SPLITS, PrepareSettings, Split
+from medsynth.config import SPLITS, Bins, PrepareSettings, Split, TableSource
 from medsynth.config.columns import NOT_APPLICABLE_TEXT
+from medsynth.config.datasets import OPTIONAL_COLUMNS, REQUIRED_COLUMNS
 from medsynth.disk import tables
 from medsynth.errors import InputError
 
 SHOWN_REASONS = 3
+AS_NAMED = TableSource(kind="table", table="")  # every column has its own name
 
 
 @dataclass(frozen=True)
@@ -60,36 +64,60 @@ class SampleTable:
     has_masks: bool
 
 
-def read_samples(path: Path, schema: ConditionSchema) -> SampleTable:
+def read_samples(path: Path, schema: ConditionSchema, source: TableSource = AS_NAMED) -> SampleTable:
     """Read a CSV or TSV and check what can be checked without opening an image.
 
+    Args:
+        source: how the table names its columns, which cells are missing values, and what is binned. Rejections name
+            columns as the configuration does.
     Raises:
         InputError: the table cannot be read, is empty, or lacks a column.
     """
     header, rows = tables.read_rows(path)
-    for column in ("image", "subject_id", *schema.columns):
-        if column not in header:
-            near = difflib.get_close_matches(column, header, n=1, cutoff=0.0)
-            raise InputError(f"{path}: no column {column!r}, the nearest is {near[0]!r}")
-
+    places = _places(path, header, schema, source)
     samples: list[Sample] = []
     rejected: list[Rejection] = []
     for source_row, row in enumerate(rows, start=1):
-        cells = dict(zip(header, row, strict=False))
+        cells = {name: row[place] if place < len(row) else "" for name, place in places.items()}
+        cells |= {name: "" for name in schema.columns if cells[name] in source.missing}
+        cells |= {name: _label(bins, cells[name]) for name, bins in source.bins.items()}
         if len(row) != len(header):
             reason = f"{len(row)} cells, the header has {len(header)}"
-            rejected.append(Rejection(source_row, cells.get("image", ""), "", "", reason))
+            rejected.append(Rejection(source_row, cells["image"], "", "", reason))
         elif problem := _problem(cells, schema):
             column, reason = problem
             rejected.append(Rejection(source_row, cells["image"], column, cells[column], reason))
         else:
             shown = {column: cells[column] for column in schema.columns}
-            optional = {column: cells[column] for column in ("mask", "split") if column in cells}
+            optional = {column: cells[column] for column in OPTIONAL_COLUMNS if column in cells}
             samples.append(Sample(source_row, cells["image"], cells["subject_id"].strip(), shown, **optional))
     samples, torn = _reject_torn_subjects(samples)
     rejected = sorted([*rejected, *torn], key=lambda rejection: rejection.source_row)
     assert len(samples) + len(rejected) == len(rows)
-    return SampleTable(len(rows), samples, rejected, "mask" in header)
+    return SampleTable(len(rows), samples, rejected, "mask" in places)
+
+
+def _places(path: Path, header: list[str], schema: ConditionSchema, source: TableSource) -> dict[str, int]:
+    """Where in a row each column that is read stands."""
+    places = {}
+    for name in (*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS, *schema.columns):
+        column = source.bins[name].column if name in source.bins else source.columns.get(name, name)
+        if column in header:
+            places[name] = header.index(column)
+        elif column is not None and (name in source.columns or name not in OPTIONAL_COLUMNS):
+            near = difflib.get_close_matches(column, header, n=1, cutoff=0.0)
+            for_what = "" if column == name else f" for {name}"
+            raise InputError(f"{path}: no column {column!r}{for_what}, the nearest is {near[0]!r}")
+    return places
+
+
+def _label(bins: Bins, text: str) -> str:
+    """The label of a number's bin; what is no number is kept, to be checked as it stands."""
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    return text if math.isnan(number) else bins.labels[bisect_right(bins.edges, number)]
 
 
 def _problem(cells: Mapping[str, str], schema: ConditionSchema) -> tuple[str, str] | None:

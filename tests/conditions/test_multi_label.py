@@ -23,6 +23,12 @@ def test_decode_inverts_encode_but_for_the_order_of_the_labels(cells):
     assert [sorted(cell.split("|")) for cell in back] == [sorted(cell.split("|")) for cell in cells]
 
 
+def test_another_separator_stands_between_the_labels():
+    kind = MultiLabelKind("findings", MultiLabel(kind="multi_label", values=("a|b", "c"), separator=";"), 2)
+    assert kind.refusal("findings", "c; a|b") is None and kind.refusal("findings", "a|b|c") is not None
+    assert kind.decode(kind.encode({"findings": ["c; a|b"]}, 1)) == {"findings": ["a|b;c"]}
+
+
 def test_no_finding_is_seen_where_a_training_cell_says_so():
     assert not FINDINGS.seen("findings", np.array(["mass", "nodule"], object), "no finding")
     assert FINDINGS.seen("findings", np.array(["mass", "no finding"], object), "no finding")

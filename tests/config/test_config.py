@@ -148,6 +148,30 @@ def test_strata_are_the_label_and_other_fields_of_few_values(strata, message):
     assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
+TABLE = {"kind": "table", "table": "t.csv"}
+SIZES = {"column": "Size", "edges": [1, 2], "labels": ["normal", "nodule", "normal"]}
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"columns": {"imge": "file"}}, "unknown column in source.columns 'imge', did you mean 'image'?"),
+        ({"columns": {"severity": None}}, "columns: severity: only mask and split can be left out by null"),
+        ({"bins": {"severity": SIZES}}, "source.bins: 'severity' is not a categorical or ordinal condition"),
+        ({"bins": {"pathology": SIZES | {"labels": ["a", "normal", "b"]}}}, "unknown label in source.bins.pathology 'a'"),
+        ({"bins": {"pathology": SIZES | {"edges": [2, 1]}}}, "edges [2.0, 1.0] do not rise"),
+        ({"bins": {"pathology": SIZES | {"edges": [1]}}}, "3 labels for 1 edges, expected one more than edges"),
+        ({"bins": {"pathology": SIZES}, "columns": {"pathology": "x"}}, "both name 'pathology'"),
+    ],
+)  # fmt: skip
+def test_a_table_is_renamed_and_binned_for_conditions_that_there_are(keys, message):
+    good = {"columns": {"image": "file", "lesion_x": "X", "split": None}, "bins": {"pathology": SIZES}}
+    config.parse(config.Config, changed("datasets.d.source", TABLE | good), "config")
+    with pytest.raises(InputError) as caught:
+        config.parse(config.Config, changed("datasets.d.source", TABLE | keys), "config")
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
 def test_a_plan_may_count_grades():
     values = changed("datasets.d.conditions", DATASET["conditions"] | {"grade": GRADE})
     values["datasets"]["d"]["plan"] = {"request": {"kind": "per_class", "column": "grade", "counts": {"2": 5}}}

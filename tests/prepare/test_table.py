@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medsynth.conditions.schema import ConditionSchema
-from medsynth.config import SPLITS, Categorical, Number, Split
+from medsynth.config import SPLITS, Bins, Categorical, Number, Split, TableSource
 from medsynth.errors import InputError
 from medsynth.prepare.table import draw_split, read_samples, split_samples
 
@@ -91,6 +91,72 @@ def test_every_row_of_a_subject_in_two_splits_is_rejected(tmp_path):
     assert [sample.subject_id for sample in table.samples] == ["s2"]
     assert [bad.source_row for bad in table.rejected] == [1, 2, 4]
     assert {bad.reason for bad in table.rejected} == {"subject s1 is in train and test"}
+
+
+# --- columns of other names, missing values, bins ---------------------------------------------------------------
+
+
+def read_as(tmp_path, text, schema=SCHEMA, **source):
+    path = tmp_path / "samples.csv"
+    path.write_text(text, encoding="utf-8")
+    return read_samples(path, schema, TableSource(kind="table", table=path.name, **source))
+
+
+def test_columns_have_the_tables_own_names(tmp_path):
+    columns = {"image": "File: path", "subject_id": "환자", "age": "Age, years", "split": "Set"}
+    text = 'pathology,"Age, years",File: path,환자,Set,image\nnodule,7,a.png,p1,val,http://x\n'
+    (sample,) = read_as(tmp_path, text, columns=columns).samples
+    assert (sample.image, sample.subject_id, sample.split) == ("a.png", "p1", "val")
+    assert sample.cells == {"pathology": "nodule", "age": "7"}
+
+
+def test_one_column_can_serve_twice(tmp_path):
+    text = "file,pathology,age\na.png,normal,1\nb.png,normal,2\n"
+    table = read_as(tmp_path, text, columns={"image": "file", "subject_id": "file"})
+    assert [sample.subject_id for sample in table.samples] == ["a.png", "b.png"]
+
+
+def test_null_leaves_an_optional_column_out(tmp_path):
+    text = f"{HEADER},split,mask\na,s1,normal,1,Training,\n"
+    assert read_as(tmp_path, text).samples == []
+    table = read_as(tmp_path, text, columns={"split": None, "mask": None})
+    assert [(sample.split, sample.mask) for sample in table.samples] == [("", "")] and not table.has_masks
+
+
+@pytest.mark.parametrize(
+    ("columns", "reason"),
+    [
+        ({"image": "filename"}, "no column 'filename' for image, the nearest is 'image'"),
+        ({"mask": "Mask"}, "no column 'Mask' for mask"),
+    ],
+)
+def test_a_renamed_column_must_be_there(tmp_path, columns, reason):
+    with pytest.raises(InputError, match=reason):
+        read_as(tmp_path, f"{HEADER}\na,s,normal,1\n", columns=columns)
+
+
+def test_cells_that_count_as_missing(tmp_path):
+    table = read_as(tmp_path, f"{HEADER}\na,s,NA,NaN\n", missing=["NA", "NaN"])
+    assert table.samples[0].cells == {"pathology": "", "age": ""}
+
+
+def test_a_short_row_is_still_rejected(tmp_path):
+    (bad,) = read_as(tmp_path, f"{HEADER}\na\n").rejected
+    assert bad.image == "a" and bad.reason == "1 cells, the header has 4"
+
+
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [("-5", "low"), ("9.99", "low"), ("10", "mid"), ("19.9", "mid"), ("20", "high"), ("1e9", "high"), ("", ""), ("n/a", "n/a")],
+)  # fmt: skip
+def test_bins_label_ranges_of_a_number(tmp_path, text, label):
+    fields = {"group": Categorical(kind="categorical", values=("low", "mid", "high"))}
+    bins = {"group": Bins(column="Volume", edges=(10, 20), labels=("low", "mid", "high"))}
+    table = read_as(
+        tmp_path, f"image,subject_id,Volume\na,s,{text}\nb,s,many\nc,s,nan\n", ConditionSchema(fields, 2), bins=bins
+    )
+    assert table.samples[0].cells == {"group": label}
+    assert [(bad.source_row, bad.value) for bad in table.rejected] == [(2, "many"), (3, "nan")]
 
 
 CELL = st.sampled_from(["", "n/a", "normal", "nodule", "5", "nan", "train", "val", "test", "s1", "s2"])
