@@ -21,6 +21,7 @@ from medsynth.errors import InputError, is_out_of_memory
 
 DESCRIPTION = "Synthetic medical images for research and teaching, never for diagnosis."
 SAMPLE_SUMMARY = "generate one shard of the plan, or one sample again by its id"
+INIT_SUMMARY = "read a table of images and write a configuration for it to stdout"
 HISTORY = ("images_seen", "loss", "val_loss", "learning_rate")
 VERDICTS = ("sample_id", *columns.VERDICT)
 METRICS = ("metric", "value", "ci_low", "ci_high", "floor", "n_real", "n_synthetic", "higher_is_better", "group")
@@ -126,6 +127,12 @@ def track(args: argparse.Namespace) -> None:
         tracking.log_run(settings.tracking, **paths)
 
 
+def init(args: argparse.Namespace) -> None:
+    from medsynth.init.init import init
+
+    sys.stdout.write(init(args.table, args.modality))
+
+
 def schema(args: argparse.Namespace) -> None:
     from medsynth.config import page
 
@@ -196,6 +203,10 @@ def build_parser() -> argparse.ArgumentParser:
     tracking_step = step(track, "log one run in MLflow", "store", "train", "evaluation", "release", required=False)
     tracking_step.add_argument("--initialise", action="store_true", help="make ready what all runs share, and log none")
     tracking_step.add_argument("--initialised", type=Path, help="file that --initialise wrote")
+    starting = steps.add_parser("init", help=INIT_SUMMARY, description=INIT_SUMMARY)
+    starting.set_defaults(run=init)
+    starting.add_argument("table", type=Path, help="CSV or TSV with one image a row, paths counted from its folder")
+    starting.add_argument("--modality", help="what the images are, where it should not be guessed")
     step(schema, "write the JSON schema of config.yaml", settings=False).add_argument(
         "--page", type=Path, help="Markdown page whose tables of keys are to be written anew"
     )

@@ -18,6 +18,7 @@ FLOORS = (
     {"artifacts"},
     {"judges", "models"},
     STEPS,
+    {"init"},
     {"cli"},
     {"__main__"},
 )

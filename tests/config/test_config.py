@@ -158,7 +158,7 @@ SIZES = {"column": "Size", "edges": [1, 2], "labels": ["normal", "nodule", "norm
         ({"columns": {"imge": "file"}}, "unknown column in source.columns 'imge', did you mean 'image'?"),
         ({"columns": {"severity": None}}, "columns: severity: only mask and split can be left out by null"),
         ({"bins": {"severity": SIZES}}, "source.bins: 'severity' is not a categorical or ordinal condition"),
-        ({"bins": {"pathology": SIZES | {"labels": ["a", "normal", "b"]}}}, "unknown label in source.bins.pathology 'a'"),
+        ({"bins": {"pathology": SIZES | {"labels": ["a", "b", "c"]}}}, "unknown label in source.bins.pathology 'a'"),
         ({"bins": {"pathology": SIZES | {"edges": [2, 1]}}}, "edges [2.0, 1.0] do not rise"),
         ({"bins": {"pathology": SIZES | {"edges": [1]}}}, "3 labels for 1 edges, expected one more than edges"),
         ({"bins": {"pathology": SIZES}, "columns": {"pathology": "x"}}, "both name 'pathology'"),

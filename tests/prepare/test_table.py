@@ -147,8 +147,11 @@ def test_a_short_row_is_still_rejected(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "label"),
-    [("-5", "low"), ("9.99", "low"), ("10", "mid"), ("19.9", "mid"), ("20", "high"), ("1e9", "high"), ("", ""), ("n/a", "n/a")],
-)  # fmt: skip
+    [
+        *(("-5", "low"), ("9.99", "low"), ("10", "mid"), ("19.9", "mid"), ("20", "high"), ("1e9", "high")),
+        *(("", ""), ("n/a", "n/a")),
+    ],
+)
 def test_bins_label_ranges_of_a_number(tmp_path, text, label):
     fields = {"group": Categorical(kind="categorical", values=("low", "mid", "high"))}
     bins = {"group": Bins(column="Volume", edges=(10, 20), labels=("low", "mid", "high"))}

@@ -1,0 +1,1 @@
+"""The command `init`: a table of images becomes a commented configuration that runs."""
