@@ -27,6 +27,9 @@ class CategoricalKind(Kind):
         super().__init__(*arguments)
         self.outputs = len(self.settings.values)
 
+    def choices(self, column: str) -> tuple[str, ...]:
+        return self.settings.values
+
     def refusal(self, column: str, text: str) -> str | None:
         return None if text in self.settings.values else f"not one of {', '.join(self.settings.values)}"
 

@@ -152,6 +152,10 @@ class Kind:
         """Why a cell that has a value cannot be used."""
         raise NotImplementedError
 
+    def choices(self, column: str) -> tuple[str, ...]:
+        """Every value that a cell may be, where it is one of a list."""
+        return ()
+
     def to_value(self, column: str, text: str) -> float:
         raise NotImplementedError
 

@@ -79,6 +79,9 @@ class LesionsKind(Kind):
     def _is_kind(self, column: str) -> bool:
         return bool(self.settings.kinds) and column.endswith("_kind")
 
+    def choices(self, column: str) -> tuple[str, ...]:
+        return self.settings.kinds if self._is_kind(column) else ()
+
     def refusal(self, column: str, text: str) -> str | None:
         if self._is_kind(column):
             return None if text in self.settings.kinds else f"not one of {', '.join(self.settings.kinds)}"

@@ -32,6 +32,9 @@ class OrdinalKind(Kind):
         """Half the number of steps."""
         return (len(self.settings.values) - 1) / 2
 
+    def choices(self, column: str) -> tuple[str, ...]:
+        return self.settings.values
+
     def refusal(self, column: str, text: str) -> str | None:
         return None if text in self.settings.values else f"not one of {' < '.join(self.settings.values)}"
 

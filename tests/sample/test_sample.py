@@ -2,143 +2,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medsynth import config
 from medsynth.artifacts.shards import open_shards, shard_rows
-from medsynth.artifacts.store import Store, StoreInfo
+from medsynth.artifacts.store import Store
 from medsynth.config.families.consistency import ConsistencySampler
 from medsynth.errors import InputError
-from medsynth.sample.plan import plan, sample_seed
+from medsynth.sample.plan import plan
 from medsynth.sample.sample import TOLERANCE, regenerate, sample_shard
 from medsynth.train.loop import train
+from tests.sample.conftest import PER_CLASS, settings
 from tests.train.test_loop import settings as train_settings
-
-
-def settings(request: dict, shards: int = 1, **more) -> config.SampleSettings:
-    wanted = {"request": request, "shards": shards}
-    sampler = {"family": "diffusion", "steps": [3, 2]}
-    return config.SampleSettings(seed=0, dataset="d", model="m", plan=wanted, sampler=sampler, **more)
-
-
-PER_CLASS = {"kind": "per_class", "column": "pathology", "counts": {"low": 5, "high": 2}}
-
-
-def test_seeds_are_fixed_distinct_and_small_enough_for_any_reader():
-    # printf '0:d-m-000000' | sha256sum | cut -c1-12
-    assert sample_seed(0, "d-m-000000") == 0x1D8105612F70
-    seeds = {sample_seed(run, f"d-m-{index:06d}") for run in (0, 1) for index in range(5000)}
-    assert len(seeds) == 10_000 and max(seeds) < 2**53
-
-
-def test_counts_per_class_and_rows_of_the_training_subjects(store):
-    rows = plan(settings(PER_CLASS), store)
-    assert rows["pathology"].value_counts().to_dict() == {"low": 5, "high": 2}
-    assert rows["sample_id"].is_unique and rows["sample_id"][0] == "d-m-000000"
-    assert plan(settings(PER_CLASS), store).equals(rows)
-
-
-def many(low: int, high: int) -> config.SampleSettings:
-    return settings({"kind": "per_class", "column": "pathology", "counts": {"low": low, "high": high}})
-
-
-def test_open_conditions_follow_the_training_rows_of_the_class(store):
-    store.samples["age_years"] = [str(20 + row / 7) if row % 2 else str(80 + row / 7) for row in range(48)]
-    ages = plan(many(200, 200), store).assign(age_years=lambda rows: rows["age_years"].astype(float))
-    training = store.split("train").samples.assign(age_years=lambda rows: rows["age_years"].astype(float))
-    for pathology, drawn in ages.groupby("pathology")["age_years"]:
-        real = training.loc[training["pathology"] == pathology, "age_years"]
-        assert (
-            abs(drawn.mean() - real.mean()) < real.std() / 2 and real.std() < 2
-        )  # the joint distribution, not margins
-        assert drawn.std() < 3 * real.std()
-
-
-def test_no_patients_own_number_is_handed_over_but_common_ones_stay(store):
-    store.samples["age_years"] = [str(20 + row / 7) for row in range(48)]
-    own = store.split("train").samples["age_years"].astype(float)
-    ages = plan(many(100, 100), store)["age_years"].astype(float)
-    assert ages.isin(own.round(4)).sum() <= 2  # by chance
-    assert ages.between(own.min(), own.max()).all()
-    store.samples.loc[:19, "age_years"] = "0"  # ten of each class
-    zeros = plan(many(100, 100), store)["age_years"].value_counts()["0"]
-    assert 80 < zeros < 170  # 20 of the 32 training rows
-    store.samples["age_years"] = [str(row) for row in range(48)]
-    assert plan(many(100, 100), store)["age_years"].str.fullmatch(r"\d+").all()  # whole years stay whole
-
-
-def test_drawn_numbers_lie_where_patients_lie(store):
-    """Two groups far apart, as lesions of the left and the right lung: nothing between them."""
-    store.samples["age_years"] = [str(row / 7 if row % 4 < 2 else 90 + row / 7) for row in range(48)]
-    ages = plan(many(200, 200), store)["age_years"].astype(float)
-    assert (ages.between(0, 5) | ages.between(90, 97)).all() and 0.3 < (ages < 50).mean() < 0.7
-
-
-def test_a_patient_of_many_images_does_not_hand_over_its_age(store):
-    store.samples.loc[:19, ["subject_id", "age_years"]] = ["s0", "63.5"]
-    store.samples.loc[20:, "age_years"] = [str(row + 0.25) for row in range(28)]
-    assert (plan(many(50, 50), store)["age_years"] != "63.5").all()
-
-
-def test_a_class_of_one_patient_does_not_hand_over_its_age(store):
-    store.samples["pathology"] = ["high", *["low"] * 47]
-    store.samples["age_years"] = ["63.5", *[str(row + 0.25) for row in range(47)]]
-    assert (plan(many(0, 50), store)["age_years"] != "63.5").all()
-
-
-def test_a_number_that_one_patient_alone_has_is_left_open(store):
-    store.samples["age_years"] = ["63.5", "63.5", *[""] * 46]
-    store.samples.loc[:1, "subject_id"] = "s0"
-    assert (plan(many(50, 50), store)["age_years"] == "").all()
-
-
-def test_what_is_asked_decides_which_training_rows_fill_the_rest(store, tmp_path):
-    store.samples.loc[::2, "age_years"] = "n/a"  # every `low` row
-    (tmp_path / "plan.csv").write_text("pathology,age_years\n,n/a\n,3\n,25\n")
-    rows = plan(settings({"kind": "table", "table": "plan.csv"}, data_root=str(tmp_path)), store)
-    assert rows["pathology"].tolist() == ["low", "high", "high"]
-    assert rows["age_years"].tolist() == ["n/a", "3", "25"]
-
-
-def test_a_class_without_training_images_and_an_empty_plan_are_refused(store):
-    store.samples["pathology"] = "low"
-    with pytest.raises(InputError, match="plan: pathology 'high' has no training image"):
-        plan(settings(PER_CLASS), store)
-    counts = {"kind": "per_class", "column": "pathology", "counts": {"low": 0}}
-    with pytest.raises(InputError, match="plan: asks for no image"):
-        plan(settings(counts), store)
-
-
-def test_balance_and_oversample_count_training_rows_alone(store):
-    store.samples.loc[:9, "pathology"] = "low"  # 21 low and 11 high among the 32 training rows
-    balanced = plan(settings({"kind": "balance", "column": "pathology"}), store)
-    assert balanced["pathology"].value_counts().to_dict() == {"high": 10}
-    filled = plan(settings({"kind": "oversample", "column": "pathology", "minimum": 30}), store)
-    assert filled["pathology"].value_counts().to_dict() == {"high": 19, "low": 9}
-
-
-def test_a_table_of_conditions_is_followed_and_its_gaps_are_filled(store, tmp_path):
-    (tmp_path / "plan.csv").write_text("pathology,age_years\nlow,77\nhigh,\n,\n,n/a\n")
-    rows = plan(settings({"kind": "table", "table": "plan.csv"}, data_root=str(tmp_path)), store)
-    assert rows.loc[0, ["pathology", "age_years"]].tolist() == ["low", "77"]
-    assert rows.loc[1, "pathology"] == "high" and rows.loc[1, "age_years"] != ""
-    assert rows.loc[2, "pathology"] != ""
-    assert rows.loc[3, ["pathology", "age_years"]].tolist() == ["", "n/a"]  # no training row agrees
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("pathology\ncyst\n", r"plan\.csv: row 1: pathology 'cyst': not one of low, high"),
-        ("age_years\n5\nnan\n", r"plan\.csv: row 2: age_years 'nan': not within"),
-        ("patology\nlow\n", r"unknown columns \['patology'\]"),
-        ("", "empty, expected a header"),
-        ("pathology,age_years\nlow,5,6\n", r"row 1: 3 cells, the header has 2"),
-    ],
-)
-def test_a_bad_table_of_conditions_is_one_line(store, tmp_path, text, message):
-    (tmp_path / "plan.csv").write_text(text)
-    with pytest.raises(InputError, match=message) as caught:
-        plan(settings({"kind": "table", "table": "plan.csv"}, data_root=str(tmp_path)), store)
-    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(("count", "shards"), [(0, 1), (1, 3), (10, 3), (100, 7)])
@@ -211,32 +83,6 @@ def test_weights_of_other_data_and_damaged_shards_are_refused(store, results):
     shard.write_bytes(shard.read_bytes()[:200])
     with pytest.raises(InputError, match=r"shard_0\.npy: shard cannot be read"):
         open_shards(shard.parent)
-
-
-@pytest.fixture
-def outlined(store) -> Store:
-    """The store with a square in each mask, which images can be asked for by."""
-    masks = np.zeros((48, 16, 16), np.uint8)
-    for row, mask in enumerate(masks):
-        mask[row % 8 : row % 8 + 6, 4:10] = 2
-    conditions = store.info.model_dump()["conditions"] | {"outline": {"kind": "mask"}}
-    info = StoreInfo.model_validate(store.info.model_dump() | {"conditions": conditions, "structures": {"square": 2}})
-    return Store(info, store.images, masks, store.samples)
-
-
-def test_a_mask_that_is_asked_for_is_that_of_the_row_that_fills_the_rest(outlined):
-    rows = plan(settings(PER_CLASS), outlined)
-    assert plan(settings(PER_CLASS), outlined).equals(rows)
-    donors = rows["mask_of"].astype(int)
-    assert (outlined.samples["split"][donors] == "train").all()
-    assert (outlined.samples["pathology"][donors].to_numpy() == rows["pathology"]).all()
-    assert np.array_equal(outlined.masks_asked(rows), outlined.masks[donors])
-
-
-def test_open_conditions_are_drawn_alike_with_and_without_a_mask(store, outlined):
-    pd.testing.assert_frame_equal(
-        plan(settings(PER_CLASS), outlined).drop(columns="mask_of"), plan(settings(PER_CLASS), store)
-    )
 
 
 def test_a_sample_asked_for_by_a_mask_follows_it_and_is_made_again_from_its_row(outlined, tmp_path, monkeypatch):
