@@ -94,6 +94,23 @@ def test_data_root_alone_can_be_given(tmp_path: Path) -> None:
     assert planned(demo)["prepare"] == 1 and '"data_root":"my data"' in demo.stdout
 
 
+def test_a_plan_of_an_unknown_class_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    config = yaml.safe_load((ROOT / "config/tiny.yaml").read_text())
+    config["datasets"]["tiny"]["plan"]["request"] = {"kind": "table", "table": "plan.csv"}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    (tmp_path / "plan.csv").write_text("pathology,severity\nnodule,0.5\nnodle,0.5\nnormal,7\n")
+    arguments = ["-n", "--configfile", tmp_path / "config.yaml", "--directory", tmp_path]
+    refused = snakemake(ROOT, *arguments)
+    assert refused.returncode != 0 and "Traceback" not in refused.stdout
+    [line] = [line for line in refused.stdout.splitlines() if "plan.csv" in line]
+    assert "datasets.tiny.plan.request.table: plan.csv: 2 of 3 rows cannot be used: row 2: pathology 'nodle': " in line
+    assert "the nearest is 'nodule'; row 3: severity '7': not within 0 to 1" in line
+    (tmp_path / "plan.csv").write_text("pathology,severity\nnodule,0.5\n")
+    assert planned(snakemake(ROOT, *arguments))["sample"] == 9
+    (tmp_path / "plan.csv").unlink()
+    assert set(planned(snakemake(ROOT, *arguments, "--until", "prepare"))) == {"prepare"}
+
+
 def test_misspelt_key_is_one_line_without_a_traceback(tmp_path: Path) -> None:
     config = tmp_path / "config.yaml"
     config.write_text((ROOT / "config/tiny.yaml").read_text().replace("reader_epochs", "reader_epoch"))

@@ -36,3 +36,20 @@ def shards(wildcards) -> list[str]:
     """The files of every shard of one dataset and model."""
     count = CONFIG.datasets[wildcards.dataset].plan.shards
     return expand(list(rules.sample.output), shard=range(count), allow_missing=True)
+
+
+def refuse_bad_plans() -> None:
+    """Refuse a plan's table that cannot be used before anything is trained; one that is not there yet, `sample` reads."""
+    from medsynth.conditions.requests import read_requests
+    from medsynth.conditions.schema import ConditionSchema
+
+    for name, dataset in CONFIG.datasets.items():
+        for table in filter(os.path.isfile, table_of(dataset.plan.request)):
+            try:
+                read_requests(Path(table), ConditionSchema(dataset.conditions, len(dataset.size)))
+            except InputError as error:
+                raise WorkflowError(f"config: datasets.{name}.plan.request.table: {error}") from None
+
+
+if workflow.is_main_process:
+    refuse_bad_plans()
