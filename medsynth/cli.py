@@ -24,7 +24,10 @@ SAMPLE_SUMMARY = "generate one shard of the plan, or one sample again by its id"
 INIT_SUMMARY = "read a table of images and write a configuration for it to stdout"
 HISTORY = ("images_seen", "loss", "val_loss", "learning_rate")
 VERDICTS = ("sample_id", *columns.VERDICT)
-METRICS = ("metric", "value", "ci_low", "ci_high", "floor", "n_real", "n_synthetic", "higher_is_better", "group")
+METRICS = (
+    *("metric", "group", "value", "ci_low", "ci_high", "floor", "n_real", "n_synthetic"),
+    *("higher_is_better", "note", "extractor"),
+)
 HELP = {
     "store": "folder that prepare wrote",
     "reference": "folder that reference wrote",
@@ -107,7 +110,7 @@ def release(args: argparse.Namespace) -> None:
         shards.images,
         shards.rows,
         tables.read(args.evaluation / "samples.csv", VERDICTS),
-        tables.read(args.evaluation / "metrics.csv", METRICS, text=False),
+        tables.read(args.evaluation / "metrics.csv", METRICS),
         _read_json(args.train / "model.json"),
         args.out,
         shards.masks,

@@ -1,5 +1,6 @@
 """What every test shares: where real images may lie, and few threads, since tests run side by side."""
 
+import hashlib
 import os
 from collections import Counter
 from pathlib import Path
@@ -55,6 +56,7 @@ def store() -> Store:
             "split": names,
             "pathology": labels,
             "age_years": [str(row) for row in range(48)],
+            "sha256": [hashlib.sha256(image.tobytes()).hexdigest() for image in images],
             "low": "0",
             "high": "255",
             "affine": "",

@@ -245,8 +245,12 @@ class Config(Strict):
         return EvaluateSettings(seed=self.seed, evaluation=self.evaluation)
 
     def release(self, dataset: str) -> ReleaseSettings:
+        chosen = self.datasets[dataset]
         return ReleaseSettings(
-            formats=self.datasets[dataset].release_formats, masks=self.datasets[dataset].release_masks
+            formats=chosen.release_formats,
+            masks=chosen.release_masks,
+            licence=chosen.licence,
+            citation=chosen.citation,
         )
 
     def track(self) -> TrackSettings:

@@ -196,6 +196,10 @@ class Dataset(Strict):
     """Names of the models to train on it; null trains all."""
     release_masks: bool = False
     """Release the masks that images were asked for by. They are training subjects' own unless these are simulated."""
+    licence: str | None = None
+    """Licence of the images, printed on the card."""
+    citation: str | None = None
+    """Where the images come from and what to cite, printed on the card."""
     formats: Annotated[tuple[Annotated[str, one_of(registry.RELEASE_FORMATS)], ...], Field(min_length=1)] | None = None
     """What each released image is written as; `file_name` in `metadata.csv` is the first. Null is png for images,
     nifti for volumes.

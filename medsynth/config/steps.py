@@ -86,8 +86,17 @@ class EvaluateSettings(Strict):
 
 
 class ReleaseSettings(Strict):
+    """What is handed over, and in what form.
+
+    Attributes:
+        masks: hand over the label maps that images were asked for by, of real subjects too.
+        licence, citation: of the training images, for the card.
+    """
+
     formats: tuple[str, ...]
     masks: bool = False
+    licence: str | None = None
+    citation: str | None = None
 
 
 class TrackSettings(Strict):

@@ -47,18 +47,25 @@ def evaluate(
     """
     evidence = gather(settings, store, reference, images, rows)
     with folder_written_whole(out) as part:
-        tables.write(part / "metrics.csv", measure(evidence))
+        tables.write(part / "metrics.csv", measure(evidence, reference.extractor))
         tables.write(part / "samples.csv", _verdict_table(evidence))
         _draw(part, evidence, store, images)
         if history is not None:
             figures.training_curves(part / "curves.png", history)
 
 
-def measure(evidence: Evidence) -> pd.DataFrame:
-    """Every metric that the settings name; one that cannot be computed is an empty value with a note."""
-    chosen = _metrics(evidence.settings)
-    columns = [field.name for field in fields(Row)]
-    return pd.DataFrame([asdict(row) for metric in chosen for row in metric.rows(evidence)], columns=columns)
+def measure(evidence: Evidence, extractor: str) -> pd.DataFrame:
+    """Every metric that the settings name; one that cannot be computed is an empty value with a note.
+
+    Args:
+        extractor: name of what took the features, for the metrics that look at them.
+    """
+    rows = [
+        asdict(row) | {"extractor": extractor if "features" in metric.needs else ""}
+        for metric in _metrics(evidence.settings)
+        for row in metric.rows(evidence)
+    ]
+    return pd.DataFrame(rows, columns=[*(field.name for field in fields(Row)), "extractor"])
 
 
 def _metrics(settings: EvaluateSettings) -> list[Metric]:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from medsynth import __version__
 from medsynth.artifacts.store import Store
+from medsynth.config import ReleaseSettings
 from medsynth.images.image import spacing_of
 from medsynth.images.modalities import MODALITIES
+from medsynth.release.findings import findings, interval, reads_label, short
 from medsynth.release.formats import Encoder, ReleaseFormat, file_columns
+from medsynth.release.markdown import code, listed, plain
+from medsynth.release.markdown import table as markdown_table
 from medsynth.release.provenance import Provenance
 
 MASKS = """
@@ -23,9 +26,17 @@ SIMULATED = """The images that the generator learned from and is measured agains
 card says real, it means those: no patient is in them.
 
 """
+DIGESTS = {
+    False: "SHA-256 of its file (`sha256sum FILE`)",
+    True: "SHA-256 of its stored pixels, since it was simulated and has no file",
+}
+UNREAD = """
+The predictor cannot read {label} on held-out real images: here `kept` means that no copy was found, and no more.
+"""
 
 
 def card(
+    settings: ReleaseSettings,
     store: Store,
     table: pd.DataFrame,
     metrics: pd.DataFrame,
@@ -37,6 +48,7 @@ def card(
     """The dataset card in Markdown, with the front matter that Hugging Face reads.
 
     Args:
+        metrics: metrics.csv as text.
         masks: whether the label maps that images were asked for by are handed over.
     """
     info, modality = store.info, MODALITIES[store.info.modality]
@@ -46,6 +58,8 @@ def card(
     bits = np.dtype(encoder.grey.dtype).itemsize * 8
     spacing = _spacing(encoder, len(info.size))
     places = "its left and upper edge" if len(info.size) == 2 else "its first voxel"
+    source = "simulated" if info.simulated else "real"
+    unread = "" if reads_label(metrics, info.label) else UNREAD.format(label=info.label)
     return f"""---
 pretty_name: "{info.dataset}: synthetic images ({info.modality})"
 license: other
@@ -60,7 +74,14 @@ size_categories:
 
 # {info.dataset}: synthetic images ({info.modality})
 
-**Every image here was generated. None shows a patient, and none may be used for diagnosis.**
+**Every image here is synthetic: made by a generative model that was trained on {source} images. They were screened for
+copies of those, which does not prove that there is none. Not for diagnosis.**
+
+## Read this first
+
+{findings(metrics, info.label)}
+
+## What is here
 
 {SIMULATED if info.simulated else ""}{kept} images of {size} {cells}, {bits} bits deep, {spacing}. Intensities
 are in {modality.unit}. Each image stands in `images/` as
@@ -71,6 +92,11 @@ are in {modality.unit}. Each image stands in `images/` as
 read them from the image under `predicted_`. Places are fractions of the image from {places}, a size is a diameter as a
 fraction of its width.
 
+`real_split.csv` names the {source} images by digest, {DIGESTS[info.simulated]}, with their split: the generator learned
+from `train`; `val` chose its weights and set the limits of the screening; `test` is what it was measured against. A
+classifier that learned from synthetic images must not be tested on a `train` image, nor learn from an image that it is
+tested on. Who holds a file can look it up; to anybody else a digest says nothing.
+{_elsewhere(made_by)}
 ## Asked, kept, rejected
 
 {_by_class(table, info.label)}
@@ -80,8 +106,9 @@ held-out real images are. Or, unless the run left this out, the predictor reads 
 gives the one that was asked a probability (`requested_probability`) as low as at most 5 % of real images of that class
 get; `conformity` is that share. So a kept image can be read as another class, where the predictor is unsure of real
 ones too; and neither a lesion's place nor any condition but {info.label} is a reason: compare them with `predicted_`,
-and filter as your use needs. Rejected samples have no image; `rejected.csv` lists them with the reason.
-
+and filter as your use needs. Rejected samples have no image; `rejected.csv` lists them with the reason, without their
+seed and without conditions other than {info.label}, so that a rejected copy cannot be made again from it.
+{unread}
 ## How good they are
 
 Of all samples that were asked for, kept or not:
@@ -92,8 +119,9 @@ CI is a 95 % interval. Of `kid`, a bootstrap over the subjects of the held-out r
 images; of `fid`, `density` and `coverage`, a jackknife that leaves out groups of those subjects, and groups of
 synthetic images; of all else, a bootstrap over the synthetic images alone. No interval covers what another training of
 the generator or of the predictor would change. The floor is what held-out real images reach in place of the synthetic
-ones: a value that good cannot be told from real images by this measure.
-
+ones: a value that good cannot be told from real images by this measure. Where neither higher nor lower is better, the
+nearer to the floor the better: noise is like no training image, and a copy is like one.
+{_extractors(metrics)}
 ## How they were made
 
 | what | value |
@@ -105,8 +133,10 @@ ones: a value that good cannot be told from real images by this measure.
 | generators that it began from or learnt from, SHA-256 | {_parents(made_by)} |
 | training data, SHA-256 | {made_by.training_data} |
 | training images | {len(store.split("train"))}, of {info.rows_in} rows; {info.rows_quarantined} could not be used |
+| licence of the training images | {_stated(settings.licence)} |
+| source of the training images, to be cited | {_stated(settings.citation)} |
 | images that the generator, and those before it, saw in training, repeats counted | {made_by.images_seen} |
-| sampler | {_listed(table["sampler"])} |
+| sampler | {_samplers(table["sampler"])} |
 | seeds | one for each image, in `metadata.csv` |
 
 `sha256sum -c SHA256SUMS` checks every file.
@@ -137,46 +167,57 @@ def _size_category(count: int) -> str:
     return next((name for bound, name in bounds if count < bound), "n>1M")
 
 
-def _listed(values: pd.Series) -> str:
-    return ", ".join(f"`{value}`" for value in sorted(values.unique())) or "none"
+def _samplers(values: pd.Series) -> str:
+    return listed([code(value) for value in sorted(values.unique())]).replace("|", "&#124;") if len(values) else "none"
+
+
+def _stated(text: str | None) -> str:
+    return plain(text) if text else "not stated"
 
 
 def _parents(made_by: Provenance) -> str:
     return ", ".join(f"{role}: {sha256}" for role, sha256 in made_by.parents.items()) or "none, from images alone"
 
 
+def _elsewhere(made_by: Provenance) -> str:
+    if not made_by.elsewhere:
+        return ""
+    return f"Its {listed(made_by.elsewhere)}, a generator before it, learned from other images, which are not listed.\n"
+
+
+def _extractors(metrics: pd.DataFrame) -> str:
+    """What the metrics that compare features look through."""
+    named = metrics[metrics["extractor"] != ""]
+    lines = [
+        f"{listed([code(metric) for metric in of['metric'].unique()])} compare features by the extractor {code(name)}."
+        for name, of in named.groupby("extractor", sort=True)
+    ]
+    return "\n".join(["", *lines, ""]) if lines else ""
+
+
 def _by_class(table: pd.DataFrame, label: str) -> str:
-    lines = [_line(label, "asked", "kept", "rejected"), "| --- | ---: | ---: | ---: |"]
     groups = [(value or "missing", group) for value, group in table.groupby(label, sort=True)]
+    rows = []
     for name, group in [*groups, ("all", table)]:
         kept = int((group["verdict"] == "kept").sum())
-        lines.append(_line(name, len(group), kept, len(group) - kept))
-    return "\n".join(lines)
+        rows.append((plain(name), str(len(group)), str(kept), str(len(group) - kept)))
+    return markdown_table((label, "asked", "kept", "rejected"), ("---", "---:", "---:", "---:"), rows)
 
 
 def _metric_table(metrics: pd.DataFrame) -> str:
-    lines = [
-        _line("metric", "group", "value", "CI", "floor", "real", "synthetic", "better"),
-        "| --- | --- | ---: | --- | ---: | ---: | ---: | --- |",
-    ]
-    for row in metrics.to_dict("records"):
-        value, low, high, floor, n_real, n_synthetic = (
-            _short(row[c]) for c in ("value", "ci_low", "ci_high", "floor", "n_real", "n_synthetic")
+    better = {"true": "higher", "false": "lower"}
+    columns = ("metric", "group", "value", "CI", "floor", "real", "synthetic", "better", "note")
+    aligned = ("---", "---", "---:", "---", "---:", "---:", "---:", "---", "---")
+    rows = [
+        (
+            plain(row["metric"]),
+            plain(row["group"]),
+            short(row["value"]),
+            interval(row),
+            *(short(row[column]) for column in ("floor", "n_real", "n_synthetic")),
+            better.get(row["higher_is_better"].lower(), "neither"),
+            plain(row["note"]),
         )
-        group = "" if pd.isna(row["group"]) else row["group"]
-        interval = f"{low} to {high}" if low and high else ""
-        better = "higher" if str(row["higher_is_better"]).lower() == "true" else "lower"
-        lines.append(_line(row["metric"], group, value, interval, floor, n_real, n_synthetic, better))
-    return "\n".join(lines)
-
-
-def _line(*cells: Any) -> str:
-    return f"| {' | '.join(str(cell).replace('|', '&#124;') for cell in cells)} |"
-
-
-def _short(value: Any) -> str:
-    """Three significant digits; empty when there is no number."""
-    if value == "" or pd.isna(value):
-        return ""
-    number = float(value)
-    return str(int(number)) if number.is_integer() and abs(number) < 1e9 else f"{number:.3g}"
+        for row in metrics.to_dict("records")
+    ]
+    return markdown_table(columns, aligned, rows)

@@ -20,6 +20,7 @@ class Provenance:
     Attributes:
         images_seen: by the generator while it trained, and by its parents, each as often as it came.
         parents: role → SHA-256 of the weights of a generator that it began from or learnt from.
+        elsewhere: the roles of those that learned from other images.
     """
 
     family: str
@@ -28,6 +29,7 @@ class Provenance:
     generator: str
     config: str
     training_data: str
+    elsewhere: tuple[str, ...]
 
 
 def configuration_of(checkpoint_info: Mapping[str, Any], rows: pd.DataFrame) -> str:
@@ -41,13 +43,15 @@ def configuration_of(checkpoint_info: Mapping[str, Any], rows: pd.DataFrame) -> 
 
 def provenance_of(checkpoint_info: Mapping[str, Any], configuration: str) -> Provenance:
     try:
+        store, parents = checkpoint_info["store"]["digest"], checkpoint_info["parents"]
         return Provenance(
             family=checkpoint_info["settings"]["model"]["family"],
             images_seen=checkpoint_info["images_seen"],
-            parents={role: parent["weights_sha256"] for role, parent in checkpoint_info["parents"].items()},
+            parents={role: parent["weights_sha256"] for role, parent in parents.items()},
             generator=checkpoint_info["weights_sha256"],
             config=hashlib.sha256(configuration.encode()).hexdigest(),
-            training_data=checkpoint_info["store"]["digest"],
+            training_data=store,
+            elsewhere=tuple(role for role, parent in parents.items() if parent["store_sha256"] != store),
         )
     except KeyError as error:
         raise InputError(f"release: model.json has no key {error}") from None

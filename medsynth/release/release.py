@@ -1,4 +1,4 @@
-"""The dataset that is handed over: images that say what they are, one table, a card, and checksums.
+"""The dataset that is handed over: images that say what they are, tables, a card, and checksums.
 
 Where it is PNG without masks, the folder is a Hugging Face ImageFolder as it stands. Requested conditions keep the
 training table's column names, so that the two tables can be put together; what the predictor read from the image is
@@ -19,7 +19,7 @@ from medsynth import __version__, registry
 from medsynth.artifacts.shards import Images
 from medsynth.artifacts.store import Store
 from medsynth.config import ReleaseSettings
-from medsynth.config.columns import MASK_FILE, MASK_OF, PREDICTED, VERDICT
+from medsynth.config.columns import DIGESTS, MASK_FILE, MASK_OF, PREDICTED, VERDICT
 from medsynth.config.formats import DEFAULTS
 from medsynth.disk import tables
 from medsynth.disk.files import folder_written_whole, sha256, written_whole
@@ -29,7 +29,11 @@ from medsynth.release.formats import Encoder, ReleaseFormat, file_columns, named
 from medsynth.release.intensity import grey_scale
 from medsynth.release.provenance import configuration_of, provenance_of
 
-DISCLAIMER = "Synthetic image: shows no real patient. For research and teaching, not for diagnosis."
+# NIfTI's description has room for the first 80 bytes alone, the sample's id among them.
+DISCLAIMER = (
+    "Synthetic, not for diagnosis: made by a generative model trained on {source} images; "
+    "screened for copies of them, not proven to be none."
+)
 
 
 def release(
@@ -51,7 +55,7 @@ def release(
         rows: sample_id, seed, model_sha256, sampler and the conditions as asked.
         verdicts: sample_id, predicted_<field>, requested_probability, conformity, nearest_similarity, verdict (kept or
             rejected), reason.
-        metrics: the evaluation's metrics.csv.
+        metrics: the evaluation's metrics.csv, as text.
         checkpoint_info: the content of model.json.
         masks: uint8 (N, *spatial), the label maps that the images were asked for by; None where no condition is a mask.
             They are training subjects' own, and are written where the settings say so, or the subjects are simulated.
@@ -99,10 +103,14 @@ def release(
                     (folder / name).write_bytes(encoder.encode_mask(first, masks[position], sample_id))
         rescaled = kept.assign(rescale_slope=encoder.grey.slope, rescale_intercept=encoder.grey.intercept)
         _write_table(rescaled.drop(columns="sampler"), folder / "metadata.csv", files)
-        _write_table(rejected.drop(columns="sampler"), folder / "rejected.csv")
+        # Neither the seed of a rejected copy nor all that it was asked for by: with the generator they make it again.
+        _write_table(
+            rejected[["sample_id", store.info.label, *VERDICT, *DIGESTS, "synthetic"]], folder / "rejected.csv"
+        )
+        _write_table(store.samples[["sha256", "split"]].sort_values("sha256"), folder / "real_split.csv")
         (folder / "generator.json").write_text(configuration, encoding="utf-8")
         (folder / "README.md").write_text(
-            card(store, table, metrics, made_by, encoder, formats, MASK_FILE in files), encoding="utf-8"
+            card(settings, store, table, metrics, made_by, encoder, formats, MASK_FILE in files), encoding="utf-8"
         )
         present = sorted(path for path in folder.rglob("*") if path.is_file())
         sums = "".join(f"{sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in present)
@@ -134,7 +142,7 @@ def release_one(sample_id: str, image: np.ndarray, results: Path, out: Path | No
 
 def _encoder(store: Store, generator: str) -> Encoder:
     about = {
-        "Disclaimer": DISCLAIMER,
+        "Disclaimer": DISCLAIMER.format(source="simulated" if store.info.simulated else "real"),
         "Software": f"medsynth {__version__}",
         "Source": f"generator sha256 {generator}",
     }

@@ -94,12 +94,18 @@ def test_every_metric_has_its_rows(results: Path, collection: Store) -> None:
         "n_synthetic",
         "higher_is_better",
         "note",
+        "extractor",
     ]
     assert table.columns.tolist() == columns
     read = ("accuracy", "mean_absolute_error", "rank_correlation", "centre_error_px", "size_error_px")
     of_images = ("nearest_similarity", "copy_rate", "kept_rate")
     assert table["metric"].unique().tolist() == ["kid", "fid", "density", "coverage", *read, *of_images]
     assert not table.duplicated(["metric", "group"]).any()
+    of_features = table["metric"].isin(["kid", "fid", "density", "coverage"])
+    assert set(table.loc[of_features, "extractor"]) == {JUDGES.extractor}
+    assert set(table.loc[~of_features, "extractor"]) == {""}
+    neither = table["higher_is_better"] == ""
+    assert set(table.loc[neither, "metric"]) == {"nearest_similarity"}
     empty = table["value"] == ""
     assert table.loc[empty, "metric"].tolist() == ["centre_error_px", "size_error_px"]  # no lesion was asked
     assert (table.loc[empty, "note"] != "").all()

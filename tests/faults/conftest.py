@@ -36,7 +36,9 @@ def watch(event, args):
             signal.raise_signal({number})
 sys.addaudithook(watch)
 """
-METRICS = "metric,value,ci_low,ci_high,floor,n_real,n_synthetic,higher_is_better,group\nkid,2.5,2.2,2.7,0,8,6,False,\n"
+METRICS = """metric,group,value,ci_low,ci_high,floor,n_real,n_synthetic,higher_is_better,note,extractor
+kid,all,2.5,2.2,2.7,0,8,6,False,,efficientnet_lite0
+"""
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ FILES = {
     "reference": "reference.safetensors reference.json",
     "train": "model.safetensors model.json history.csv",
     "evaluate": "metrics.csv samples.csv contact_sheet.png curves.png adherence.png nearest.png",
-    "release": "SHA256SUMS metadata.csv rejected.csv generator.json README.md",
+    "release": "SHA256SUMS metadata.csv rejected.csv real_split.csv generator.json README.md",
 }
 step, out = sys.argv[1], Path(sys.argv[sys.argv.index("--out") + 1])
 names = FILES.get(step, "").split()

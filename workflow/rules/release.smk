@@ -11,6 +11,7 @@ rule release:
         sums=f"{RELEASE}/SHA256SUMS",
         table=f"{RELEASE}/metadata.csv",
         rejected=f"{RELEASE}/rejected.csv",
+        split=f"{RELEASE}/real_split.csv",
         generator=f"{RELEASE}/generator.json",
         card=f"{RELEASE}/README.md",
     log:

@@ -87,7 +87,11 @@ class Group:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of metrics.csv: a value, its own 95 % interval, and what held-out real images reach (the floor)."""
+    """One line of metrics.csv: a value, its own 95 % interval, and what held-out real images reach (the floor).
+
+    Attributes:
+        higher_is_better: None where neither is, and the value is to be compared with the floor.
+    """
 
     metric: str
     group: str
@@ -97,7 +101,7 @@ class Row:
     floor: float
     n_real: int
     n_synthetic: int
-    higher_is_better: bool
+    higher_is_better: bool | None
     note: str = ""
 
 
@@ -115,7 +119,7 @@ class Metric:
 
 
 def statistic_row(
-    name: tuple[str, bool],
+    name: tuple[str, bool | None],
     group: str,
     statistic: Function,
     synthetic: Sequence[np.ndarray],
@@ -125,7 +129,7 @@ def statistic_row(
     """A statistic of synthetic images with its bootstrap interval; the floor is the same of real ones.
 
     Args:
-        name: of the metric, and whether higher is better.
+        name: of the metric, and whether higher is better, None where neither is.
     """
     metric, higher_is_better = name
     n, m = len(real[0]), len(synthetic[0])

@@ -12,7 +12,7 @@ from medsynth.evaluate.metrics.metric import Evidence, Function, Metric, Row, Si
 
 
 def _image_rows(
-    name: tuple[str, bool], of: Callable[[Side], np.ndarray], statistic: Function, evidence: Evidence
+    name: tuple[str, bool | None], of: Callable[[Side], np.ndarray], statistic: Function, evidence: Evidence
 ) -> Iterator[Row]:
     """Something known of each image; the floor is the same of test images."""
     for group in evidence.groups():
@@ -35,8 +35,9 @@ def _kept(side: Side) -> np.ndarray:
     return side.verdicts["verdict"].to_numpy() == "kept"
 
 
+# No direction: noise is like no training image, and copies are like one.
 NEAREST_SIMILARITY = Metric(
-    frozenset({"similarity"}), partial(_image_rows, ("nearest_similarity", False), _similarity, np.median)
+    frozenset({"similarity"}), partial(_image_rows, ("nearest_similarity", None), _similarity, np.median)
 )
 COPY_RATE = Metric(frozenset({"similarity"}), _copy_rows)
 KEPT_RATE = Metric(frozenset({"verdicts"}), partial(_image_rows, ("kept_rate", True), _kept, np.mean))

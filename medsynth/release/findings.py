@@ -1,0 +1,101 @@
+"""What a team must know before it trains on the images, in words: read from metrics.csv."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from medsynth.release.markdown import code, listed, plain, table
+
+INADEQUATE = "reader inadequate"  # how the note begins of a number that rests on a predictor that cannot read
+FOLLOWED = 0.8  # of the share of real images that the predictor reads as labelled
+
+
+def findings(metrics: pd.DataFrame, label: str) -> str:
+    """The card's first section.
+
+    Args:
+        metrics: metrics.csv as text.
+        label: the condition that classes are of.
+    """
+    return f"""{_reading(metrics, label)}
+
+{_following(metrics, label)}
+
+{_screening(metrics)}"""
+
+
+def is_inadequate(note: str) -> bool:
+    return any(part.startswith(INADEQUATE) for part in note.split("; "))
+
+
+def reads_label(metrics: pd.DataFrame, label: str) -> bool:
+    """Whether the predictor was not found unable to read the label."""
+    accuracy = metrics[(metrics["metric"] == "accuracy") & (metrics["group"] == label)]
+    return not accuracy["note"].map(is_inadequate).any()
+
+
+def short(cell: Any) -> str:
+    """Three significant digits of a number; empty when there is none."""
+    if cell == "" or pd.isna(cell):
+        return ""
+    number = float(cell)
+    return str(int(number)) if number.is_integer() and abs(number) < 1e9 else f"{number:.3g}"
+
+
+def interval(row: dict[str, Any]) -> str:
+    low, high = short(row["ci_low"]), short(row["ci_high"])
+    return f"{low} to {high}" if low and high else ""
+
+
+def _reading(metrics: pd.DataFrame, label: str) -> str:
+    marked = metrics[metrics["note"].map(is_inadequate)]
+    if not len(marked):
+        return "No number below rests on a predictor that was found unable to read held-out real images."
+    of = [group if group not in ("", "all") else metric for metric, group in marked[["metric", "group"]].to_numpy()]
+    names = listed([plain(name) for name in dict.fromkeys(of)])
+    text = (
+        f"**The predictor cannot read {names} on held-out real images.** Numbers marked `{INADEQUATE}` are no evidence."
+    )
+    if reads_label(metrics, label):
+        return text
+    return f"{text} **No image was checked to show the {label} that it was asked for:** its label is unverified."
+
+
+def _following(metrics: pd.DataFrame, label: str) -> str:
+    """Which classes are read as asked less often than FOLLOWED of what real images are."""
+    of_class = (metrics["metric"] == "accuracy") & metrics["group"].str.startswith(f"{label}=")
+    rows = [
+        row
+        for row in metrics[of_class].to_dict("records")
+        if row["value"] != "" and row["floor"] != "" and not is_inadequate(row["note"])
+    ]
+    if not rows or not reads_label(metrics, label):
+        return f"Whether the images follow the {label} that was asked for is not known."
+    weak = [row for row in rows if float(row["value"]) < FOLLOWED * float(row["floor"])]
+    if not weak:
+        classes = listed([plain(_class_of(row)) for row in rows])
+        return f"Read as asked, at least {FOLLOWED} times as often as on real images: {classes}."
+    shown = [f"{plain(_class_of(row))} ({short(row['value'])}, real images {short(row['floor'])})" for row in weak]
+    return (
+        f"**Not followed: {listed(shown)}.** The predictor reads this {label} in less than {FOLLOWED} times as many of "
+        "the images that were asked for it as of real ones."
+    )
+
+
+def _class_of(row: dict[str, Any]) -> str:
+    return str(row["group"]).partition("=")[2]
+
+
+def _screening(metrics: pd.DataFrame) -> str:
+    recall = metrics[metrics["metric"] == "copy_recall"]
+    known = "Images were screened for copies of training images. This lowers the risk that one is left, no more."
+    if not len(recall):
+        return f"{known} No copies were planted in this run, so which share the screening finds is not known."
+    rows = [
+        (plain(row["group"]), short(row["value"]), interval(row), short(row["n_synthetic"]), plain(row["note"]))
+        for row in recall.to_dict("records")
+    ]
+    header, aligned = ("copy, changed", "share found", "CI", "planted", "note"), ("---", "---:", "---", "---:", "---")
+    return f"{known} Of copies that were planted, {code('copy_recall')}, it finds:\n\n{table(header, aligned, rows)}"

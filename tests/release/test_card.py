@@ -1,0 +1,153 @@
+"""The card: what it says is so, and whatever a class is called acts as no markup."""
+
+import html
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from medsynth.config import ReleaseSettings
+from medsynth.release.markdown import plain
+from medsynth.release.release import release
+from tests.release.toys import AS_PNG, CHECKPOINT, DATA, make_samples, make_store, metrics
+
+
+def test_card_counts_by_class_and_shows_each_metric(tmp_path: Path) -> None:
+    release(AS_PNG, make_store(), **make_samples(), out=tmp_path / "out")
+    text = (tmp_path / "out/README.md").read_text()
+    front = yaml.safe_load(text.split("---\n")[1])
+    assert front["license"] == "other" and {"synthetic", "medical"} <= set(front["tags"])
+    for line in ("| normal | 2 | 1 | 1 |", "| nodule | 2 | 2 | 0 |", "| all | 4 | 3 | 1 |"):
+        assert line in text
+    assert "| kid | all | 2.41 | 2.2 to 2.6 | -0.001 | 100 | 4 | lower | 4 of 9 synthetic images |" in text
+    assert "| nearest_similarity | pathology=normal | 0.5 |  | 0.6 | 100 | 4 | neither |  |" in text
+    assert "`kid` compare features by the extractor `a_net`." in text
+
+
+def test_card_says_what_each_interval_is(tmp_path: Path) -> None:
+    release(AS_PNG, make_store(), **make_samples(), out=tmp_path / "out")
+    text = " ".join((tmp_path / "out/README.md").read_text().split())
+    for claim in (
+        "Of `kid`, a bootstrap over the subjects of the held-out real images and over the synthetic images;",
+        "of `fid`, `density` and `coverage`, a jackknife",
+        "of all else, a bootstrap over the synthetic images alone.",
+    ):
+        assert claim in text
+
+
+def card_of(tmp_path: Path, *rows: str, settings: ReleaseSettings = AS_PNG, simulated: bool = False) -> str:
+    """The card's text on one line, of a release with these metrics."""
+    store, samples = make_store(), make_samples()
+    store.info.simulated = simulated
+    release(settings, store, **(samples | {"metrics": metrics(*rows)}), out=tmp_path / "out")
+    return " ".join((tmp_path / "out/README.md").read_text().split())
+
+
+@pytest.mark.parametrize("simulated", [False, True])
+def test_a_card_says_what_the_generator_learned_from_and_promises_nothing(tmp_path: Path, simulated: bool) -> None:
+    text = card_of(tmp_path, simulated=simulated)
+    assert ("are simulated themselves" in text) == simulated
+    assert f"a generative model that was trained on {'simulated' if simulated else 'real'} images." in text
+    assert "which does not prove that there is none. Not for diagnosis." in text
+    assert ("`sha256sum FILE`" in text) != simulated
+    assert "None shows a patient" not in text
+
+
+def test_images_that_a_parent_alone_learned_from_are_said_to_be_missing(tmp_path: Path) -> None:
+    for store, said in ((DATA, False), ("e" * 64, True)):
+        parents = {"initial": {"weights_sha256": "b" * 64, "store_sha256": store, "images_seen": 5}}
+        samples = make_samples() | {"checkpoint_info": CHECKPOINT | {"parents": parents}}
+        release(AS_PNG, make_store(), **samples, out=tmp_path / "out")
+        text = (tmp_path / "out/README.md").read_text()
+        assert ("Its initial, a generator before it, learned from other images, which are not listed." in text) == said
+
+
+ACCURATE = "accuracy;pathology=normal;0.8;0.7;0.9;1.0;50;50;True;;"
+WEAK = "accuracy;pathology=nodule;0.31;0.2;0.4;0.95;50;50;True;;"
+UNREAD = "reader inadequate: balanced accuracy 0.52"
+
+
+def test_the_first_section_names_the_classes_that_are_not_followed(tmp_path: Path) -> None:
+    text = card_of(tmp_path, ACCURATE, WEAK)
+    first = text.partition("## What is here")[0]
+    assert "**Not followed: nodule (0.31, real images 0.95).**" in first and "normal (" not in first
+    assert "Read as asked, at least 0.8 times as often as on real images: normal." in card_of(tmp_path, ACCURATE)
+    assert "Whether the images follow the pathology that was asked for is not known." in card_of(tmp_path)
+
+
+def test_a_number_that_rests_on_a_predictor_that_cannot_read_is_said_first(tmp_path: Path) -> None:
+    text = card_of(tmp_path, ACCURATE, f"rank_correlation;severity;0.1;0;0.2;0.15;50;50;True;{UNREAD};")
+    first = text.partition("## What is here")[0]
+    assert "**The predictor cannot read severity on held-out real images.**" in first
+    assert "Read as asked, at least 0.8 times as often as on real images: normal." in first
+    assert "| 0.15 | 50 | 50 | higher | reader inadequate: balanced accuracy 0.52 |" in text
+
+
+def test_no_verdict_rests_on_a_predictor_that_cannot_read_the_label(tmp_path: Path) -> None:
+    text = card_of(tmp_path, f"accuracy;pathology;0.9;0.8;1;0.5;50;50;True;{UNREAD};", WEAK)
+    assert "cannot read pathology on held-out real images" in text
+    assert "**No image was checked to show the pathology that it was asked for:** its label is unverified." in text
+    assert "here `kept` means that no copy was found, and no more." in text
+    assert "Not followed" not in text and "passed" not in text
+    assert "Whether the images follow the pathology that was asked for is not known." in text
+
+
+def test_the_recall_of_the_screening_stands_in_one_table(tmp_path: Path) -> None:
+    text = card_of(tmp_path, ACCURATE)
+    assert "No copies were planted in this run, so which share the screening finds is not known." in text
+    card_of(tmp_path, "copy_recall;turned 5°;0.98;0.9;1;;0;60;True;;", "copy_recall;mirrored;1;0.94;1;;0;60;True;;")
+    first = (tmp_path / "out/README.md").read_text().partition("## What is here")[0]
+    assert "| turned 5° | 0.98 | 0.9 to 1 | 60 |  |\n| mirrored | 1 | 0.94 to 1 | 60 |  |\n" in first
+
+
+def test_licence_and_source_are_printed_where_they_are_stated(tmp_path: Path) -> None:
+    assert "| licence of the training images | not stated |" in card_of(tmp_path)
+    stated = ReleaseSettings(formats=("png",), licence="CC BY 4.0", citation="Doe | Roe\n2020, https://doi.org/10.1/x")
+    text = card_of(tmp_path, settings=stated)
+    assert "| licence of the training images | CC BY 4.0 |" in text
+    assert "| source of the training images, to be cited | Doe &#124; Roe 2020, https&#58;//doi.org/10.1/x |" in text
+
+
+NASTY = (
+    "a|b",
+    "[x](http://evil.example)",
+    "![p](//evil.example/p.png)",
+    "<script>alert(1)</script>",
+    "`code`",
+    "line\nbreak\r\n# heading",
+    "*b* _i_ ~s~ $x$ @who :smile: www.evil.example &amp \\|",
+    "one_word_name",
+)
+
+
+@pytest.mark.parametrize("name", NASTY)
+def test_a_name_is_shown_letter_by_letter(name: str) -> None:
+    shown = plain(name)
+    assert html.unescape(shown) == " ".join(name.split())
+    left = re.sub(r"&#\d+;", "", shown)  # CommonMark 6.2: a character reference is never markup
+    assert not set(left) & set("|[]<>`*~$@\\&!#\n\r")
+    assert not re.search(r":\S|www\.|(^|\W)_|_(\W|$)", left)
+
+
+def test_a_direction_of_writing_does_not_act() -> None:
+    assert plain("nodule\u202elamron\x1b[1m") == "nodule\ufffdlamron\ufffd&#91;1m"
+
+
+@pytest.mark.parametrize("name", NASTY)
+def test_classes_and_notes_of_any_name_leave_the_card_as_it_is_built(tmp_path: Path, name: str) -> None:
+    def text_of(name: str) -> str:
+        samples = make_samples()
+        samples["rows"]["pathology"] = [name, "zz"] * 2
+        shown = " ".join(name.split())
+        rows = (
+            f"accuracy;pathology={shown};0.1;0;0.2;0.9;5;5;True;{shown};",
+            f"copy_recall;{shown};0.9;0.8;1;;0;9;True;{shown};",
+            f"mean_dice;{shown};0.9;0.8;1;;0;9;True;{UNREAD} {shown};",
+        )
+        release(AS_PNG, make_store(), **(samples | {"metrics": metrics(*rows)}), out=tmp_path / "out")
+        return (tmp_path / "out/README.md").read_text()
+
+    placed = [line.replace(plain(name), "NAME") for line in text_of(name).splitlines()]
+    plainly = [line.replace("harmless", "NAME") for line in text_of("harmless").splitlines()]
+    assert placed == plainly and sum("NAME" in line for line in placed) >= 5
