@@ -1,6 +1,6 @@
 """A tracking server that is down, slow or dies half-way: one line in bounded time, and in the end one run, whole.
 
-The server is a few lines of HTTP that keep runs as a real one does; `tests/track/test_track.py` has real databases.
+The server is a few lines of HTTP that keep runs as a real one does; `tests/track/` has real databases.
 """
 
 import json
@@ -21,8 +21,8 @@ from medsynth.errors import InputError
 from medsynth.track.results import flatten
 from medsynth.track.track import initialise
 from tests.faults.conftest import contents
-from tests.track.test_track import INFO, make_results, track_settings
-from tests.track.test_track import log as log_results
+from tests.track.toys import INFO, make_results, track_settings
+from tests.track.toys import log as log_results
 
 LOSE_ANSWER, DROP = "lose the answer", "drop"
 PARAMS = len(flatten(INFO)) + 1  # and the sampler's one

@@ -19,7 +19,7 @@ from PIL import Image
 
 from medsynth.config import Tracking
 from medsynth.track.track import initialise
-from tests.track.test_track import WEIGHTS, log_when_all_are_ready, make_results, track_settings
+from tests.track.toys import WEIGHTS, log_when_all_are_ready, make_results, track_settings
 
 EXPERIMENT = "server"
 REJECTED = "model_7"  # all of its samples were

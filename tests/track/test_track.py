@@ -1,104 +1,29 @@
-"""Runs in MLflow: logged once, read back as written, and a broken tracking place is one clear line."""
+"""Runs in MLflow: logged once, read back as written, below the run of the workflow."""
 
 import hashlib
 import json
-import multiprocessing
 import os
-import shutil
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from medsynth.config import Tracking, TrackSettings
+from medsynth.config import Tracking
 from medsynth.errors import InputError
 from medsynth.track.results import flatten
 from medsynth.track.track import initialise, log_run
-
-HISTORY = "step,images_seen,seconds,loss,val_loss\n10,320,1.5,0.9,\n20,640,3.0,0.7,0.8\n"
-FIGURES = ("contact_sheet.png", "curves.png", "adherence.png", "nearest.png")
-METRICS = (
-    "metric,value,ci_low,ci_high,floor,group\n"
-    "kid,2.5,2.25,2.75,-0.5,\nrecall (k=5),0.5,,,,normal\naccuracy,0.75,,,,pathology=normal\n"
+from tests.track.toys import (
+    DATA_SHA256,
+    FIGURES,
+    METRICS,
+    WEIGHTS_SHA256,
+    client_of,
+    log,
+    make_results,
+    runs,
+    track_settings,
 )
-WEIGHTS = b"weights"
-WEIGHTS_SHA256 = hashlib.sha256(WEIGHTS).hexdigest()
-DATA_SHA256 = "d1" * 32
-CONDITIONS = {
-    "pathology": {"kind": "categorical", "values": ["normal", "nodule"]},
-    "age": {"kind": "number", "range": [0, 100]},
-    "lesion": {"kind": "lesions"},
-}
-STORE = {"digest": DATA_SHA256, "rows_out": 40, "modality": "ct", "size": [8, 8], "conditions": CONDITIONS}
-INFO = {"settings": {"seed": 1, "model": {"channels": [8, 16]}}, "weights_sha256": WEIGHTS_SHA256, "store": STORE}
-RELEASED = "file_name,pathology,predicted_age,lesion_x,generator_sha256\n"
-
-
-def make_results(folder: Path, model: str = "diffusion", kept: int = 3) -> dict[str, Path]:
-    train, evaluation, release = (folder / step / "toy" / model for step in ("train", "evaluate", "release"))
-    store = folder / "prepare/toy"
-    for path in (train, evaluation, release, store):
-        path.mkdir(parents=True, exist_ok=True)
-    (store / "samples.csv").write_text("subject_id,pathology,age,lesion_x\n1,normal,50,0.5\n")
-    (train / "model.safetensors").write_bytes(WEIGHTS)
-    (train / "model.json").write_text(json.dumps(INFO))
-    (train / "history.csv").write_text(HISTORY)
-    (evaluation / "metrics.csv").write_text(METRICS)
-    for name in FIGURES:
-        (evaluation / name).write_bytes(b"\x89PNG")
-    (release / "generator.json").write_text(json.dumps({"sampler": {"steps": 7}}))
-    (release / "README.md").write_text("# card\n")
-    (release / "metadata.csv").write_text(RELEASED + f"images/1.png,normal,50,n/a,{WEIGHTS_SHA256}\n" * kept)
-    (release / "SHA256SUMS").write_text(f"{kept} images of {model}\n")
-    return {"store": store, "train": train, "evaluation": evaluation, "release": release}
-
-
-def track_settings(tracking: Tracking, configuration: str = "c0ffee") -> TrackSettings:
-    return TrackSettings(tracking=tracking, datasets=("toy",), configuration_sha256=configuration)
-
-
-def log(tracking: Tracking, results: dict[str, Path], out: Path, configuration: str = "c0ffee") -> dict:
-    """What the two rules do; returns the record of the run."""
-    initialise(track_settings(tracking, configuration), out.with_name("initialised.json"))
-    log_run(tracking, out.with_name("initialised.json"), **results, out=out)
-    return json.loads(out.read_text())
-
-
-def log_when_all_are_ready(barrier, *arguments) -> None:
-    barrier.wait()
-    log_run(*arguments)
-
-
-@pytest.fixture(scope="module")
-def empty_database(tmp_path_factory) -> Path:
-    """A database with its tables, made once: it takes seconds."""
-    folder = tmp_path_factory.mktemp("empty")
-    initialise(track_settings(Tracking(uri=f"sqlite:///{folder}/mlflow.db")), folder / "initialised.json")
-    return folder / "mlflow.db"
-
-
-@pytest.fixture
-def workdir(tmp_path: Path, monkeypatch, empty_database: Path) -> Path:
-    folder = tmp_path / "a folder #1"
-    folder.mkdir()
-    shutil.copy(empty_database, folder / "mlflow.db")
-    monkeypatch.chdir(folder)
-    return folder
-
-
-def client_of(folder: Path):
-    from mlflow import MlflowClient
-
-    return MlflowClient(tracking_uri=f"sqlite:///{folder}/mlflow.db")
-
-
-def runs(folder: Path, experiment: str, parents: bool = False) -> list:
-    """The runs of datasets and models, or those of whole workflows."""
-    client = client_of(folder)
-    found = client.search_runs([client.get_experiment_by_name(experiment).experiment_id])
-    return [run for run in found if ("dataset" not in run.data.tags) == parents]
 
 
 def test_relative_database_and_artifacts_lie_in_the_working_directory(workdir: Path) -> None:
@@ -224,9 +149,6 @@ def test_dataset_that_another_writer_makes_meanwhile_is_taken(workdir: Path, mon
     assert answers == []
 
 
-# --- the run of the workflow ------------------------------------------------------------------------------------
-
-
 def test_runs_stand_below_the_run_of_the_workflow_that_has_them_now(workdir: Path) -> None:
     tracking, results = Tracking(experiment="family"), make_results(workdir)
     first = log(tracking, results, workdir / "log.json", configuration="a" * 64)
@@ -252,144 +174,6 @@ def test_workflow_whose_run_is_gone_says_what_to_do(workdir: Path) -> None:
         log_run(tracking, workdir / "initialised.json", **results, out=workdir / "again.json")
     assert not (workdir / "again.json").exists()
     assert log(tracking, results, workdir / "again.json")["run_id"] == record["run_id"]
-
-
-# --- registered models ------------------------------------------------------------------------------------------
-
-
-def test_released_model_is_registered_once_with_its_weights_and_scores(workdir: Path, monkeypatch) -> None:
-    import mlflow
-
-    tracking, results = Tracking(experiment="registry"), make_results(workdir, "registered")
-    record = log(tracking, results, workdir / "log.json")
-    assert record["model_version"] == "toy-registered/1"
-    (workdir / "log.json").unlink()
-    client = client_of(workdir)
-    client.create_registered_model("chosen")  # a user may register the same run too, and keeps that
-    client.create_model_version("chosen", client.get_run(record["run_id"]).info.artifact_uri, record["run_id"])
-    assert log(tracking, results, workdir / "log.json") == record
-    assert len(client.search_model_versions("name = 'chosen'")) == 1
-    [version] = client_of(workdir).search_model_versions("name = 'toy-registered'")
-    assert version.run_id == record["run_id"] and version.status == "READY"
-    assert version.tags == {"medsynth.run_key": record["run_key"], "kid": "2.5", "recall _k_5_/normal": "0.5"}
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", record["tracking_uri"])
-    folder = Path(mlflow.artifacts.download_artifacts("models:/toy-registered/1", dst_path=str(workdir / "got")))
-    assert (folder / "model.safetensors").read_bytes() == WEIGHTS
-    assert json.loads((folder / "model.json").read_text()) == INFO
-    (results["evaluation"] / "metrics.csv").write_text(METRICS.replace("2.5,", "2.4,"))
-    assert log(tracking, results, workdir / "log.json")["model_version"] == "toy-registered/2"
-
-
-@pytest.mark.parametrize(("kept", "wanted"), [(0, True), (3, False)], ids=["nothing released", "not wanted"])
-def test_model_is_not_registered(workdir: Path, kept: int, wanted: bool) -> None:
-    tracking = Tracking(experiment=f"private {kept}", register_models=wanted)
-    record = log(tracking, make_results(workdir, "private", kept), workdir / "log.json")
-    assert record["model_version"] is None
-    assert client_of(workdir).search_registered_models() == []
-    assert [path.name for path in workdir.glob("mlartifacts/**/model/*")] == ["model.json"]
-    [run] = runs(workdir, f"private {kept}")
-    assert len(run.inputs.dataset_inputs) == (2 if kept else 1)
-
-
-def test_model_that_is_registered_later_is_logged_with_its_weights(workdir: Path) -> None:
-    results = make_results(workdir, "late")
-    log(Tracking(experiment="late", register_models=False), results, workdir / "log.json")
-    record = log(Tracking(experiment="late"), results, workdir / "log.json")
-    assert record["model_version"] == "toy-late/1"
-    assert (workdir / "mlartifacts" / record["run_id"] / "artifacts/model/model.safetensors").is_file()
-
-
-@pytest.mark.parametrize("of", ["weights", "release"])
-def test_release_that_is_not_by_the_weights_is_refused(workdir: Path, of: str) -> None:
-    results = make_results(workdir)
-    if of == "weights":
-        (results["train"] / "model.safetensors").write_bytes(b"others")
-    else:
-        (results["release"] / "metadata.csv").write_text(RELEASED + f"images/1.png,normal,50,n/a,{'0' * 64}\n")
-    with pytest.raises(InputError, match=f"of the weights .{{12}}…, model.json of {WEIGHTS_SHA256[:12]}"):
-        log(Tracking(), results, workdir / "log.json")
-
-
-# --- many writers, and trouble ----------------------------------------------------------------------------------
-
-
-def test_eight_writers_at_once(workdir: Path) -> None:
-    import mlflow  # noqa: F401 - once, for all that are forked below
-
-    tracking = Tracking(experiment="many")
-    initialise(track_settings(tracking), workdir / "initialised.json")
-    results = [make_results(workdir, f"model_{i}") for i in range(8)]
-    context = multiprocessing.get_context("fork")
-    barrier = context.Barrier(8)
-    writers = [
-        context.Process(
-            target=log_when_all_are_ready,
-            args=(barrier, tracking, workdir / "initialised.json", *paths.values(), workdir / "log" / f"{i}.json"),
-        )
-        for i, paths in enumerate(results)
-    ]
-    for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join()
-    assert [writer.exitcode for writer in writers] == [0] * 8
-    [parent] = runs(workdir, "many", parents=True)
-    children = runs(workdir, "many")
-    assert len(children) == len({run.data.tags["model"] for run in children}) == 8
-    assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parent.info.run_id}
-    assert len(client_of(workdir).search_registered_models()) == 8
-
-
-def test_unreachable_server_is_one_line(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setenv("PASSWORD", "secret")
-    with socket.socket() as held:  # bound and not listening: every connection is refused
-        held.bind(("127.0.0.1", 0))
-        settings = Tracking(uri=f"http://name:${{PASSWORD}}@127.0.0.1:{held.getsockname()[1]}")
-        with pytest.raises(InputError, match=r"tracking.uri http://\*\*\*@127.0.0.1:\d+: ") as caught:
-            initialise(track_settings(settings), tmp_path / "initialised.json")
-    assert "secret" not in str(caught.value) and "\n" not in str(caught.value)
-    assert not (tmp_path / "initialised.json").exists()
-
-
-@pytest.mark.parametrize(
-    ("content", "message"), [(None, "cannot be written"), (b"a text file, no database", "is not an SQLite database")]
-)
-def test_unusable_database_is_refused_at_once(tmp_path: Path, content: bytes | None, message: str) -> None:
-    path = tmp_path / "mlflow.db"
-    path.mkdir() if content is None else path.write_bytes(content)
-    with pytest.raises(InputError, match=message):
-        initialise(track_settings(Tracking(uri=f"sqlite:///{path}")), tmp_path / "initialised.json")
-
-
-def test_deleted_experiment_is_named(workdir: Path) -> None:
-    settings = track_settings(Tracking(experiment="gone"))
-    initialise(settings, workdir / "initialised.json")
-    client = client_of(workdir)
-    client.delete_experiment(client.get_experiment_by_name("gone").experiment_id)
-    with pytest.raises(InputError, match="'gone' is deleted"):
-        initialise(settings, workdir / "initialised.json")
-
-
-@pytest.mark.parametrize(
-    ("step", "name"),
-    [("evaluation", "curves.png"), ("train", "model.json"), ("release", "metadata.csv"), ("store", "samples.csv")],
-)
-def test_missing_result_file_is_named(workdir: Path, step: str, name: str) -> None:
-    results = make_results(workdir)
-    (results[step] / name).unlink()
-    with pytest.raises(InputError, match=rf"{name}:? cannot be read"):
-        log(Tracking(), results, workdir / "log.json")
-
-
-@pytest.mark.parametrize(
-    ("step", "name", "content"),
-    [("train", "model.json", "{"), ("train", "model.json", "{}"), ("release", "metadata.csv", "a,b\n1,2\n")],
-)
-def test_damaged_result_file_is_named(workdir: Path, step: str, name: str, content: str) -> None:
-    results = make_results(workdir)
-    (results[step] / name).write_text(content)
-    with pytest.raises(InputError, match=rf"{name}:? (is )?damaged"):
-        log(Tracking(), results, workdir / "log.json")
 
 
 def test_telemetry_is_off(workdir: Path) -> None:
