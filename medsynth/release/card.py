@@ -189,7 +189,7 @@ def _extractors(metrics: pd.DataFrame) -> str:
     """What the metrics that compare features look through."""
     named = metrics[metrics["extractor"] != ""]
     lines = [
-        f"{listed([code(metric) for metric in of['metric'].unique()])} compare features by the extractor {code(name)}."
+        f"{listed([code(metric) for metric in of['metric'].unique()])} compare features by the extractor `{name}`."
         for name, of in named.groupby("extractor", sort=True)
     ]
     return "\n".join(["", *lines, ""]) if lines else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -44,7 +45,7 @@ def short(cell: Any) -> str:
     return str(int(number)) if number.is_integer() and abs(number) < 1e9 else f"{number:.3g}"
 
 
-def interval(row: dict[str, Any]) -> str:
+def interval(row: Mapping[Hashable, Any]) -> str:
     low, high = short(row["ci_low"]), short(row["ci_high"])
     return f"{low} to {high}" if low and high else ""
 
@@ -84,7 +85,7 @@ def _following(metrics: pd.DataFrame, label: str) -> str:
     )
 
 
-def _class_of(row: dict[str, Any]) -> str:
+def _class_of(row: Mapping[Hashable, Any]) -> str:
     return str(row["group"]).partition("=")[2]
 
 
