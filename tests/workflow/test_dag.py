@@ -108,7 +108,7 @@ def test_a_plan_of_an_unknown_class_is_refused_before_anything_runs(tmp_path: Pa
     (tmp_path / "plan.csv").write_text("pathology,severity\nnodule,0.5\n")
     assert planned(snakemake(ROOT, *arguments))["sample"] == 9
     (tmp_path / "plan.csv").unlink()
-    assert set(planned(snakemake(ROOT, *arguments, "--until", "prepare"))) == {"prepare"}
+    assert set(planned(snakemake(ROOT, "results/prepare/tiny/store.json", *arguments))) == {"prepare"}
 
 
 def test_misspelt_key_is_one_line_without_a_traceback(tmp_path: Path) -> None:
