@@ -54,7 +54,9 @@ def images_per_s(store: Path, out: Path, settings: TrainSettings, processes: int
         InputError: it failed.
     """
     command = [sys.executable, *((*TORCHRUN, str(processes)) if processes > 1 else ()), "-m", "medsynth", "train"]
-    command += ["--settings", settings.model_dump_json(), "--store", str(store), "--out", str(out)]
+    chosen = out.with_suffix(".json")
+    chosen.write_text(settings.model_dump_json())
+    command += ["--settings", str(chosen), "--store", str(store), "--out", str(out)]
     done = subprocess.run(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
     if done.returncode:
         raise InputError(f"the training on {processes} processes failed: {' '.join(done.stderr.split())[-300:]}")

@@ -42,14 +42,14 @@ HELP = {
 def prepare(args: argparse.Namespace) -> None:
     from medsynth.prepare.prepare import prepare
 
-    prepare(config.parse_json(config.PrepareSettings, args.settings, "--settings"), args.out, args.threads)
+    prepare(_settings(config.PrepareSettings, args), args.out, args.threads)
 
 
 def reference(args: argparse.Namespace) -> None:
     from medsynth.artifacts.store import Store
     from medsynth.reference.reference import reference
 
-    settings = config.parse_json(config.ReferenceSettings, args.settings, "--settings")
+    settings = _settings(config.ReferenceSettings, args)
     reference(settings, Store.open(args.store, verify=True), args.out)
 
 
@@ -57,7 +57,7 @@ def train(args: argparse.Namespace) -> None:
     from medsynth.artifacts.store import Store
     from medsynth.train.loop import train
 
-    settings = config.parse_json(config.TrainSettings, args.settings, "--settings")
+    settings = _settings(config.TrainSettings, args)
     train(settings, Store.open(args.store, verify=True), args.out, dict(args.parent))
 
 
@@ -69,7 +69,7 @@ def sample(args: argparse.Namespace) -> None:
     from medsynth.artifacts.store import Store
     from medsynth.sample.sample import sample_shard
 
-    settings = config.parse_json(config.SampleSettings, args.settings, "--settings")
+    settings = _settings(config.SampleSettings, args)
     store = Store.open(args.store)
     if store.masks is not None and store.info.condition_schema.needs_mask:  # which are read, not the images
         store = Store.open(args.store, verify=True)
@@ -90,7 +90,7 @@ def evaluate(args: argparse.Namespace) -> None:
     from medsynth.disk import tables
     from medsynth.evaluate.evaluate import evaluate
 
-    settings = config.parse_json(config.EvaluateSettings, args.settings, "--settings")
+    settings = _settings(config.EvaluateSettings, args)
     history = tables.read(args.train / "history.csv", HISTORY, text=False)
     shards = open_shards(args.samples)
     store = Store.open(args.store, verify=True)
@@ -105,7 +105,7 @@ def release(args: argparse.Namespace) -> None:
 
     shards = open_shards(args.samples)
     release(
-        config.parse_json(config.ReleaseSettings, args.settings, "--settings"),
+        _settings(config.ReleaseSettings, args),
         Store.open(args.store, verify=True),
         shards.images,
         shards.rows,
@@ -122,7 +122,7 @@ def track(args: argparse.Namespace) -> None:
 
     folders = ("store", "train", "evaluation", "release")
     _need(args, "settings", "out", *(() if args.initialise else ("initialised", *folders)))
-    settings = config.parse_json(config.TrackSettings, args.settings, "--settings")
+    settings = _settings(config.TrackSettings, args)
     if args.initialise:
         tracking.initialise(settings, args.out)
     else:
@@ -143,6 +143,10 @@ def schema(args: argparse.Namespace) -> None:
     files.write_text(args.out, json.dumps(written, indent=2) + "\n")
     if args.page:
         files.write_text(args.page, page.renewed(args.page.read_text(encoding="utf-8"), written))
+
+
+def _settings(schema: type[config.Settings], args: argparse.Namespace) -> config.Settings:
+    return config.parse_json(schema, args.settings.read_bytes(), str(args.settings))
 
 
 def _parent(text: str) -> tuple[str, Path]:
@@ -181,7 +185,7 @@ def build_parser() -> argparse.ArgumentParser:
         subparser.add_argument("--out", type=Path, required=required)
         if settings:
             subparser.add_argument(
-                "--settings", required=required, help="the step's part of the configuration, as JSON"
+                "--settings", type=Path, required=required, help="JSON file of the step's part of the configuration"
             )
         for name in paths:
             subparser.add_argument(f"--{name}", type=Path, required=required, help=HELP[name])

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import HealthCheck, settings
+from pydantic import BaseModel
 
 from medsynth.artifacts.store import Store, StoreInfo
 
@@ -39,6 +40,14 @@ def pytest_terminal_summary(terminalreporter) -> None:
         for kind, count in sorted(Counter(value for _, value in calls).items()):
             terminalreporter.line(f"{count:4d} {kind}")
         terminalreporter.line(f"{len(calls)} faults injected, {ended} ended in a right result or one clear error")
+
+
+def settings_file(folder: Path, chosen: BaseModel) -> Path:
+    """The file by which a step is given its settings."""
+    text = chosen.model_dump_json()
+    path = folder / f"{hashlib.sha256(text.encode()).hexdigest()[:12]}.json"
+    path.write_text(text)
+    return path
 
 
 @pytest.fixture

@@ -82,6 +82,7 @@ def test_the_workflow_imports_no_step():
         "from medsynth.conditions.requests import read_requests",
         "from medsynth.conditions.schema import ConditionSchema",
         "import medsynth.config as schema",
+        "from medsynth.disk import files",
         "from medsynth import registry",
         "from medsynth.errors import InputError",
         "from medsynth.fingerprint import fingerprint",

@@ -95,7 +95,7 @@ def _describe(problem: Any, values: Any) -> str:
     return f"{key}: {message}{got}"
 
 
-def parse_json(schema: type[Settings], text: str, where: str) -> Settings:
+def parse_json(schema: type[Settings], text: str | bytes, where: str) -> Settings:
     """Check a JSON text, as a rule hands it to a step."""
     try:
         values = json.loads(text)

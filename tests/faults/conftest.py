@@ -16,6 +16,7 @@ from medsynth.artifacts.store import Store
 from medsynth.cli import main
 from medsynth.sample.sample import sample_shard
 from medsynth.train.loop import train
+from tests.conftest import settings_file
 from tests.train.test_loop import settings as train_settings
 from tests.train.test_loop import write_store
 
@@ -160,16 +161,18 @@ def results(store: Store, tmp_path: Path) -> dict[str, Path]:
 
 
 def release_arguments(results: dict[str, Path]) -> list[str | Path]:
+    settings = settings_file(results["store"].parents[2], config.ReleaseSettings(formats=("png",)))
     return [
-        *("release", "--settings", '{"formats": ["png"]}', "--store", results["store"], "--train", results["train"]),
+        *("release", "--settings", settings, "--store", results["store"], "--train", results["train"]),
         *("--samples", results["sample"]),
         *("--evaluation", results["evaluate"], "--out", results["release"]),
     ]  # fmt: skip
 
 
 def sample_arguments(results: dict[str, Path], shard: int = 0) -> list[str | Path]:
+    settings = settings_file(results["store"].parents[2], sample_settings())
     return [
-        *("sample", "--settings", sample_settings().model_dump_json(), "--store", results["store"]),
+        *("sample", "--settings", settings, "--store", results["store"]),
         *("--checkpoint", results["train"] / "model.safetensors", "--shard", str(shard)),
         *("--out", results["sample"] / f"shard_{shard}.npy"),
     ]

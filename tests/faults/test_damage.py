@@ -11,6 +11,7 @@ from medsynth.artifacts.store import Store
 from medsynth.cli import main
 from medsynth.errors import InputError
 from medsynth.train.trainer import Trainer
+from tests.conftest import settings_file
 from tests.faults.conftest import refused, release_arguments, sample_arguments
 from tests.train.test_loop import CPU, settings, write_store
 
@@ -60,7 +61,7 @@ def test_a_flipped_bit_of_a_checkpoint_is_found(fault, store, tmp_path: Path) ->
     trainer = Trainer(chosen, Store.open(folder), CPU)
     trainer.advance()
     trainer.save(last)
-    arguments = ["train", "--settings", chosen.model_dump_json(), "--store", folder, "--out", tmp_path / "train"]
+    arguments = ["train", "--settings", settings_file(tmp_path, chosen), "--store", folder, "--out", tmp_path / "train"]
     size = last.stat().st_size
     for position in [0, 9, 100, 1000, size // 3, size // 2, size - 1]:
         mend = flip(last, position)
@@ -90,12 +91,11 @@ def test_a_flipped_bit_of_the_store_stops_the_steps_that_use_its_images(fault, r
     path = results["store"] / name
     size = path.stat().st_size
     new = results["train"].with_name("new")
+    chosen = settings_file(new.parent, settings(images=16))
     for position in [0, 60, 200, size // 2, size - 2]:
         mend = flip(path, position)
         fault("bit flipped in the store")
-        message = refused(
-            "train", "--settings", settings(images=16).model_dump_json(), "--store", results["store"], "--out", new
-        )
+        message = refused("train", "--settings", chosen, "--store", results["store"], "--out", new)
         assert str(results["store"]) in message
         assert str(results["store"]) in refused(*release_arguments(results))
         assert not new.exists() and not results["release"].exists()

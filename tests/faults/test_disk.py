@@ -13,6 +13,7 @@ import pytest
 
 from medsynth.cli import main
 from medsynth.disk.files import folder_written_whole, write_text
+from tests.conftest import settings_file
 from tests.faults.conftest import contents, release_arguments, sample_arguments
 from tests.faults.test_kill import PREPARE
 from tests.train.test_loop import settings, write_store
@@ -56,18 +57,19 @@ def is_refused(done: subprocess.CompletedProcess, step: str) -> None:
 
 def test_prepare_on_a_full_disk(fault, on_a_small_disk, tmp_path: Path) -> None:
     out = tmp_path / "disk/prepare/d"
+    arguments = ["prepare", "--settings", settings_file(tmp_path, PREPARE), "--out", out]
     for size in (4, 12):
-        done, left = on_a_small_disk(["prepare", "--settings", PREPARE.model_dump_json(), "--out", out], size)
+        done, left = on_a_small_disk(arguments, size)
         fault("disk full in prepare")
         is_refused(done, "prepare")
         assert left == []
-    done, left = on_a_small_disk(["prepare", "--settings", PREPARE.model_dump_json(), "--out", out], 1000)
+    done, left = on_a_small_disk(arguments, 1000)
     assert done.returncode == 0 and len(left) == 6
 
 
 def test_train_on_a_full_disk(fault, on_a_small_disk, store, tmp_path: Path) -> None:
     folder, out = write_store(store, tmp_path / "store"), tmp_path / "disk/train"
-    chosen = settings(images=16, checkpoint_seconds=1e-9).model_dump_json()
+    chosen = settings_file(tmp_path, settings(images=16, checkpoint_seconds=1e-9))
     for size in (4, 64):
         done, left = on_a_small_disk(["train", "--settings", chosen, "--store", folder, "--out", out], size)
         fault("disk full in train")

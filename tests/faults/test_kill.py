@@ -14,6 +14,7 @@ import torch
 from medsynth import config
 from medsynth.artifacts.tensors import read_tensors
 from medsynth.cli import main
+from tests.conftest import settings_file
 from tests.faults.conftest import (
     alive,
     contents,
@@ -51,7 +52,7 @@ def whole_or_absent(folder: Path, whole: dict[str, bytes]) -> None:
 
 def test_prepare_killed_at_any_write(fault, tmp_path: Path) -> None:
     out = tmp_path / "prepare/d"
-    arguments = ["prepare", "--settings", PREPARE.model_dump_json(), "--out", out]
+    arguments = ["prepare", "--settings", settings_file(tmp_path, PREPARE), "--out", out]
     run(arguments)
     whole = contents(out.parent)
     for _ in deaths(lambda: run(arguments)):
@@ -82,7 +83,7 @@ def test_release_killed_at_any_write(fault, results) -> None:
 def test_train_killed_at_any_write_goes_on(fault, store, tmp_path: Path) -> None:
     """Each death is followed by a restart from what it left, so that one training dies at every place in turn."""
     folder, out = write_store(store, tmp_path / "store"), tmp_path / "train"
-    options = settings(images=16, checkpoint_seconds=1e-9).model_dump_json()
+    options = settings_file(tmp_path, settings(images=16, checkpoint_seconds=1e-9))
     arguments = ["train", "--settings", options, "--store", folder, "--out"]
     run([*arguments, tmp_path / "whole"])
     expected, _ = read_tensors(tmp_path / "whole/model.safetensors")
@@ -127,7 +128,8 @@ def prepare_process(out: Path) -> subprocess.Popen:
     """A prepare of hours, that no delay of who watches it lets end."""
     source = config.PhantomSource(kind="phantom", phantom="chest_xray", count=300_000)
     settings = PREPARE.model_copy(update={"source": source, "size": (128, 128)})
-    command = [sys.executable, "-m", "medsynth", "prepare", "--settings", settings.model_dump_json()]
+    path = settings_file(out.parents[1], settings)
+    command = [sys.executable, "-m", "medsynth", "prepare", "--settings", str(path)]
     command += ["--threads", "2", "--out", str(out)]
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
 

@@ -15,6 +15,7 @@ import torch
 from medsynth.artifacts.tensors import read_tensors
 from medsynth.machine import devices, processes
 from medsynth.train.trainer import Trainer
+from tests.conftest import settings_file
 from tests.faults.conftest import refused
 from tests.train.test_loop import CPU, settings, write_store
 
@@ -36,8 +37,8 @@ main(sys.argv[2:])
 def training(program: list[str], store: Path, out: Path, **options) -> list[str]:
     """The command of a training whose whole batch takes more than a GiB."""
     chosen = settings(images=256, effective_batch_size=128, validate_every=256, precision="float32", **options)
-    arguments = ["train", "--settings", chosen.model_dump_json(), "--store", str(store), "--out", str(out)]
-    return [sys.executable, *program, *arguments]
+    arguments = ["train", "--settings", settings_file(out.parent, chosen), "--store", store, "--out", out]
+    return [sys.executable, *program, *map(str, arguments)]
 
 
 def train_within(mebibytes: int, store: Path, out: Path, **options) -> subprocess.CompletedProcess:
@@ -177,7 +178,7 @@ def test_running_out_of_memory_elsewhere_is_one_line(fault, store, tmp_path, mon
 
     monkeypatch.setattr(Trainer, "__init__", greedy)
     message = refused(
-        "train", "--settings", settings().model_dump_json(), "--store", folder, "--out", tmp_path / "train"
+        "train", "--settings", settings_file(tmp_path, settings()), "--store", folder, "--out", tmp_path / "train"
     )
     assert "out of memory, give it more (Unable to allocate 3.00 TiB" in message
 

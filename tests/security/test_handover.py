@@ -15,6 +15,7 @@ import pytest
 from pydicom.dataset import Dataset
 
 from medsynth import config
+from tests.conftest import settings_file
 from tests.images.formats.test_dicom import dataset, encode
 from tests.workflow.conftest import snakemake
 
@@ -120,8 +121,8 @@ def whole_configuration(folder: Path) -> config.Config:
     return config.parse(config.Config, values, "test")
 
 
-def commands(whole: config.Config) -> list[list[str]]:
-    """What the rules call, one after the other."""
+def commands(whole: config.Config, folder: Path) -> list[list[str]]:
+    """What the rules call, one after the other; their settings lie in `folder`."""
     store, train, sample, judged, release = (
         f"results/{step}" for step in ("prepare/d", "train/d/m", "sample/d/m", "evaluate/d/m", "release/d/m")
     )
@@ -137,7 +138,7 @@ def commands(whole: config.Config) -> list[list[str]]:
     }
 
     def step(name: str, *arguments: str) -> list[str]:
-        given = ["--settings", settings[name].model_dump_json()] if name in settings else []
+        given = ["--settings", str(settings_file(folder, settings[name]))] if name in settings else []
         return [name, *given, *arguments]
 
     weights = f"{train}/model.safetensors"
@@ -169,7 +170,7 @@ def run(tmp_path_factory) -> Path:
         rows.append(f"{name},{SUBJECT}{number},{('normal', '=nodule')[number % 2]},{token('PatientName')}")
     (folder / "data/samples.csv").write_text("\n".join(rows))
     (folder / "site/sitecustomize.py").write_text(SITE)
-    (folder / "commands.json").write_text(json.dumps(commands(whole_configuration(folder))))
+    (folder / "commands.json").write_text(json.dumps(commands(whole_configuration(folder), folder)))
     environment = os.environ | {
         "PYTHONPATH": f"{folder / 'site'}{os.pathsep}{ROOT}",
         "PORTS": str(folder / "ports"),

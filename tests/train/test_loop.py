@@ -22,6 +22,7 @@ from medsynth.train import trainer as training
 from medsynth.train.batches import Examples, _epoch_order, derive_seed, training_order
 from medsynth.train.loop import train
 from medsynth.train.trainer import Trainer
+from tests.conftest import settings_file
 
 CPU = torch.device("cpu")
 
@@ -307,7 +308,7 @@ def store_folder(store, tmp_path) -> Path:
 def start(
     store_folder: Path, out: Path, chosen: config.TrainSettings, launch: Sequence[str] = (sys.executable, "-m")
 ) -> subprocess.Popen:
-    command = [*launch, "medsynth", "train", "--settings", chosen.model_dump_json()]
+    command = [*launch, "medsynth", "train", "--settings", str(settings_file(out.parent, chosen))]
     command += ["--store", str(store_folder), "--out", str(out)]
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
 

@@ -30,6 +30,11 @@ def planned(done: subprocess.CompletedProcess) -> dict[str, int]:
     return {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)}
 
 
+def settings_of(step: str, done: subprocess.CompletedProcess) -> set[str]:
+    """The settings files of a step's jobs, from a dry run that prints commands."""
+    return set(re.findall(rf"medsynth {step} --settings results/diagnostics/settings/({step}-\w+\.json)", done.stdout))
+
+
 @pytest.fixture(scope="module")
 def tiny(checkout: Path, tmp_path_factory) -> list[str | Path]:
     """Arguments of the tiny configuration in a folder where it has been run."""
@@ -90,8 +95,10 @@ def test_data_root_alone_can_be_given(tmp_path: Path) -> None:
     (tmp_path / "my data").mkdir()
     (tmp_path / "my data/samples.csv").touch()
     assert planned(snakemake(ROOT, *table, "--config", "data_root=my data"))["prepare"] == 1
-    demo = snakemake(ROOT, "-n", "-p", "--directory", tmp_path, "--config", "data_root=my data")
-    assert planned(demo)["prepare"] == 1 and '"data_root":"my data"' in demo.stdout
+    demo = ["-n", "-p", "--directory", tmp_path]
+    here, there = (snakemake(ROOT, *demo, *more) for more in ([], ["--config", "data_root=my data"]))
+    assert planned(there) == planned(here) and settings_of("prepare", there) != settings_of("prepare", here)
+    assert settings_of("train", there) == settings_of("train", here)
 
 
 def test_a_plan_of_an_unknown_class_is_refused_before_anything_runs(tmp_path: Path) -> None:

@@ -1,20 +1,21 @@
 """The checked configuration, and where `python -m medsynth` finds its Python and its package."""
 
 import functools
+import hashlib
 import os
 import shlex
 import sys
-import time
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import DeploymentMethod
 
 # The package beside this workflow is the one that is fingerprinted, configured and run.
-ROOT = Path(workflow.basedir).parent.resolve()
+ROOT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parents[1].resolve()
 sys.path.insert(0, str(ROOT))
 
 import medsynth.config as schema  # its names one by one would hide some of Snakemake's
+from medsynth.disk import files
 from medsynth.errors import InputError
 from medsynth.fingerprint import fingerprint
 
@@ -34,7 +35,6 @@ PREPARE, REFERENCE = (f"{RESULTS}/{step}/{{dataset}}" for step in STEPS[:2])
 TRAIN, SAMPLE, EVALUATE, RELEASE, TRACK = (f"{RESULTS}/{step}/{{dataset}}/{{model}}" for step in STEPS[2:])
 RUNS = [f"{dataset}/{model}" for dataset, model in CONFIG.runs()]
 CONDA_ENV = "../envs/medsynth.yaml"
-CLOCK_TOLERANCE = 60  # s that the clocks of a cluster may differ by
 
 
 wildcard_constraints:
@@ -60,6 +60,36 @@ def diagnostics(folder: str, name: str = "") -> str:
     return folder.replace(RESULTS, f"{RESULTS}/diagnostics", 1) + name
 
 
+def settings_file(step: str, settings) -> str:
+    """The file in which a job finds its settings: a parameter of its rule, whose change runs it again.
+
+    Its name is the digest of what it holds, so it is never out of date. It is written as soon as jobs are to run, by
+    whichever process of Snakemake comes first; a dry run writes nothing.
+    """
+    text = settings.model_dump_json(indent=2) + "\n"
+    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+    path = f"{RESULTS}/diagnostics/settings/{step}-{digest}.json"
+    if workflow.executor_plugin is not None and not workflow.dryrun:
+        write_unless_there(Path(path), text)
+    return path
+
+
+@functools.cache
+def write_unless_there(path: Path, text: str) -> None:
+    if not (path.is_file() and path.read_bytes() == text.encode()):
+        files.write_text(path, text)
+
+
+def folder_of(name: str):
+    """The folder of an input, or of the first of its files, which is what a step is told."""
+
+    def folder(wildcards, input) -> str:
+        found = input.get(name)
+        return os.path.dirname(found if isinstance(found, str) else found[0])
+
+    return folder
+
+
 def code_of(step: str):
     """The digest of the code that a job of a step runs: a parameter of its rule, whose change runs it again."""
 
@@ -68,51 +98,3 @@ def code_of(step: str):
         return fingerprint(step, CONFIG.chosen(step, dataset, model))
 
     return lambda wildcards: digest(wildcards.dataset, wildcards.get("model", ""))
-
-
-def table_of(source) -> list[str]:
-    """The table that a source or a request reads, as an input; its path counts from data_root."""
-    reads_table = isinstance(source, (schema.TableSource, schema.PlanTable))
-    return [str(Path(CONFIG.data_root) / source.table)] if reads_table else []
-
-
-def refuse_missing_tables() -> None:
-    for name, dataset in CONFIG.datasets.items():
-        for table in table_of(dataset.source):
-            if not os.path.isfile(table):
-                raise WorkflowError(
-                    f"config: datasets.{name}.source.table: {table}: no such file; tables count from data_root, "
-                    "which `--config data_root=FOLDER` sets"
-                )
-
-
-if workflow.is_main_process:
-    refuse_missing_tables()
-
-
-def launcher(wildcards, threads, resources) -> str:
-    """What starts a training: Python, torchrun for several processes on one machine, or srun, as `mpi`, on many.
-
-    Snakemake sees that it follows from resources, and trains nothing anew for another number of processes.
-    """
-    if resources.get("mpi"):
-        return f"{resources.mpi} python"
-    if resources.processes == 1:
-        return "python"
-    each = max(1, threads // resources.processes)
-    torchrun = "python -m torch.distributed.run --standalone --nproc-per-node"
-    return f"env OMP_NUM_THREADS={each} {torchrun} {resources.processes}"
-
-
-def refuse_times_to_come() -> None:
-    """Refuse files from the future before anything runs: Snakemake deletes whatever a job makes from them."""
-    sources = [part for dataset in CONFIG.datasets.values() for part in (dataset.source, dataset.plan.request)]
-    files = [Path(table) for source in sources for table in table_of(source)]
-    for step in STEPS:
-        files += sorted(Path(RESULTS).glob(f"{step}/*/*")) + sorted(Path(RESULTS).glob(f"{step}/*/*/*"))
-    for file in files:
-        if file.exists() and (ahead := file.stat().st_mtime - time.time()) > CLOCK_TOLERANCE:
-            raise WorkflowError(
-                f"{file} was last changed {ahead:.0f} s in the future, what is made from it would seem out of date: "
-                "set the clock right or `touch` the file"
-            )

@@ -48,13 +48,13 @@ rule evaluate:
         mem_mb=growing(3000, stored=1, asked=1, shard=1, image=0.02),
         runtime=evaluation_minutes,
     params:
-        settings=lambda wc: CONFIG.evaluate().model_dump_json(),
+        settings=lambda wc: settings_file("evaluate", CONFIG.evaluate()),
         code=code_of("evaluate"),
-        store=PREPARE,
-        reference=REFERENCE,
-        train=TRAIN,
-        samples=SAMPLE,
-        out=EVALUATE,
+        store=folder_of("store"),
+        reference=folder_of("reference"),
+        train=folder_of("train"),
+        samples=folder_of("samples"),
+        out=subpath(output.metrics, parent=True),
     message:
         "evaluate {wildcards.dataset} from {wildcards.model}: a verdict for each sample"
     shell:

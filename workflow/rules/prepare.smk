@@ -18,9 +18,9 @@ rule prepare:
         mem_mb=growing(2000, stored=0.5),
         runtime=growing(20, stored=0.1),
     params:
-        settings=lambda wc: CONFIG.prepare(wc.dataset).model_dump_json(),
+        settings=lambda wc: settings_file("prepare", CONFIG.prepare(wc.dataset)),
         code=code_of("prepare"),
-        out=PREPARE,
+        out=subpath(output.info, parent=True),
     message:
         "prepare {wildcards.dataset}: check, split and store its images"
     shell:

@@ -16,10 +16,10 @@ rule reference:
         mem_mb=growing(3000, stored=2, real=0.04),
         runtime=reference_minutes,
     params:
-        settings=lambda wc: CONFIG.reference(wc.dataset).model_dump_json(),
+        settings=lambda wc: settings_file("reference", CONFIG.reference(wc.dataset)),
         code=code_of("reference"),
-        store=PREPARE,
-        out=REFERENCE,
+        store=folder_of("store"),
+        out=subpath(output.record, parent=True),
     message:
         "reference {wildcards.dataset}: what is known of its real images"
     shell:

@@ -25,13 +25,13 @@ rule release:
         mem_mb=growing(1000, asked=1, shard=1, image=0.005),
         runtime=growing(20, stored=0.01, asked=0.02),
     params:
-        settings=lambda wc: CONFIG.release(wc.dataset).model_dump_json(),
+        settings=lambda wc: settings_file("release", CONFIG.release(wc.dataset)),
         code=code_of("release"),
-        store=PREPARE,
-        train=TRAIN,
-        samples=SAMPLE,
-        evaluation=EVALUATE,
-        out=RELEASE,
+        store=folder_of("store"),
+        train=folder_of("train"),
+        samples=folder_of("samples"),
+        evaluation=folder_of("evaluation"),
+        out=subpath(output.sums, parent=True),
     message:
         "release {wildcards.dataset} from {wildcards.model}"
     shell:

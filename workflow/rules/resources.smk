@@ -103,3 +103,17 @@ def looking_seconds(dataset: str, images: int) -> float:
     pictures = 12 if len(CONFIG.datasets[dataset].size) == 3 else 1
     channels = CONFIG.datasets[dataset].image_shape[0]
     return 0.03 * pictures * images + 2e-6 * channels * real_images(dataset) * images
+
+
+def launcher(wildcards, threads, resources) -> str:
+    """What starts a training: Python, torchrun for several processes on one machine, or srun, as `mpi`, on many.
+
+    Snakemake sees that it follows from resources, and trains nothing anew for another number of processes.
+    """
+    if resources.get("mpi"):
+        return f"{resources.mpi} python"
+    if resources.processes == 1:
+        return "python"
+    each = max(1, threads // resources.processes)
+    torchrun = "python -m torch.distributed.run --standalone --nproc-per-node"
+    return f"env OMP_NUM_THREADS={each} {torchrun} {resources.processes}"

@@ -71,4 +71,5 @@ def submit_command(job) -> str:
     return get_submit_command(job, fixed | named, workflow.executor_settings) + set_gres_string(job)
 
 
-refuse_misspelt_resources()
+if workflow.modifier.is_main_snakefile():  # as a module, it does not know the other rules
+    refuse_misspelt_resources()

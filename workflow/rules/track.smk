@@ -1,13 +1,3 @@
-def releases_to_wait_for(wildcards) -> list[str]:
-    """All releases, since after a failure no other step is started, and an outage of tracking may cost no training.
-
-    None with --keep-going: then nothing else stops for tracking, and tracking does not stop for a run that failed.
-    """
-    settings = workflow.execution_settings
-    keeps_going = settings is not None and settings.keep_going
-    return [] if keeps_going else [f"{RESULTS}/release/{run}/SHA256SUMS" for run in RUNS]
-
-
 # Once before all runs: two writers break a database that is being created, and all runs stand below the one made here.
 rule track_initialise:
     input:
@@ -18,6 +8,7 @@ rule track_initialise:
         diagnostics(f"{RESULTS}/track/initialised", ".log"),
     benchmark:
         diagnostics(f"{RESULTS}/track/initialised", ".tsv")
+    localrule: True
     conda:
         CONDA_ENV
     threads: 1
@@ -25,7 +16,7 @@ rule track_initialise:
         mem_mb=2000,
         runtime=10,
     params:
-        settings=lambda wc: CONFIG.track().model_dump_json(),
+        settings=lambda wc: settings_file("track", CONFIG.track()),
         code=fingerprint("track"),
     message:
         "track: make the tracking database ready"
@@ -47,6 +38,7 @@ rule track:
         diagnostics(TRACK, ".log"),
     benchmark:
         diagnostics(TRACK, ".tsv")
+    localrule: True
     conda:
         CONDA_ENV
     threads: 1
@@ -54,12 +46,12 @@ rule track:
         mem_mb=2000,
         runtime=10,
     params:
-        settings=lambda wc: CONFIG.track().model_dump_json(),
+        settings=lambda wc: settings_file("track", CONFIG.track()),
         code=code_of("track"),
-        store=PREPARE,
-        train=TRAIN,
-        evaluation=EVALUATE,
-        release=RELEASE,
+        store=folder_of("store"),
+        train=folder_of("train"),
+        evaluation=folder_of("evaluation"),
+        release=folder_of("release"),
     message:
         "track {wildcards.dataset} from {wildcards.model} in MLflow"
     shell:

@@ -1,19 +1,3 @@
-def parent_weights(wildcards) -> dict[str, str]:
-    """The weights that a model begins from or learns from, by role, and the model.json beside them."""
-    parents = CONFIG.parents(wildcards.dataset, wildcards.model).items()
-    files = {"": "model.safetensors", "_info": "model.json"}
-    return {
-        role + part: f"{TRAIN}/{file}".format(dataset=dataset, model=model)
-        for role, (dataset, model) in parents
-        for part, file in files.items()
-    }
-
-
-def parent_arguments(wildcards, input) -> list[str]:
-    roles = CONFIG.parents(wildcards.dataset, wildcards.model)
-    return [part for role in roles for part in ("--parent", f"{role}={input[role]}")]
-
-
 # A declared output is deleted before a rerun, so training resumes from <out>/checkpoints/, which is not declared.
 # exec: a time limit signals every process, and a shell that died of it would end the job before training has saved.
 rule train:
@@ -40,10 +24,10 @@ rule train:
         processes=1,
     params:
         launch=launcher,
-        settings=lambda wc: CONFIG.train(wc.model).model_dump_json(),
+        settings=lambda wc: settings_file("train", CONFIG.train(wc.model)),
         code=code_of("train"),
-        store=PREPARE,
-        out=TRAIN,
+        store=folder_of("store"),
+        out=subpath(output.weights, parent=True),
         parents=parent_arguments,
     message:
         "train {wildcards.model} on {wildcards.dataset}"

@@ -95,7 +95,7 @@ def test_pin_that_is_not_the_locks_ends_the_run(checkout: Path, path: str, tmp_p
         file.write_text(source)
     assert done.returncode != 0 and "Could not create conda environment" in done.stdout
     assert re.search(rf"No (candidates were|matching distribution) found for {name}[ =]+[\d.]+\.1", done.stdout)
-    assert not (tmp_path / "results").exists()
+    assert not (tmp_path / "results/prepare").exists()
 
 
 @pytest.mark.skipif(bool(shutil.which("conda", path=os.defpath)), reason="this system brings a conda of its own")
@@ -104,4 +104,4 @@ def test_without_conda_one_line_says_so(checkout: Path, tmp_path: Path) -> None:
     assert done.returncode != 0 and "Traceback" not in done.stdout
     [line] = [line for line in done.stdout.splitlines() if line.startswith("Error")]
     assert line.startswith("Error running conda info. Is conda installed and accessible?")
-    assert not (tmp_path / "results").exists()
+    assert not (tmp_path / "results/prepare").exists()
