@@ -9,11 +9,12 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint docs schema lock clean
+.PHONY: help setup demo test quick coverage lint docs schema lock clean
 
 help:
 	@echo "make demo   train on simulated chest X-rays, sample, judge, release, report (minutes)"
 	@echo "make test   linters, type checks and all tests"
+	@echo "make quick  the tests of single parts, in under a minute; make coverage, how much of the package they run"
 	@echo "make lint   linters and type checks alone"
 	@echo "make docs   the pages of docs/ as a site, in site/; make setup installs alone"
 	@echo "make schema write the schema and the tables of keys anew, after a change of medsynth/config"
@@ -43,10 +44,17 @@ demo: $(READY)
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
 
+quick: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow"
+
+coverage: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow" --cov=medsynth --cov-report=term:skip-covered
+
 lint: $(READY)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/snakefmt --check workflow
+	$(BIN)/snakemake --lint
 	$(BIN)/mypy
 
 # A broken link or an unresolved name ends it.

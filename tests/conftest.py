@@ -29,6 +29,16 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 SHARED_DATA = Path(os.environ.get("MEDSYNTH_TEST_DATA", Path(__file__).parents[1] / "../shared/data")).resolve()
 
 
+# What starts programs, or runs every family or every fault: all but these is `make quick`.
+SLOW = {"benchmarks", "contracts", "faults", "security", "slurm", "track", "workflow"}
+
+
+def pytest_collection_modifyitems(items) -> None:
+    for item in items:
+        if item.path.relative_to(Path(__file__).parent).parts[0] in SLOW:
+            item.add_marker(pytest.mark.slow)
+
+
 def pytest_terminal_summary(terminalreporter) -> None:
     """How many faults tests/faults injected, by kind, and how many ended as they must."""
     reports = [report for group in ("passed", "failed") for report in terminalreporter.stats.get(group, [])]

@@ -9,6 +9,8 @@ import pytest
 from medsynth.errors import InputError
 from medsynth.machine import gpus
 
+pytestmark = pytest.mark.slow  # each test starts several processes that import torch
+
 # torch as it looks to a process that CUDA shows these GPUs; says what it got and holds it until its input ends.
 PROGRAM = """
 import logging, sys
