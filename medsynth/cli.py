@@ -33,6 +33,8 @@ HELP = {
     "reference": "folder that reference wrote",
     "train": "folder that train wrote",
     "checkpoint": "model.safetensors of a trained model",
+    "sampler": "sampler.json that tune wrote",
+    "tune": "folder that tune wrote",
     "samples": "folder that sample wrote",
     "evaluation": "folder that evaluate wrote",
     "release": "folder that release wrote",
@@ -58,14 +60,24 @@ def train(args: argparse.Namespace) -> None:
     from medsynth.train.loop import train
 
     settings = _settings(config.TrainSettings, args)
-    train(settings, Store.open(args.store, verify=True), args.out, dict(args.parent))
+    train(settings, Store.open(args.store, verify=True), args.out, dict(args.parent), dict(args.sampler))
+
+
+def tune(args: argparse.Namespace) -> None:
+    from medsynth.artifacts.reference import Reference
+    from medsynth.artifacts.store import Store
+    from medsynth.tune.tune import tune
+
+    settings = _settings(config.TuneSettings, args)
+    store = Store.open(args.store, verify=True)
+    tune(settings, store, Reference.open(args.reference, store), args.checkpoint, args.out)
 
 
 def sample(args: argparse.Namespace) -> None:
     if args.sample_id:
         _sample_again(args)
         return
-    _need(args, "settings", "store", "checkpoint", "out")
+    _need(args, "settings", "store", "checkpoint", "sampler", "out")
     from medsynth.artifacts.store import Store
     from medsynth.sample.sample import sample_shard
 
@@ -73,7 +85,7 @@ def sample(args: argparse.Namespace) -> None:
     store = Store.open(args.store)
     if store.masks is not None and store.info.condition_schema.needs_mask:  # which are read, not the images
         store = Store.open(args.store, verify=True)
-    sample_shard(settings, store, args.checkpoint, args.shard, args.out)
+    sample_shard(settings, store, args.checkpoint, args.sampler, args.shard, args.out)
 
 
 def _sample_again(args: argparse.Namespace) -> None:
@@ -100,6 +112,7 @@ def evaluate(args: argparse.Namespace) -> None:
 def release(args: argparse.Namespace) -> None:
     from medsynth.artifacts.shards import open_shards
     from medsynth.artifacts.store import Store
+    from medsynth.artifacts.tuned import Tuned
     from medsynth.disk import tables
     from medsynth.release.release import release
 
@@ -112,6 +125,7 @@ def release(args: argparse.Namespace) -> None:
         tables.read(args.evaluation / "samples.csv", VERDICTS),
         tables.read(args.evaluation / "metrics.csv", METRICS),
         _read_json(args.train / "model.json"),
+        Tuned.read(args.sampler).model_dump(mode="json"),
         args.out,
         shards.masks,
     )
@@ -120,7 +134,7 @@ def release(args: argparse.Namespace) -> None:
 def track(args: argparse.Namespace) -> None:
     from medsynth.track import track as tracking
 
-    folders = ("store", "train", "evaluation", "release")
+    folders = ("store", "train", "tune", "evaluation", "release")
     _need(args, "settings", "out", *(() if args.initialise else ("initialised", *folders)))
     settings = _settings(config.TrackSettings, args)
     if args.initialise:
@@ -201,13 +215,23 @@ def build_parser() -> argparse.ArgumentParser:
         default=[],
         help="ROLE=model.safetensors of a model that it begins from or learns from, model.json beside it",
     )
-    sampling = step(sample, SAMPLE_SUMMARY, "store", "checkpoint", required=False)
+    training.add_argument(
+        "--sampler",
+        type=_parent,
+        action="append",
+        default=[],
+        help="ROLE=sampler.json that tune wrote of a parent whose sampler decides what is learnt from it",
+    )
+    step(tune, "choose how a trained model is sampled", "store", "reference", "checkpoint")
+    sampling = step(sample, SAMPLE_SUMMARY, "store", "checkpoint", "sampler", required=False)
     sampling.add_argument("--shard", type=int, default=0, help="number of the shard, from 0")
     sampling.add_argument("--sample-id", help="make this sample again alone, as it was released")
     sampling.add_argument("--results", type=Path, default=Path("results"), help="where --sample-id looks (results)")
     step(evaluate, "measure the samples and give each a verdict", "store", "reference", "train", "samples")
-    step(release, "write the dataset that is handed over", "store", "train", "samples", "evaluation")
-    tracking_step = step(track, "log one run in MLflow", "store", "train", "evaluation", "release", required=False)
+    step(release, "write the dataset that is handed over", "store", "train", "sampler", "samples", "evaluation")
+    tracking_step = step(
+        track, "log one run in MLflow", "store", "train", "tune", "evaluation", "release", required=False
+    )
     tracking_step.add_argument("--initialise", action="store_true", help="make ready what all runs share, and log none")
     tracking_step.add_argument("--initialised", type=Path, help="file that --initialise wrote")
     starting = steps.add_parser("init", help=INIT_SUMMARY, description=INIT_SUMMARY)

@@ -1,7 +1,7 @@
 """The schema of config.yaml: one class a section, one settings class a step. Imports neither torch nor pandas.
 
-`load` reads and checks a whole configuration; `Config.prepare`, `.train`, `.sample`, `.evaluate`, `.release` and
-`.track` cut the slice that one step needs, so that a change of a sampler never retrains a model.
+`load` reads and checks a whole configuration; `Config.prepare`, `.train`, `.tune`, `.sample`, `.evaluate`, `.release`
+and `.track` cut the slice that one step needs, so that a change of a sampler never retrains its model.
 """
 
 from __future__ import annotations
@@ -54,8 +54,10 @@ from medsynth.config.steps import (
     SampleSettings,
     TrackSettings,
     TrainSettings,
+    TuneSettings,
 )
 from medsynth.config.tracking import Tracking
+from medsynth.config.tuning import Tuning
 from medsynth.errors import InputError
 
 __all__ = [
@@ -97,6 +99,8 @@ __all__ = [
     "TrackSettings",
     "Tracking",
     "TrainSettings",
+    "TuneSettings",
+    "Tuning",
     "load",
     "parse",
     "parse_json",
@@ -234,8 +238,14 @@ class Config(Strict):
             model=model,
             data_root=self.data_root,
             plan=self.datasets[dataset].plan,
-            sampler=self.models[model].sampler,
         )
+
+    def tune(self, dataset: str, model: str) -> TuneSettings:
+        """What the user wrote in `sampler` is fixed: only the other keys are tried."""
+        chosen = self.models[model]
+        candidates = chosen.candidates(tuple(self.datasets[dataset].conditions))
+        free = {key: values for key, values in candidates.items() if key not in chosen.sampler.model_fields_set}
+        return TuneSettings(seed=self.seed, sampler=chosen.sampler, candidates=free, tuning=chosen.tuning)
 
     def reference(self, dataset: str) -> ReferenceSettings:
         extractor = self.judges.extractor_of(self.datasets[dataset].size)
@@ -254,8 +264,9 @@ class Config(Strict):
         )
 
     def track(self) -> TrackSettings:
-        made_from = json.dumps(self.model_dump(mode="json", exclude={"results", "tracking"}), sort_keys=True)
-        digest = hashlib.sha256(made_from.encode()).hexdigest()
+        written = self.model_dump(mode="json", exclude={"results", "tracking"})
+        tried = [self.tune(*run).model_dump(mode="json") for run in self.runs()]  # follows from which keys were written
+        digest = hashlib.sha256(json.dumps([written, tried], sort_keys=True).encode()).hexdigest()
         return TrackSettings(tracking=self.tracking, datasets=tuple(self.datasets), configuration_sha256=digest)
 
 

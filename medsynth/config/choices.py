@@ -54,6 +54,7 @@ CHOSEN: dict[str, Callable[[Config, str, str], set[Entry]]] = {
     "prepare": _prepare,
     "reference": _reference,
     "train": _train,
+    "tune": _train,
     "sample": _train,
     "evaluate": _evaluate,
     "release": _release,

@@ -12,6 +12,7 @@ from pydantic import Field
 from medsynth import registry
 from medsynth.config.section import Count, Positive, Strict
 from medsynth.config.training import Training
+from medsynth.config.tuning import Tuning
 
 ParentName = Annotated[str, Field(pattern=r"^([a-z][a-z0-9_]*/)?[a-z][a-z0-9_]*$")]
 
@@ -76,7 +77,9 @@ class Family(Strict):
     training: Training = Training()
     """Budget and optimiser."""
     sampler: Sampler
-    """How images are drawn."""
+    """How images are drawn. A key that is set here stays; `tune` chooses among the others."""
+    tuning: Tuning = Tuning()
+    """How many settings `tune` may try."""
 
     def misfit(self, size: Sequence[int]) -> str | None:
         """The reason why it cannot make images of this spatial size, None if it can."""
@@ -93,10 +96,18 @@ class Family(Strict):
             ValueError: it cannot; says why.
         """
 
+    def candidates(self, fields: Sequence[str]) -> dict[str, tuple[Any, ...]]:
+        """Sampler settings worth trying on another collection: key → values, the most important key first.
+
+        Args:
+            fields: names of the conditions.
+        """
+        return {}
+
     def entries(self) -> tuple[registry.Entry, ...]:
         """Registry entries that it depends on."""
         return (registry.FAMILIES[self.family],)
 
     def trained_by(self) -> dict[str, Any]:
-        """The settings that affect training: all but the sampler."""
-        return self.model_dump(mode="json", exclude={"sampler"})
+        """The settings that affect training: all but the sampler and its tuning."""
+        return self.model_dump(mode="json", exclude={"sampler", "tuning"})

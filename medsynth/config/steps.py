@@ -13,6 +13,7 @@ from medsynth.config.family import Family
 from medsynth.config.models import AnySampler, Model
 from medsynth.config.section import Name, Strict, refuse_unknown
 from medsynth.config.tracking import Tracking
+from medsynth.config.tuning import Tuning
 
 
 class PrepareSettings(Strict):
@@ -65,13 +66,26 @@ class TrainSettings(Strict):
         return found
 
 
+class TuneSettings(Strict):
+    """How a trained model may be sampled.
+
+    Attributes:
+        sampler: as it is configured.
+        candidates: key of the sampler → values to try, the most important key first; none that the user has set.
+    """
+
+    seed: int
+    sampler: AnySampler
+    candidates: dict[str, tuple[Any, ...]]
+    tuning: Tuning
+
+
 class SampleSettings(Strict):
     seed: int
     dataset: Name
     model: Name
     data_root: str = "."
     plan: Plan
-    sampler: AnySampler
 
 
 class ReferenceSettings(Strict):

@@ -137,6 +137,7 @@ nearer to the floor the better: noise is like no training image, and a copy is l
 | source of the training images, to be cited | {_stated(settings.citation)} |
 | images that the generator, and those before it, saw in training, repeats counted | {made_by.images_seen} |
 | sampler | {_samplers(table["sampler"])} |
+| how the sampler was chosen | {made_by.tuned} |
 | seeds | one for each image, in `metadata.csv` |
 
 `sha256sum -c SHA256SUMS` checks every file.

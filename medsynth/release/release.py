@@ -44,6 +44,7 @@ def release(
     verdicts: pd.DataFrame,
     metrics: pd.DataFrame,
     checkpoint_info: Mapping[str, Any],
+    tuned: Mapping[str, Any],
     out: Path,
     masks: Images | None = None,
 ) -> None:
@@ -57,13 +58,14 @@ def release(
             rejected), reason.
         metrics: the evaluation's metrics.csv, as text.
         checkpoint_info: the content of model.json.
+        tuned: the content of sampler.json.
         masks: uint8 (N, *spatial), the label maps that the images were asked for by; None where no condition is a mask.
             They are training subjects' own, and are written where the settings say so, or the subjects are simulated.
     Raises:
         InputError: the images, rows, verdicts, model and store do not belong together.
     """
-    configuration = configuration_of(checkpoint_info, rows)
-    made_by = provenance_of(checkpoint_info, configuration)
+    configuration = configuration_of(checkpoint_info, tuned, rows)
+    made_by = provenance_of(checkpoint_info, tuned, configuration)
     if made_by.training_data != store.info.digest:
         trained_on, given = made_by.training_data[:12], store.info.digest[:12]
         raise InputError(f"release: the model was trained on data {trained_on}…, the store holds {given}…")

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 WEIGHTS = "model.safetensors"
 MODEL_FOLDER = "model"  # among the artifacts: model.json and the weights, as `sample --checkpoint` reads them
 EVALUATION = ("metrics.csv", "contact_sheet.png", "curves.png", "adherence.png", "nearest.png")
+TUNE = ("tried.csv", "tried.png", "sampler.json")
+TUNE_FOLDER = "tune"  # among the artifacts
 RELEASE = ("generator.json", "README.md", "SHA256SUMS")
 SUFFIXES = {"value": "", "ci_low": ".ci_low", "ci_high": ".ci_high", "floor": ".floor"}
 
@@ -85,7 +87,7 @@ class Results:
     end_ms: int
 
     @classmethod
-    def read(cls, store: Path, train: Path, evaluation: Path, release: Path, register: bool) -> Results:
+    def read(cls, store: Path, train: Path, tune: Path, evaluation: Path, release: Path, register: bool) -> Results:
         """Read one dataset and model, named by the last two folders of `train`.
 
         Raises:
@@ -99,6 +101,7 @@ class Results:
         artifacts = {
             train / "model.json": MODEL_FOLDER,
             **({train / WEIGHTS: MODEL_FOLDER} if registered else {}),
+            **{tune / name: TUNE_FOLDER for name in TUNE},
             **{evaluation / name: None for name in EVALUATION},
             **{release / name: None for name in RELEASE},
         }

@@ -54,7 +54,14 @@ def initialise(settings: TrackSettings, out: Path) -> None:
 
 
 def log_run(
-    settings: Tracking, initialised: Path, store: Path, train: Path, evaluation: Path, release: Path, out: Path
+    settings: Tracking,
+    initialised: Path,
+    store: Path,
+    train: Path,
+    tune: Path,
+    evaluation: Path,
+    release: Path,
+    out: Path,
 ) -> None:
     """Log one dataset and model, named by the last two folders of `train`, and write the run's id to `out`.
 
@@ -66,7 +73,7 @@ def log_run(
     Raises:
         InputError: the tracking database or server cannot be used, or a result file cannot be read.
     """
-    results = Results.read(store, train, evaluation, release, settings.register_models)
+    results = Results.read(store, train, tune, evaluation, release, settings.register_models)
     place = place_of(settings)
     with connected(place) as client:
         parent = _parent(client, place, initialised)

@@ -12,6 +12,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from medsynth.artifacts.store import Store, StoreInfo
+from medsynth.artifacts.tuned import Tuned
 from medsynth.config import TrainSettings
 from medsynth.disk import files
 from medsynth.machine.devices import choose_device
@@ -25,7 +26,13 @@ log = logging.getLogger(__name__)
 LAST = Path("checkpoints") / "last.safetensors"
 
 
-def train(settings: TrainSettings, store: Store, out: Path, parents: Mapping[str, Path] = NO_PARENTS) -> None:
+def train(
+    settings: TrainSettings,
+    store: Store,
+    out: Path,
+    parents: Mapping[str, Path] = NO_PARENTS,
+    samplers: Mapping[str, Path] = NO_PARENTS,
+) -> None:
     """Train a model on the training subjects of a store, going on from `out/checkpoints` where a run broke off.
 
     Writes model.safetensors, model.json and history.csv into `out`, keeps them in `out/kept`, and removes the last
@@ -33,7 +40,9 @@ def train(settings: TrainSettings, store: Store, out: Path, parents: Mapping[str
 
     Args:
         parents: role → the weights of a model to begin from or learn from.
+        samplers: role → the sampler.json of such a model, in place of the sampler that it is configured with.
     """
+    settings = _sampled_by(settings, parents, samplers)
     origin = origin_of(settings, store.info, parents)
     device = choose_device()
     with joined(device) as processes:
@@ -45,6 +54,16 @@ def train(settings: TrainSettings, store: Store, out: Path, parents: Mapping[str
         trainer = Trainer(settings, store, device, processes, parents)
         trainer.origin = origin  # of before: the sources may have been edited since
         _train(trainer, store.info, out)
+
+
+def _sampled_by(settings: TrainSettings, weights: Mapping[str, Path], samplers: Mapping[str, Path]) -> TrainSettings:
+    """The settings with parents that are sampled as tune chose for their weights."""
+    parents = dict(settings.parents)
+    for role, path in samplers.items():
+        digest, family = checkpoint.read_info(weights[role]).weights_sha256, parents[role].family
+        sampler = Tuned.read(path).sampler_of(digest, family, path)
+        parents[role] = parents[role].model_copy(update={"sampler": sampler})
+    return settings.model_copy(update={"parents": parents})
 
 
 def _train(trainer: Trainer, info: StoreInfo, out: Path) -> None:

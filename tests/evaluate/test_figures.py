@@ -6,6 +6,7 @@ import pytest
 from PIL import Image, ImageColor
 
 from medsynth.evaluate import figures
+from medsynth.images import drawing
 
 
 def pictures(count: int, *shape: int) -> np.ndarray:
@@ -17,8 +18,8 @@ def count_colour(path: Path, colour: str) -> int:
 
 
 def test_tile_keeps_proportions_and_intensity() -> None:
-    tile = np.asarray(figures.to_tile(np.full((1, 32, 64), 0x8080, dtype=np.uint16)))
-    assert tile.shape == (figures.TILE, figures.TILE, 3)
+    tile = np.asarray(drawing.to_tile(np.full((1, 32, 64), 0x8080, dtype=np.uint16)))
+    assert tile.shape == (drawing.TILE, drawing.TILE, 3)
     assert (tile[32:96] == 0x80).all()
     assert (tile[:32] == 0).all()
 
@@ -26,13 +27,13 @@ def test_tile_keeps_proportions_and_intensity() -> None:
 def test_tile_of_a_volume_is_its_middle_slice() -> None:
     volume = np.zeros((1, 9, 16, 16), dtype=np.uint16)
     volume[:, 4] = 65535
-    assert (np.asarray(figures.to_tile(volume)) == 255).all()
+    assert (np.asarray(drawing.to_tile(volume)) == 255).all()
 
 
 def test_tile_keeps_colour() -> None:
     image = np.zeros((3, 16, 16), dtype=np.uint16)
     image[1] = 65535
-    assert np.asarray(figures.to_tile(image))[64, 64].tolist() == [0, 255, 0]
+    assert np.asarray(drawing.to_tile(image))[64, 64].tolist() == [0, 255, 0]
 
 
 def test_every_synthetic_image_of_a_contact_sheet_is_marked(tmp_path: Path) -> None:
@@ -42,10 +43,10 @@ def test_every_synthetic_image_of_a_contact_sheet_is_marked(tmp_path: Path) -> N
     figures.contact_sheet(few, "d", classes, (images, labels), (images[:2], labels[:2]))
     figures.contact_sheet(many, "d", classes, (images, labels), (images[:8], labels[:8]))
     key = 12 * 12  # the square in the key to the colours
-    one = count_colour(few, figures.SYNTHETIC) / 2 - key
+    one = count_colour(few, drawing.SYNTHETIC) / 2 - key
     assert one > 800  # frame and mark
-    assert count_colour(many, figures.SYNTHETIC) == pytest.approx(4 * count_colour(few, figures.SYNTHETIC), rel=0.2)
-    assert count_colour(many, figures.REAL) == pytest.approx(count_colour(few, figures.REAL), rel=0.01)
+    assert count_colour(many, drawing.SYNTHETIC) == pytest.approx(4 * count_colour(few, drawing.SYNTHETIC), rel=0.2)
+    assert count_colour(many, drawing.REAL) == pytest.approx(count_colour(few, drawing.REAL), rel=0.01)
 
 
 def test_a_class_without_images_leaves_its_row_empty(tmp_path: Path) -> None:
@@ -59,8 +60,8 @@ def test_a_contact_sheet_shows_each_class_in_its_row(tmp_path: Path) -> None:
     white[1] = 0
     figures.contact_sheet(tmp_path / "a.png", "d", ["a", "b"], (white, labels), (white[:0], labels[:0]))
     sheet = np.asarray(Image.open(tmp_path / "a.png"))
-    left, top = figures.MARGIN + figures.TILE // 2, 3 * figures.MARGIN + 26 + figures.TILE // 2
-    next_class = 2 * (figures.TILE + figures.GAP) + 34
+    left, top = drawing.MARGIN + drawing.TILE // 2, 3 * drawing.MARGIN + 26 + drawing.TILE // 2
+    next_class = 2 * (drawing.TILE + drawing.GAP) + 34
     assert sheet[top, left].tolist() == [0, 0, 0] and sheet[top + next_class, left].tolist() == [255, 255, 255]
 
 
@@ -70,8 +71,8 @@ def test_nearest_neighbours_shows_the_most_similar(tmp_path: Path) -> None:
     similarity = np.where(np.arange(12) == 7, 0.9, 0.1)
     figures.nearest_neighbours(tmp_path / "n.png", synthetic, training, similarity, 0.5, columns=1)
     sheet = np.asarray(Image.open(tmp_path / "n.png"))
-    middle = 3 * figures.MARGIN + figures.TILE + figures.GAP + figures.TILE // 2
-    assert (sheet[middle, figures.MARGIN + 10 : figures.MARGIN + 100] == 255).all()
+    middle = 3 * drawing.MARGIN + drawing.TILE + drawing.GAP + drawing.TILE // 2
+    assert (sheet[middle, drawing.MARGIN + 10 : drawing.MARGIN + 100] == 255).all()
 
 
 @pytest.mark.parametrize("validated", [True, False])
@@ -86,7 +87,7 @@ def test_training_curves_with_and_without_validation(tmp_path: Path, validated: 
         }
     )
     figures.training_curves(tmp_path / "curves.png", history)
-    drawn = count_colour(tmp_path / "curves.png", figures.SYNTHETIC)
+    drawn = count_colour(tmp_path / "curves.png", drawing.SYNTHETIC)
     assert drawn > (500 if validated else 10)
 
 
@@ -101,4 +102,4 @@ def test_adherence_draws_what_was_asked(tmp_path: Path) -> None:
     )
     readings = {"real": table, "synthetic": table.iloc[:1]}
     figures.adherence(tmp_path / "a.png", "pathology", ("normal", "nodule"), readings, ["severity"])
-    assert count_colour(tmp_path / "a.png", figures.REAL) > 1000  # normal images are all read as normal
+    assert count_colour(tmp_path / "a.png", drawing.REAL) > 1000  # normal images are all read as normal

@@ -30,9 +30,9 @@ except InputError as error:
 
 RESULTS = CONFIG.results
 # As their rules, folders and commands are named: the first two once for each dataset, the others for each model.
-STEPS = ("prepare", "reference", "train", "sample", "evaluate", "release", "track")
+STEPS = ("prepare", "reference", "train", "tune", "sample", "evaluate", "release", "track")
 PREPARE, REFERENCE = (f"{RESULTS}/{step}/{{dataset}}" for step in STEPS[:2])
-TRAIN, SAMPLE, EVALUATE, RELEASE, TRACK = (f"{RESULTS}/{step}/{{dataset}}/{{model}}" for step in STEPS[2:])
+TRAIN, TUNE, SAMPLE, EVALUATE, RELEASE, TRACK = (f"{RESULTS}/{step}/{{dataset}}/{{model}}" for step in STEPS[2:])
 RUNS = [f"{dataset}/{model}" for dataset, model in CONFIG.runs()]
 CONDA_ENV = "../envs/medsynth.yaml"
 

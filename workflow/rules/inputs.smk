@@ -49,19 +49,26 @@ def refuse_times_to_come() -> None:
 
 
 def parent_weights(wildcards) -> dict[str, str]:
-    """The weights that a model begins from or learns from, by role, and the model.json beside them."""
-    parents = CONFIG.parents(wildcards.dataset, wildcards.model).items()
-    files = {"": "model.safetensors", "_info": "model.json"}
-    return {
-        role + part: f"{TRAIN}/{file}".format(dataset=dataset, model=model)
-        for role, (dataset, model) in parents
-        for part, file in files.items()
-    }
+    """What a model begins from or learns from, by role: weights, model.json, and the sampler where that is learnt."""
+    inputs = {}
+    for role, (dataset, model) in CONFIG.parents(wildcards.dataset, wildcards.model).items():
+        inputs[role] = f"{TRAIN}/model.safetensors".format(dataset=dataset, model=model)
+        inputs[f"{role}_info"] = f"{TRAIN}/model.json".format(dataset=dataset, model=model)
+        if CONFIG.models[wildcards.model].roles[role].sampled:  # a student learns from what tune chose for its teacher
+            inputs[f"{role}_sampler"] = f"{TUNE}/sampler.json".format(dataset=dataset, model=model)
+    return inputs
 
 
 def parent_arguments(wildcards, input) -> list[str]:
     roles = CONFIG.parents(wildcards.dataset, wildcards.model)
-    return [part for role in roles for part in ("--parent", f"{role}={input[role]}")]
+    given = {"--parent": "", "--sampler": "_sampler"}
+    return [
+        part
+        for role in roles
+        for option, suffix in given.items()
+        if role + suffix in input.keys()
+        for part in (option, f"{role}={input[role + suffix]}")
+    ]
 
 
 def shards(wildcards) -> list[str]:

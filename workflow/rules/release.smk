@@ -5,6 +5,7 @@ rule release:
         store=rules.prepare.output.info,
         data=STORE_DATA,
         train=rules.train.output,
+        sampler=rules.tune.output.sampler,
         samples=shards,
         evaluation=rules.evaluate.output,
     output:
@@ -37,4 +38,4 @@ rule release:
     shell:
         "rm -rf {params.out:q}/images {params.out:q}/masks && "
         "python -m medsynth release --settings {params.settings:q} --store {params.store:q} --train {params.train:q}"
-        " --samples {params.samples:q} --evaluation {params.evaluation:q} --out {params.out:q} > {log:q} 2>&1"
+        " --sampler {input.sampler:q} --samples {params.samples:q} --evaluation {params.evaluation:q} --out {params.out:q} > {log:q} 2>&1"

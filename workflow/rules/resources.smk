@@ -87,6 +87,13 @@ def training_minutes(wildcards) -> int:
     return math.ceil(30 + min(by_images, by_clock))
 
 
+def tuning_minutes(wildcards, attempt) -> int:
+    """A later setting can take several times as many network calls as the configured one."""
+    tuning = CONFIG.models[wildcards.model].tuning
+    pixels = (1 + tuning.candidates) * tuning.images * math.prod(CONFIG.datasets[wildcards.dataset].size)
+    return attempt * math.ceil(20 + pixels / 3e4 / 60)
+
+
 def reference_minutes(wildcards, attempt) -> int:
     """The reader goes by epochs and images, the features by images, the search for copies by pairs of images."""
     real = real_images(wildcards.dataset)

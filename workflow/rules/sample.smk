@@ -4,6 +4,7 @@ rule sample:
         data=STORE_DATA,
         checkpoint=rules.train.output.weights,
         info=rules.train.output.info,
+        sampler=rules.tune.output.sampler,
         plan=lambda wc: table_of(CONFIG.datasets[wc.dataset].plan.request),
     output:
         images=f"{SAMPLE}/shard_{{shard}}.npy",
@@ -29,4 +30,5 @@ rule sample:
         "sample {wildcards.dataset} from {wildcards.model}, shard {wildcards.shard}"
     shell:
         "python -m medsynth sample --settings {params.settings:q} --store {params.store:q}"
-        " --checkpoint {input.checkpoint:q} --shard {wildcards.shard} --out {output.images:q} > {log:q} 2>&1"
+        " --checkpoint {input.checkpoint:q} --sampler {input.sampler:q} --shard {wildcards.shard} --out {output.images:q}"
+        " > {log:q} 2>&1"

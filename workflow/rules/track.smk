@@ -30,6 +30,7 @@ rule track:
         store=rules.prepare.output.info,
         data=STORE_DATA,
         train=rules.train.output,
+        tune=rules.tune.output,
         evaluation=rules.evaluate.output,
         release=rules.release.output,
     output:
@@ -50,11 +51,12 @@ rule track:
         code=code_of("track"),
         store=folder_of("store"),
         train=folder_of("train"),
+        tune=folder_of("tune"),
         evaluation=folder_of("evaluation"),
         release=folder_of("release"),
     message:
         "track {wildcards.dataset} from {wildcards.model} in MLflow"
     shell:
         "python -m medsynth track --settings {params.settings:q} --initialised {input.initialised:q}"
-        " --store {params.store:q} --train {params.train:q} --evaluation {params.evaluation:q}"
+        " --store {params.store:q} --train {params.train:q} --tune {params.tune:q} --evaluation {params.evaluation:q}"
         " --release {params.release:q} --out {output:q} > {log:q} 2>&1"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -67,6 +67,18 @@ class Consistency(Family):
 
     def cost(self, size: Sequence[int]) -> float:
         return 3.0 * math.prod(size)  # the teacher and its guide draw at every step
+
+    def candidates(self, fields: Sequence[str]) -> dict[str, tuple[Any, ...]]:
+        return {
+            "redraw": (
+                ((), (), ()),
+                ((1.0,), (), ()),
+                ((1.0, 0.3), (0.5,), ()),
+                ((3.0, 1.0, 0.3), (2.0, 0.5), ()),
+                ((8.0, 3.0, 1.0, 0.3), (1.0,), ()),
+                ((3.0, 1.0, 0.3), (1.0,), (0.3,)),
+            )
+        }
 
     def check_parents(self, parents: Mapping[str, Family]) -> None:
         teacher = parents["teacher"]

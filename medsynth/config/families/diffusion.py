@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -146,6 +146,16 @@ class Diffusion(Family):
                     f"resolutions, the first 1/{factor} of the image's, needs: take fewer of them, or fewer stages"
                 )
         return None
+
+    def candidates(self, fields: Sequence[str]) -> dict[str, tuple[Any, ...]]:
+        return {
+            "guidance": (1.5, 2.5),
+            "autoguidance": (1.0, 1.5, 3.0),
+            "sigma_max": ((40.0, 10.0), (20.0, 5.0)),
+            "guided": ((0.3, 3.0), (0.05, 20.0)),
+            "steps": ((16, 10, 5),),
+            "sigma_min": ((0.003, 0.01, 0.02),),
+        }
 
     def entries(self) -> tuple[registry.Entry, ...]:
         return (*super().entries(), *(registry.LOSSES[name] for name in self.losses))
