@@ -67,6 +67,7 @@ def test_step_without_a_command_is_an_error(package: Path) -> None:
     [
         ("prepare", "images.geometry", "train.loop"),
         ("train", "models.checkpoint", "models.families.diffusion"),
+        ("tune", "judges.reader", "judges.features"),
         ("sample", "models.checkpoint", "train.loop"),
         ("evaluate", "judges.copies", "models.checkpoint"),
         ("release", "release.card", "evaluate.evaluate"),
@@ -119,10 +120,11 @@ def sections(annotation: Any) -> set[type]:
 
 def test_settings_of_a_step_decide_nothing_by_themselves() -> None:
     """Their modules are in no digest: a method that a step calls could change and rerun nothing."""
-    steps = (config.PrepareSettings, config.TrainSettings, config.SampleSettings, config.EvaluateSettings)
+    steps = (config.PrepareSettings, config.TrainSettings, config.TuneSettings, config.SampleSettings)
+    steps += (config.EvaluateSettings,)
     used = set().union(*map(sections, steps))
     assert {DiffusionSampler, Stage, config.Split, config.Number, config.PlanTable} <= used
-    structural = {"columns", "misfit", "cost", "check_parents", "entries", "trained_by"}  # of no result
+    structural = {"columns", "misfit", "cost", "check_parents", "entries", "trained_by", "candidates"}  # of no result
     behaviour = FunctionType | property | classmethod | staticmethod
     public = [(section, name, value) for section in used for name, value in vars(section).items() if name[0] != "_"]
     assert [

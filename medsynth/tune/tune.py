@@ -96,7 +96,7 @@ def _nothing_to_try(settings: TuneSettings, val: Store) -> str:
     if not settings.tuning.candidates:
         return "taken as configured: tuning.candidates is 0"
     if not settings.candidates:
-        return "taken as configured: the configuration sets every key that would be tried"
+        return "taken as configured: no key of the sampler is left to try"
     if (count := val.samples["subject_id"].nunique()) < LEAST_SUBJECTS:
         return f"taken as configured: {count} validation subjects, comparing settings needs {LEAST_SUBJECTS}"
     return ""

@@ -102,7 +102,6 @@ def test_the_plan(kind):
         subject_id=[f"s{row // 2}" for row in range(90)], split=["train"] * 60 + ["val"] * 15 + ["test"] * 15
     )
     request = {"kind": kind, "column": "type"} | ({"counts": {"clear": 7, "lesion": 30}} if kind == "per_class" else {})
-    sampler = {"family": "diffusion", "steps": [3]}
-    settings = config.SampleSettings(seed=0, dataset="d", model="m", plan={"request": request}, sampler=sampler)
+    settings = config.SampleSettings(seed=0, dataset="d", model="m", plan={"request": request})
     rows = plan(settings, Store(info, images, None, samples))
     assert hashlib.sha256(rows.to_csv(index=False).encode()).hexdigest()[:16] == PLANS[kind]

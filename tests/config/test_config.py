@@ -63,6 +63,13 @@ def changed(path: str, value) -> dict:
         ("datasets.d.conditions.severity.range", [1, 0], "does not rise"),
         ("datasets.d.conditions.lesion.severity", "pathology", "not a number condition"),
         ("models.m.sampler", {"guided": [8, 0.1]}, "guided [8.0, 0.1] does not rise, expected [lowest, highest]"),
+        ("models.m.sampler", {"redraw": [[1.0]]}, "models.m.sampler: unknown key 'redraw', did you mean"),
+        ("models.s", STUDENT | {"sampler": {"guidance": 2}}, "models.s.sampler: unknown key 'guidance', did you mean"),
+        (
+            "models.m.tuning",
+            {"images": 3},
+            "models.m.tuning.images: Input should be greater than or equal to 16, got 3",
+        ),
         ("models.m.sampler", {"guided": [2, 2]}, "guided [2.0, 2.0] does not rise"),
         ("models.m.coarse_noise", -1, "models.m.coarse_noise: Input should be greater than or equal to 0, got -1"),
         ("models.s", STUDENT | {"parents": {"teacher": "n"}}, "models.s: teacher 'n' is not a diffusion model"),
@@ -209,8 +216,28 @@ def test_no_class_is_called_like_a_cell_without_a_value(value, meaning):
 def test_a_sampler_does_not_reach_training_and_a_learning_rate_does():
     plain = config.parse(config.Config, CONFIG, "").train("m")
     sampler = config.parse(config.Config, changed("models.m.sampler", {"guidance": 3}), "")
-    assert sampler.train("m") == plain and sampler.sample("d", "m").sampler.guidance == 3
+    assert sampler.train("m") == plain and sampler.tune("d", "m").sampler.guidance == 3
+    tuning = config.parse(config.Config, changed("models.m.tuning", {"candidates": 3}), "")
+    assert tuning.train("m") == plain and tuning.sample("d", "m") == sampler.sample("d", "m")
     assert config.parse(config.Config, changed("models.m.training", {"learning_rate": 1e-4}), "").train("m") != plain
+
+
+def test_what_is_set_of_a_sampler_is_not_tried_though_it_is_the_default():
+    free = config.parse(config.Config, CONFIG, "").tune("d", "m")
+    assert {"guidance", "autoguidance", "steps"} <= set(free.candidates)
+    default = {"guidance": DiffusionSampler().guidance, "batch_size": 8}
+    whole = config.parse(config.Config, changed("models.m.sampler", default), "")
+    assert set(whole.tune("d", "m").candidates) == set(free.candidates) - {"guidance"}
+    assert whole.track().configuration_sha256 != config.parse(config.Config, CONFIG, "").track().configuration_sha256
+
+
+@pytest.mark.parametrize("model", ["m", "s"])
+def test_every_candidate_is_a_setting_of_its_family_other_than_the_default(model):
+    tune = config.parse(config.Config, changed("models.s", STUDENT), "").tune("d", model)
+    assert tune.candidates
+    for key, values in tune.candidates.items():
+        tried = [type(tune.sampler).model_validate(tune.sampler.model_dump() | {key: value}) for value in values]
+        assert len({sampler.model_dump_json() for sampler in [tune.sampler, *tried]}) == 1 + len(values)
 
 
 def test_a_student_is_taught_by_its_teachers_sampler_but_for_the_steps():

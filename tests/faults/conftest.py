@@ -17,6 +17,7 @@ from medsynth.cli import main
 from medsynth.sample.sample import sample_shard
 from medsynth.train.loop import train
 from tests.conftest import settings_file
+from tests.sample.conftest import tuned
 from tests.train.test_loop import settings as train_settings
 from tests.train.test_loop import write_store
 
@@ -134,9 +135,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def sample_settings() -> config.SampleSettings:
-    return config.SampleSettings(
-        seed=0, dataset="d", model="m", plan=PLAN, sampler={"family": "diffusion", "steps": [3, 2]}
-    )
+    return config.SampleSettings(seed=0, dataset="d", model="m", plan=PLAN)
 
 
 @pytest.fixture
@@ -146,9 +145,11 @@ def results(store: Store, tmp_path: Path) -> dict[str, Path]:
     folders["store"] = write_store(store, tmp_path / "results/prepare/d")
     opened = Store.open(folders["store"])
     train(train_settings(images=16), opened, folders["train"])
+    folders["sampler"] = tuned(folders["train"] / "model.safetensors", tmp_path / "results/tune/d/m/sampler.json")
     for shard in range(2):
         out = folders["sample"] / f"shard_{shard}.npy"
-        sample_shard(sample_settings(), opened, folders["train"] / "model.safetensors", shard, out)
+        weights = folders["train"] / "model.safetensors"
+        sample_shard(sample_settings(), opened, weights, folders["sampler"], shard, out)
     folders["evaluate"].mkdir(parents=True)
     ids = [f"d-m-{index:06d}" for index in range(6)]
     verdicts = {"sample_id": ids, "predicted_pathology": "low", "nearest_image": "7.png"}
@@ -164,7 +165,7 @@ def release_arguments(results: dict[str, Path]) -> list[str | Path]:
     settings = settings_file(results["store"].parents[2], config.ReleaseSettings(formats=("png",)))
     return [
         *("release", "--settings", settings, "--store", results["store"], "--train", results["train"]),
-        *("--samples", results["sample"]),
+        *("--sampler", results["sampler"], "--samples", results["sample"]),
         *("--evaluation", results["evaluate"], "--out", results["release"]),
     ]  # fmt: skip
 
@@ -173,6 +174,7 @@ def sample_arguments(results: dict[str, Path], shard: int = 0) -> list[str | Pat
     settings = settings_file(results["store"].parents[2], sample_settings())
     return [
         *("sample", "--settings", settings, "--store", results["store"]),
-        *("--checkpoint", results["train"] / "model.safetensors", "--shard", str(shard)),
+        *("--checkpoint", results["train"] / "model.safetensors", "--sampler", results["sampler"]),
+        *("--shard", str(shard)),
         *("--out", results["sample"] / f"shard_{shard}.npy"),
     ]

@@ -11,7 +11,7 @@ import pytest
 from medsynth.config import ReleaseSettings, columns
 from medsynth.errors import InputError
 from medsynth.release.release import release, release_one
-from tests.release.toys import AS_PNG, CHECKPOINT, DATA, make_samples, make_store, read, volumes
+from tests.release.toys import AS_PNG, CHECKPOINT, DATA, TUNED, make_samples, make_store, read, volumes
 
 
 def test_every_row_has_its_image_and_the_counts_add_up(tmp_path: Path) -> None:
@@ -51,7 +51,9 @@ def test_a_receiver_finds_which_of_his_images_were_trained_on(tmp_path: Path) ->
 def test_the_configuration_goes_along_and_has_the_digest_of_the_table(tmp_path: Path) -> None:
     release(AS_PNG, make_store(), **make_samples(), out=tmp_path / "out")
     text = (tmp_path / "out/generator.json").read_bytes()
-    assert json.loads(text) == {"sampler": {}, "train": CHECKPOINT["settings"]}
+    chosen = {key: value for key, value in TUNED.items() if key not in ("sampler", "weights_sha256")}
+    assert json.loads(text) == {"sampler": {}, "train": CHECKPOINT["settings"], "tune": chosen}
+    assert "| how the sampler was chosen | 2 of 3 settings |" in (tmp_path / "out/README.md").read_text()
     assert set(read(tmp_path / "out/metadata.csv")["config_sha256"]) == {hashlib.sha256(text).hexdigest()}
 
 
@@ -59,6 +61,12 @@ def test_samples_of_two_samplers_are_refused(tmp_path: Path) -> None:
     samples = make_samples()
     samples["rows"].loc[0, "sampler"] = '{"steps": 3}'
     with pytest.raises(InputError, match="by 2 samplers, expected one"):
+        release(AS_PNG, make_store(), **samples, out=tmp_path / "out")
+
+
+def test_samples_of_a_sampler_that_tune_did_not_choose_are_refused(tmp_path: Path) -> None:
+    samples = make_samples() | {"tuned": TUNED | {"sampler": {"steps": 3}}}
+    with pytest.raises(InputError, match=r"by another sampler than that of sampler\.json"):
         release(AS_PNG, make_store(), **samples, out=tmp_path / "out")
 
 

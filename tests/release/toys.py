@@ -23,6 +23,16 @@ CHECKPOINT = {
 }
 
 
+TUNED = {
+    "sampler": {},
+    "weights_sha256": WEIGHTS,
+    "tried": 3,
+    "images": 16,
+    "changed": {"guidance": 2},
+    "note": "2 of 3 settings",
+}
+
+
 AS_PNG = ReleaseSettings(formats=("png",))
 
 
@@ -116,6 +126,7 @@ def make_samples(n: int = 4, channels: int = 1) -> dict:
         ),
         "metrics": METRICS,
         "checkpoint_info": CHECKPOINT,
+        "tuned": TUNED,
     }
 
 

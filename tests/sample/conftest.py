@@ -1,16 +1,33 @@
 """What the tests of plans and of sampling share."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from medsynth import config
 from medsynth.artifacts.store import Store, StoreInfo
+from medsynth.artifacts.tuned import Tuned
+from medsynth.models.checkpoint import read_info
 
 
 def settings(request: dict, shards: int = 1, **more) -> config.SampleSettings:
     wanted = {"request": request, "shards": shards}
-    sampler = {"family": "diffusion", "steps": [3, 2]}
-    return config.SampleSettings(seed=0, dataset="d", model="m", plan=wanted, sampler=sampler, **more)
+    return config.SampleSettings(seed=0, dataset="d", model="m", plan=wanted, **more)
+
+
+def tuned(weights: Path, path: Path, **changes) -> Path:
+    """A sampler.json for some weights."""
+    values = {
+        "sampler": {"family": "diffusion", "steps": [3, 2]},
+        "weights_sha256": read_info(weights).weights_sha256,
+        "tried": 0,
+        "images": 0,
+        "changed": {},
+        "note": "",
+    }
+    Tuned.model_validate(values | changes).write(path)
+    return path
 
 
 PER_CLASS = {"kind": "per_class", "column": "pathology", "counts": {"low": 5, "high": 2}}

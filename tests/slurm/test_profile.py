@@ -77,7 +77,8 @@ def test_every_job_goes_where_the_command_line_says(calls) -> None:
 
 
 def test_models_get_a_gpu_on_one_node_and_nothing_else_does(calls) -> None:
-    for rule, gpus, nodes in (("train", "1", "1"), ("sample", "1", "1"), ("prepare", "", ""), ("evaluate", "", "")):
+    by_model, others = ("train", "tune", "sample"), ("prepare", "evaluate")
+    for rule, gpus, nodes in (*((rule, "1", "1") for rule in by_model), *((rule, "", "") for rule in others)):
         assert set(asked(calls, rule, "--gpus")) == {gpus}
         assert set(asked(calls, rule, "--nodes")) == {nodes}
 

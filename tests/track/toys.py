@@ -27,9 +27,10 @@ RELEASED = "file_name,pathology,predicted_age,lesion_x,generator_sha256\n"
 
 
 def make_results(folder: Path, model: str = "diffusion", kept: int = 3) -> dict[str, Path]:
-    train, evaluation, release = (folder / step / "toy" / model for step in ("train", "evaluate", "release"))
+    steps = ("train", "tune", "evaluate", "release")
+    train, tune, evaluation, release = (folder / step / "toy" / model for step in steps)
     store = folder / "prepare/toy"
-    for path in (train, evaluation, release, store):
+    for path in (train, tune, evaluation, release, store):
         path.mkdir(parents=True, exist_ok=True)
     (store / "samples.csv").write_text("subject_id,pathology,age,lesion_x\n1,normal,50,0.5\n")
     (train / "model.safetensors").write_bytes(WEIGHTS)
@@ -38,11 +39,14 @@ def make_results(folder: Path, model: str = "diffusion", kept: int = 3) -> dict[
     (evaluation / "metrics.csv").write_text(METRICS)
     for name in FIGURES:
         (evaluation / name).write_bytes(b"\x89PNG")
+    (tune / "tried.csv").write_text("setting,gain\nas configured,0\n")
+    (tune / "tried.png").write_bytes(b"\x89PNG")
+    (tune / "sampler.json").write_text("{}")
     (release / "generator.json").write_text(json.dumps({"sampler": {"steps": 7}}))
     (release / "README.md").write_text("# card\n")
     (release / "metadata.csv").write_text(RELEASED + f"images/1.png,normal,50,n/a,{WEIGHTS_SHA256}\n" * kept)
     (release / "SHA256SUMS").write_text(f"{kept} images of {model}\n")
-    return {"store": store, "train": train, "evaluation": evaluation, "release": release}
+    return {"store": store, "train": train, "tune": tune, "evaluation": evaluation, "release": release}
 
 
 def track_settings(tracking: Tracking, configuration: str = "c0ffee") -> TrackSettings:

@@ -18,7 +18,7 @@ from tests.faults.conftest import contents
 from tests.workflow.conftest import ROOT, snakemake
 
 MODELS = ("haar", "unshuffle", "student")
-STEPS = ("prepare", "reference", "train", "sample", "evaluate", "release", "track")
+STEPS = ("prepare", "reference", "train", "tune", "sample", "evaluate", "release", "track")
 
 pytestmark = pytest.mark.xdist_group("dag")  # the run below is made once
 
@@ -69,6 +69,7 @@ def test_named_configuration_is_not_mixed_with_the_demo(tmp_path: Path) -> None:
         "prepare": 1,
         "reference": 1,
         "train": 3,
+        "tune": 3,
         "sample": 9,
         "evaluate": 3,
         "release": 3,
@@ -84,7 +85,7 @@ def test_a_teacher_is_trained_where_its_student_alone_is_asked_for(tmp_path: Pat
     config["datasets"]["tiny"]["models"] = ["student"]
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     jobs = planned(snakemake(ROOT, "-n", "--configfile", tmp_path / "config.yaml", "--directory", tmp_path))
-    assert jobs["train"] == 2 and jobs["sample"] == 3 and jobs["release"] == 1
+    assert jobs["train"] == 2 and jobs["tune"] == 2 and jobs["sample"] == 3 and jobs["release"] == 1
 
 
 def test_data_root_alone_can_be_given(tmp_path: Path) -> None:
@@ -217,18 +218,19 @@ def test_second_run_has_nothing_to_do(checkout: Path, tiny) -> None:
     assert "Nothing to be done" in snakemake(checkout, *tiny).stdout
 
 
+AFTER_TUNE = {"sample", "evaluate", "release", "track_initialise", "track"}
+
+
 @pytest.mark.parametrize(
     ("module", "steps"),
     [
         ("release/release.py", {"release", "track_initialise", "track"}),
         ("track/results.py", {"track_initialise", "track"}),
-        ("models/families/diffusion.py", {"train", "sample", "evaluate", "release", "track_initialise", "track"}),
+        ("models/families/diffusion.py", {"train", "tune", *AFTER_TUNE}),
         ("evaluate/figures.py", {"evaluate", "release", "track_initialise", "track"}),
-        ("reference/reference.py", {"reference", "evaluate", "release", "track_initialise", "track"}),
-        (
-            "prepare/prepare.py",
-            {"prepare", "reference", "train", "sample", "evaluate", "release", "track_initialise", "track"},
-        ),
+        ("tune/score.py", {"tune", "train", *AFTER_TUNE}),  # a student learns what tune chose for its teacher
+        ("reference/reference.py", {"reference", "tune", "train", *AFTER_TUNE}),
+        ("prepare/prepare.py", {"prepare", "reference", "train", "tune", *AFTER_TUNE}),
         ("config/models.py", set()),
     ],
 )
@@ -245,10 +247,12 @@ def test_edited_module_reruns_the_steps_that_use_it_and_what_follows(checkout: P
 @pytest.mark.parametrize(
     ("section", "key", "value", "first"),
     [
-        (("models", "unshuffle", "sampler"), "guidance", 1.5, "sample"),
+        (("models", "unshuffle", "sampler"), "guidance", 1.5, "tune"),
         (("models", "haar", "sampler"), "guidance", 1.5, "train"),  # its student learns from it
-        (("models", "student", "sampler"), "redraw", [[2.0], []], "sample"),
+        (("models", "student", "sampler"), "redraw", [[2.0], []], "tune"),
         (("models", "haar", "training"), "images", 2500, "train"),
+        (("models", "student", "tuning"), "images", 20, "tune"),
+        (("datasets", "tiny", "plan", "request", "counts"), "normal", 7, "sample"),
         (("evaluation",), "bootstrap", 30, "evaluate"),
         (("tracking",), "experiment", "other", "track_initialise"),
     ],
@@ -261,7 +265,7 @@ def test_edited_setting_starts_at_the_step_it_concerns(checkout: Path, tiny, tmp
     part[key] = value
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     arguments = ["--configfile", tmp_path / "config.yaml", "--directory", folder_of(tiny)]
-    order = ["prepare", "train", "sample", "evaluate", "release", "track_initialise", "track"]
+    order = ["prepare", "train", "tune", "sample", "evaluate", "release", "track_initialise", "track"]
     jobs = planned(snakemake(checkout, "-n", *arguments))
     assert "reference" not in jobs
     assert [rule for rule in order if rule in jobs] == order[order.index(first) :]

@@ -22,6 +22,7 @@ FILES = {
     "prepare": "store.json images.npy samples.csv split.csv quarantine.csv",
     "reference": "reference.safetensors reference.json",
     "train": "model.safetensors model.json history.csv",
+    "tune": "sampler.json tried.csv tried.png contact_sheet.png",
     "evaluate": "metrics.csv samples.csv contact_sheet.png curves.png adherence.png nearest.png",
     "release": "SHA256SUMS metadata.csv rejected.csv real_split.csv generator.json README.md",
 }
@@ -59,7 +60,7 @@ CONFIG = {
         "student": {"family": "consistency", "parents": {"teacher": "plain"}, "steps": [4]},
     },
 }
-OF_A_MODEL = ("train", "sample", "evaluate", "release")
+OF_A_MODEL = ("train", "tune", "sample", "evaluate", "release")
 RAYS = ("rays/plain", "rays/edged", "rays/student")
 
 
@@ -121,6 +122,8 @@ TRUNK = {"prepare trunk", "reference trunk"} | jobs(OF_A_MODEL, "trunk/plain")
         ("conditions/mask.py", set()),
         ("evaluate/figures.py", jobs(("evaluate", "release"), *EVERY)),
         ("evaluate/metrics/distances.py", jobs(("evaluate", "release"), *EVERY)),
+        ("tune/score.py", jobs(("tune", "sample", "evaluate", "release"), *EVERY) | jobs(("train",), "rays/student")),
+        ("sample/plan.py", jobs(("sample", "evaluate", "release"), *EVERY)),
         ("images/formats/dicom.py", set()),
         ("config/family.py", set()),
         ("registry.py", set()),
