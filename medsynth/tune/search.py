@@ -57,7 +57,7 @@ def search(
     trials = [best]
     seen = {start.model_dump_json()}
     for key, values in candidates.items():
-        of_key = []
+        of_key: list[Trial] = []
         for value in values:
             if len(trials) + len(of_key) > budget:
                 break

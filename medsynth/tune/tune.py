@@ -57,9 +57,9 @@ def tune(settings: TuneSettings, store: Store, reference: Reference, weights: Pa
         drawn[sampler.model_dump_json()] = images[: figures.COLUMNS]
         return images
 
+    trials, measures, note = [Trial(settings.sampler, taken=True)], tuple[str, ...](), reason
     if reason:
         draw(settings.sampler)
-        trials, measures, note = [Trial(settings.sampler, taken=True)], (), reason
     else:
         yardstick = Yardstick(val, asked, settings.seed, looking(reference, store))
         trials = search(
