@@ -10,8 +10,10 @@ from medsynth.config.section import Strict
 
 
 class Tuning(Strict):
-    """The budget of `tune`, which compares sampler settings on the conditions of validation images. It counts images, so
-    that the choice is the same on every machine.
+    """The budget of `tune`, which compares sampler settings on the conditions of validation images.
+
+    A key that `sampler` sets stays; the others are chosen. The budget counts images, so that the choice is the same on
+    every machine.
     """
 
     candidates: Annotated[int, Field(ge=0)] = 18

@@ -49,8 +49,8 @@ class Consistency(Family):
     """A student of a diffusion model that draws each stage in a few evaluations.
 
     It learns by consistency distillation (Song et al. 2023). `parents` names the `teacher`, which is trained even where
-    no dataset lists it. The student begins with the teacher's weights and takes over its sampler's guidance and noise
-    levels: another `sampler` of the teacher trains the student again, another one of its own trains nothing.
+    no dataset lists it. The student begins with the teacher's weights and takes over the guidance and noise levels that
+    `tune` chose for the teacher: another choice trains the student again. Its own sampler trains nothing.
     """
 
     roles: ClassVar = {"teacher": Role(families=("diffusion",), required=True, sampled=True)}

@@ -42,7 +42,7 @@ class DiffusionSampler(Sampler):
     """How noise becomes an image: the solver, the noise levels of Karras et al. 2022, Eq. 5, and guidance.
 
     `steps`, `sigma_max` and `sigma_min` have one entry for each stage, from coarse to fine; the last entry serves all
-    stages after it. A change samples again and retrains nothing. Several guidances add up.
+    stages after it. Several guidances add up. A change tunes and samples again, and trains nothing but its students.
     """
 
     family: Literal["diffusion"] = "diffusion"
