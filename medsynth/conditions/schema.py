@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -123,15 +124,19 @@ class ConditionSchema:
         return Condition(condition.values, states, condition.mask)
 
     def drop(self, condition: Condition, probability: float, uniform: Tensor) -> Condition:
-        """Make fields missing, each on its own, and all together as often again.
+        """Make fields missing, each with the same probability: on its own, or together with all others.
+
+        Of F fields, a row keeps any one with 1 - probability; with q = 1 - sqrt(1 - probability), all are missing with
+        q + (1 - q) q^F.
 
         Args:
             uniform: (N, number of `drops` + 1) draws from U(0, 1); the last column drops the whole row.
         """
+        either = 1 - math.sqrt(1 - probability)  # two chances to go, each as likely: (1 - either)^2 = 1 - probability
         states = condition.states.clone()
-        everything = uniform[:, -1] < probability
+        everything = uniform[:, -1] < either
         for position, group in enumerate(self.drops):
-            states[(uniform[:, position] < probability) | everything, group] = MISSING
+            states[(uniform[:, position] < either) | everything, group] = MISSING
         return Condition(condition.values, states, condition.mask)
 
     def draw(self, condition: Condition, shape: Sequence[int]) -> Tensor:

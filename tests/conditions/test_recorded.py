@@ -71,8 +71,8 @@ def test_the_embedding():
 
 def test_what_is_dropped_and_drawn():
     torch.manual_seed(0)
-    dropped = SCHEMA.drop(CONDITION, 0.3, torch.rand(24, 5)).states
-    assert dropped.sum(0).tolist() == DROPPED
+    dropped = SCHEMA.drop(CONDITION, 0.51, torch.rand(24, 5)).states
+    assert dropped.sum(0).tolist() == DROPPED  # 0.51 = 1 - (1 - 0.3)^2
     drawn = SCHEMA.draw(CONDITION, (16, 16))
     assert drawn.sum((0, 2, 3)).tolist() == pytest.approx(DRAWN, rel=1e-5)
 

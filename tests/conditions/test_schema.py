@@ -90,8 +90,16 @@ def test_the_map_is_empty_without_a_lesion(cell):
 
 def test_fields_are_dropped_one_by_one_and_all_together():
     many = SCHEMA.encode(pd.concat([row(pathology="normal", severity="1", age_years="5")] * 4000))
-    dropped = SCHEMA.drop(many, 0.2, torch.rand(4000, 5)).states
+    torch.manual_seed(0)
+    dropped = SCHEMA.drop(many, 0.36, torch.rand(4000, 5)).states
     missing = (dropped[:, :3] == MISSING).float()
-    assert missing.mean(0).tolist() == pytest.approx([0.36] * 3, abs=0.03)  # 1 - 0.8 * 0.8
-    assert missing.all(1).float().mean() == pytest.approx(0.2 + 0.8 * 0.2**3, abs=0.03)
+    assert missing.mean(0).tolist() == pytest.approx([0.36] * 3, abs=0.03)  # four standard deviations
+    assert missing.all(1).float().mean() == pytest.approx(0.2 + 0.8 * 0.2**3, abs=0.03)  # 0.36 = 1 - 0.8 * 0.8
     assert (dropped[:, 3:].eq(dropped[:, 3:4])).all()  # a lesion goes as a whole
+
+
+@pytest.mark.parametrize("probability", [0.0, 1.0])
+def test_a_share_of_none_hides_nothing_and_one_of_all_hides_everything(probability):
+    many = SCHEMA.encode(pd.concat([row(pathology="normal", severity="1", age_years="5")] * 50))
+    dropped = SCHEMA.drop(many, probability, torch.rand(50, 5)).states
+    assert (dropped == MISSING).all() if probability else torch.equal(dropped, many.states)
