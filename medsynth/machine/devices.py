@@ -20,7 +20,8 @@ MEMORY_SHARE = 0.6  # of what is free, left for a batch: the rest is for the opt
 def choose_device() -> torch.device:
     """The GPU of this process where there is one, else the CPU.
 
-    torchrun and SLURM assign GPUs themselves; for anyone else `gpus.claim` picks one that CUDA_VISIBLE_DEVICES leaves.
+    torchrun's processes share out those that `machine.launch` claimed, and SLURM assigns its own; for anyone else
+    `gpus.claim` picks one that CUDA_VISIBLE_DEVICES leaves.
     """
     if not torch.cuda.is_available():
         return torch.device("cpu")
@@ -30,10 +31,14 @@ def choose_device() -> torch.device:
     elif "SLURM_JOB_ID" in os.environ and count == 1:
         index = 0  # of several, the steps of a job still have to find one each
     else:
-        # Named by UUID: one GPU has another index in a process that sees fewer of them.
-        index = gpus.claim([str(torch.cuda.get_device_properties(index).uuid) for index in range(count)])
+        (index,) = gpus.claim(gpu_names())
     torch.cuda.set_device(index)
     return torch.device("cuda", index)
+
+
+def gpu_names() -> list[str]:
+    """The GPUs that CUDA shows, by UUID: one GPU has another index in a process that sees fewer of them."""
+    return [str(torch.cuda.get_device_properties(index).uuid) for index in range(torch.cuda.device_count())]
 
 
 def memory_format(spatial_dims: int) -> torch.memory_format:
@@ -71,11 +76,16 @@ def fitting_batch_size(attempt: Callable[[int], None], largest: int, device: tor
 
     with torch.autograd.graph.saved_tensors_hooks(count_bytes, lambda tensor: tensor):
         attempt(probe)
-    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_memory()
+    free = free_on(device)
     size = largest
     while size > 1 and size * kept / probe > MEMORY_SHARE * free:
         size = (size + 1) // 2
     return size
+
+
+def free_on(device: torch.device) -> int:
+    """Bytes that a device still has."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_memory()
 
 
 def free_memory() -> int:

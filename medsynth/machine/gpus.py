@@ -1,7 +1,8 @@
-"""A GPU of its own for each process on one machine, where Snakemake counts GPUs and assigns none.
+"""GPUs of its own for each job on one machine, where Snakemake counts GPUs and assigns none.
 
 A process claims a GPU by the kernel's lock on a file of that GPU's name. The lock ends with the process, however it
-ends, so that nothing is left to clean up.
+ends, so that nothing is left to clean up. One process at a time looks for free GPUs: it takes all that it needs or
+none, so that two trainings on several GPUs never wait for each other.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import logging
 import os
 import stat
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from medsynth.errors import InputError
@@ -25,13 +27,13 @@ POLL_SECONDS = 0.5
 _held: dict[str, int] = {}  # GPU → descriptor of its locked file, open as long as this process lives
 
 
-def claim(names: Sequence[str], folder: Path | None = None) -> int:
-    """The position in `names` of a GPU that no other process of this user holds; waits until there is one.
+def claim(names: Sequence[str], count: int = 1, folder: Path | None = None) -> list[int]:
+    """The positions in `names` of so many GPUs that no other process of this user holds; waits until there are.
 
-    A process that asks again gets the GPU that it has.
+    A process that asks again gets the GPUs that it has.
 
     Args:
-        names: of the GPUs that this process may use, the same in every process.
+        names: of the GPUs that this process may use, the same in every process; at least `count`.
     Raises:
         InputError: the folder of the locks is not this user's own.
     """
@@ -39,17 +41,41 @@ def claim(names: Sequence[str], folder: Path | None = None) -> int:
     _make_private(folder)
     waiting = False
     while True:
-        for position, name in enumerate(names):
-            if name in _held or _lock(folder / name, name):
-                return position
-        if not waiting:
-            log.info("every one of %d GPUs is taken by another medsynth process: waiting for one", len(names))
-            waiting = True
-        time.sleep(POLL_SECONDS)
+        own = [position for position, name in enumerate(names) if name in _held][:count]
+        if len(own) == count:
+            return own
+        with _turn(folder):
+            free = [position for position, name in enumerate(names) if name not in _held and _lock(folder / name, name)]
+            needed = count - len(own)
+            for position in free[needed if len(free) >= needed else 0 :]:
+                os.close(_held.pop(names[position]))
+        if len(free) < needed:
+            if not waiting:
+                log.info("%d of %d GPUs are free, %d needed: waiting for other medsynth processes to end",
+                         len(own) + len(free), len(names), count)  # fmt: skip
+                waiting = True
+            time.sleep(POLL_SECONDS)
+
+
+def hand_on() -> None:
+    """Let the program that replaces this process hold its GPUs."""
+    for descriptor in _held.values():
+        os.set_inheritable(descriptor, True)
+
+
+@contextmanager
+def _turn(folder: Path) -> Iterator[None]:
+    """While the block runs, no other process looks for free GPUs."""
+    descriptor = _open(folder / "turn")
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _lock(path: Path, name: str) -> bool:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    descriptor = _open(path)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -57,6 +83,10 @@ def _lock(path: Path, name: str) -> bool:
         return False
     _held[name] = descriptor
     return True
+
+
+def _open(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
 
 
 def _make_private(folder: Path) -> None:

@@ -113,7 +113,8 @@ def looking_seconds(dataset: str, images: int) -> float:
 
 
 def launcher(wildcards, threads, resources) -> str:
-    """What starts a training: Python, torchrun for several processes on one machine, or srun, as `mpi`, on many.
+    """What starts a training: Python, torchrun with GPUs of its own for several processes on one machine, or srun, as
+    `mpi`, on many.
 
     Snakemake sees that it follows from resources, and trains nothing anew for another number of processes.
     """
@@ -122,5 +123,4 @@ def launcher(wildcards, threads, resources) -> str:
     if resources.processes == 1:
         return "python"
     each = max(1, threads // resources.processes)
-    torchrun = "python -m torch.distributed.run --standalone --nproc-per-node"
-    return f"env OMP_NUM_THREADS={each} {torchrun} {resources.processes}"
+    return f"env OMP_NUM_THREADS={each} python -m medsynth.machine.launch {resources.processes}"
