@@ -48,12 +48,12 @@ class Medsynth(Contender):
 
     def step(self) -> None:
         before = self.images_seen
-        means = self.trainer.advance()
+        self.trainer.advance()
         self.images_seen = self.trainer.images_seen
         interval = self.settings.training.validate_every
         due = self.images_seen // interval > before // interval
         if due or self.trainer.step % LOG_EVERY == 0:
-            self.trainer.record(means, self.trainer.validate() if due else None)
+            self.trainer.record(self.trainer.validate() if due else None)
 
     def sample(self, count: int, seed: int) -> np.ndarray:
         trainer, sampler = self.trainer, self.settings.sampler

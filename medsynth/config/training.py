@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from medsynth.config.section import Count, Fraction, Positive, Strict
+
+# Of the averaging profile, relative to the training: from the last step alone to the mean of all steps (1 / sqrt(12)),
+# which is the widest profile that gives no later step less weight (Karras et al. 2024, Eq. 126 at gamma = 0).
+EMA_WIDTHS = (1e-6, 12**-0.5)
 
 
 class Augmentation(Strict):
@@ -68,3 +72,11 @@ class Training(Strict):
     """Time between two checkpoints, from which an interrupted training resumes."""
     patience: Count | None = 5
     """Validations without a gain before training ends; null trains to the end of the budget."""
+
+    @field_validator("ema")
+    @classmethod
+    def _has_a_profile(cls, ema: float) -> float:
+        narrowest, widest = EMA_WIDTHS
+        if not narrowest <= ema <= widest:
+            raise ValueError(f"expected a width from {narrowest:g} to {widest:.5f}, that of the mean of all steps")
+        return ema

@@ -146,6 +146,14 @@ class GenerativeModel(nn.Module, ABC):
             settings: the family's sampler section of the configuration.
         """
 
+    def networks(self) -> list[nn.Module]:
+        """The submodules that whole batches go through in `score`: each treats its images one by one.
+
+        Where memory is short, each is called on parts of a batch: every tensor among its arguments, and its one
+        result, have the images along their first axis.
+        """
+        return [self.get_submodule(path) for path in dict.fromkeys(path for p in self.phases for path in p.modules)]
+
     @property
     def device(self) -> torch.device:
         return next(self.parameters()).device

@@ -77,7 +77,8 @@ def move_average(average: Mapping[str, Tensor], current: Mapping[str, Tensor], s
 def power_of(width: float) -> float:
     """The exponent of a power-function EMA from its relative width (Eq. 126).
 
-    sigma_rel = sqrt(g + 1) / ((g + 2) sqrt(g + 3)), solved for g.
+    sigma_rel = sqrt(g + 1) / ((g + 2) sqrt(g + 3)), solved for g. Up to the width 1 / sqrt(12), which
+    `config.training.EMA_WIDTHS` admits, the largest root is real and not negative.
     """
     inverse = width**-2
-    return float(np.roots([1, 7, 16 - inverse, 12 - inverse]).real.max())
+    return max(0.0, float(np.roots([1, 7, 16 - inverse, 12 - inverse]).real.max()))

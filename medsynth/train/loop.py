@@ -77,12 +77,12 @@ def _train(trainer: Trainer, info: StoreInfo, out: Path) -> None:
     with tqdm(total=100, unit="%", desc="train", mininterval=5, disable=not leads) as bar:
         while trainer.progress < 1 and (options.patience is None or trainer.stale < options.patience):
             before = trainer.images_seen
-            means = trainer.advance()
+            trainer.advance()
             interval = options.validate_every
             due = trainer.images_seen // interval > before // interval or trainer.progress >= 1
             if due or trainer.step % LOG_EVERY == 0:
-                trainer.record(means, trainer.validate() if due else None)
-                last_row = trainer.history[-1]  # without a loss after a step that had no phase
+                trainer.record(trainer.validate() if due else None)
+                last_row = trainer.history[-1]  # without a loss after steps that had no phase
                 bar.set_postfix(loss=last_row.get("total", math.nan), images_per_s=last_row["images_per_s"])
             bar.update(min(100, 100 * trainer.progress) - bar.n)
             stopping = bool(trainer.processes.agree(float(stop.received), trainer.device))

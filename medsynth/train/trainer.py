@@ -2,7 +2,7 @@
 
 Every step draws its randomness from (seed, step, micro-batch) alone, so that a run that was killed, or that is spread
 over several processes, sees the same images as an unbroken run of one process; and, where `batch_size` is the same, the
-same noise and augmentation.
+same noise and augmentation. Validation has the same noise whatever `batch_size` is.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ from medsynth.train.averaging import Averages
 from medsynth.train.batches import Examples, derive_seed, training_order
 from medsynth.train.optimisers import from_tensors, optimisers_of, to_tensors
 from medsynth.train.schedule import learning_rate
+from medsynth.train.validation import Validation
 
 log = logging.getLogger(__name__)
 
 LOG_EVERY = 25  # steps between two rows of history.csv
-VALIDATION_IMAGES = 512
 STATISTICS_IMAGES = 2000  # at least, where there are as many
 STATISTICS_BLOCK = 64  # images of them in memory at once
 ALONE = Processes()
@@ -63,6 +63,7 @@ class Trainer:
     Attributes:
         step: optimiser steps done; images_seen and seconds likewise.
         history: one record every LOG_EVERY steps and at every validation.
+        since: loss term → (2,) its sum over the steps since the last record, and how many of them had it.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class Trainer:
         self.spec = spec_of(store.info)
         self.flip_axes = MODALITIES[store.info.modality].flip_axes
         self.examples = Examples(store.split("train"), device)
-        self.held_out = Examples(store.split("val"), device)
+        self.validation = Validation(Examples(store.split("val"), device), settings.seed, processes)
 
         torch.manual_seed(settings.seed)
         self.model = build(settings.model, self.spec, settings.parents)
@@ -105,6 +106,7 @@ class Trainer:
         self.seconds = 0.0
         self.best_loss = math.inf
         self.history: list[dict[str, float]] = []
+        self.since: dict[str, Tensor] = {}
         self.skipped = torch.zeros((), device=device)
         self.batch_size = self._fitting_batch_size()
         if options.compile is True or (options.compile == "auto" and device.type == "cuda"):
@@ -169,10 +171,12 @@ class Trainer:
             optimiser = self.optimisers[phase.name]
             while (terms := self._accumulate(turn, phase.name)) is None:
                 optimiser.zero_grad(set_to_none=True)
+            broken = torch.maximum(broken, self._update(optimiser, learning_rate * phase.learning_rate, terms))
             for term, value in terms.items():
                 means[term] = means.get(term, 0) + value
-            broken = torch.maximum(broken, self._update(optimiser, learning_rate * phase.learning_rate))
             self.model.zero_grad(set_to_none=True)  # of modules that this phase reads and another one moves
+        for term, value in means.items():
+            self.since[term] = self.since.get(term, 0) + torch.stack([value, torch.ones_like(value)])
         self.skipped += broken
         self.step += 1
         self.images_seen += self.options.effective_batch_size
@@ -199,7 +203,7 @@ class Trainer:
                 losses = self._losses(batch, phase)
                 (losses["total"].sum() / images).backward()
                 for term, values in losses.items():
-                    means[term] = means.get(term, 0) + values.detach().sum() / images
+                    means[term] = means.get(term, 0) + values.detach().float().sum() / images
         except (MemoryError, RuntimeError) as error:
             if size == 1 or not is_out_of_memory(error):
                 raise
@@ -208,10 +212,14 @@ class Trainer:
         self.batch_size = self.processes.least(self.batch_size, self.device)
         return means if self.batch_size == size else None
 
-    def _update(self, optimiser: torch.optim.Optimizer, learning_rate: float) -> Tensor:
-        """Apply one optimiser step. Returns 1 if the gradient was not finite and the step was skipped, else 0."""
+    def _update(self, optimiser: torch.optim.Optimizer, learning_rate: float, terms: dict[str, Tensor]) -> Tensor:
+        """Apply one optimiser step. Returns 1 if the gradient was not finite and the step was skipped, else 0.
+
+        Args:
+            terms: this process's part of each loss term; becomes the whole.
+        """
         parameters = [p for group in optimiser.param_groups for p in group["params"] if p.grad is not None]
-        self.processes.add_up([p.grad for p in parameters if p.grad is not None])
+        self.processes.add_up([*(p.grad for p in parameters if p.grad is not None), *terms.values()])
         norm = torch.nn.utils.clip_grad_norm_(parameters, self.options.clip_norm)
         # The fused optimiser itself leaves out a step whose gradient is not finite: no wait for the device here.
         broken = (~torch.isfinite(norm)).float()
@@ -230,9 +238,7 @@ class Trainer:
         """
         started = time.monotonic()
         with self.averages.in_place():
-            scores = [self._score(start) for start in range(0, len(self._judged_rows), self.batch_size)]
-        known = [score for score in scores if score is not None]
-        loss = self.processes.agree(float(torch.cat(known).mean()), self.device) if known else None
+            loss = self.validation.mean(self._score, self.model.networks(), self.batch_size)
         if loss is None or loss < self.best_loss:
             self.best_loss, self.stale = math.inf if loss is None else loss, 0
             self.averages.keep_best()
@@ -241,18 +247,14 @@ class Trainer:
         self.seconds = self.processes.agree(self.seconds + time.monotonic() - started, self.device)
         return loss
 
-    @property
-    def _judged_rows(self) -> range:
-        return range(0, len(self.held_out), -(-len(self.held_out) // VALIDATION_IMAGES))
-
-    def _score(self, start: int) -> Tensor | None:
-        torch.manual_seed(derive_seed(self.settings.seed, start))
-        batch = self.held_out.gather(self._judged_rows[start : start + self.batch_size])
+    def _score(self, batch: Batch) -> Tensor | None:
         with self._autocast():
             return self.model.score(self._ready(batch))
 
-    def record(self, means: dict[str, Tensor], val_loss: float | None) -> None:
+    def record(self, val_loss: float | None) -> None:
         """Add a row to the history, which waits for the device.
+
+        A loss term is the mean over those steps since the last row that had it; a phase need not run in each.
 
         Raises:
             InputError: most steps since the last row had a gradient that was not finite.
@@ -264,9 +266,9 @@ class Trainer:
                 "lower training.learning_rate or set training.precision to float32"
             )
         self.skipped.zero_()
-        self.processes.add_up(list(means.values()))
         row = {"step": self.step, "images_seen": self.images_seen, "seconds": round(self.seconds, 3)}
-        row |= {term: float(value) for term, value in means.items()}
+        row |= {term: float(total / count) for term, (total, count) in self.since.items()}
+        self.since = {}
         row |= {"val_loss": math.nan if val_loss is None else val_loss, "learning_rate": self.learning_rate()}
         row["images_per_s"] = round(self.images_seen / max(self.seconds, 1e-9), 2)
         self.history.append(row)
@@ -275,7 +277,7 @@ class Trainer:
         """Write all that `restore` needs as one safetensors file."""
         tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
         states = {"now": self.averages.now, "best": self.averages.best, "early": self.averages.early}
-        states["optimiser"] = to_tensors(self.optimisers)
+        states |= {"optimiser": to_tensors(self.optimisers), "since": self.since}
         for part, state in states.items():
             tensors |= {f"{part}.{name}": tensor for name, tensor in state.items()}
         info = self.origin | {key: getattr(self, key) for key in (*COUNTERS, "batch_size")}
@@ -292,7 +294,8 @@ class Trainer:
             if info.get(key) != value:
                 raise InputError(f"{path}: checkpoint of another {difference(info.get(key), value, key)}; "
                                  f"remove {path.parent} to train anew")  # fmt: skip
-        parts: dict[str, dict[str, Tensor]] = {name: {} for name in ("model", "now", "best", "early", "optimiser")}
+        names = ("model", "now", "best", "early", "optimiser", "since")
+        parts: dict[str, dict[str, Tensor]] = {name: {} for name in names}
         for name, tensor in tensors.items():
             part, _, rest = name.partition(".")
             parts[part][rest] = tensor
@@ -301,6 +304,7 @@ class Trainer:
             self.averages.now[name].copy_(tensor)
         self.averages.best = {name: tensor.to(self.device) for name, tensor in parts["best"].items()}
         self.averages.early = {name: tensor.to(self.device) for name, tensor in parts["early"].items()}
+        self.since = {name: tensor.to(self.device) for name, tensor in parts["since"].items()}
         from_tensors(self.optimisers, parts["optimiser"])
         for key in COUNTERS:
             setattr(self, key, info[key])

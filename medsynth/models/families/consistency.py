@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from medsynth.config.families.consistency import Consistency, ConsistencySampler
 from medsynth.config.families.diffusion import Diffusion
@@ -61,6 +61,11 @@ class ConsistencyModel(GenerativeModel):
     def score(self, batch: Batch) -> Tensor:
         """At all noise levels."""
         return torch.stack([self._errors(batch, phase.name, everywhere=True) for phase in self.phases]).sum(0)
+
+    def networks(self) -> list[nn.Module]:
+        guides = [teacher.guide.stages for teacher in self._teacher if teacher.guide is not None]
+        teachers = [stage for stages in (*(t.stages for t in self._teacher), *guides) for stage in stages]
+        return [*super().networks(), *teachers]
 
     def _stage_of(self, phase: str) -> int:
         return [each.name for each in self.student.phases].index(phase)
