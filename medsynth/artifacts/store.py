@@ -26,6 +26,7 @@ from medsynth.config.columns import MASK_OF
 from medsynth.disk import files, tables
 from medsynth.errors import InputError
 from medsynth.images.image import spacing_of
+from medsynth.images.modalities import MODALITIES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,6 +57,9 @@ class StoreInfo(Strict):
         simulated: the images are of a phantom, not of patients.
         strata: the fields that the split is stratified by and metrics are grouped by; None: the label alone.
         structures: name → number of each label in the masks; empty without masks.
+        windowed: intensities are not in the modality's unit: the source's images were windowed before.
+        bits_stored: that 16-bit images of the source use, where their files do not say so; None: no such images.
+        decoloured: images whose tint or colour was left out.
         digest: SHA-256 over the digests of images.npy, masks.npy and samples.csv, the modality and the conditions.
     """
 
@@ -72,11 +76,20 @@ class StoreInfo(Strict):
     rows_in: int
     rows_out: int
     rows_quarantined: int
+    windowed: bool = False
+    bits_stored: int | None = None
+    decoloured: int = 0
     digest: str
 
     @property
     def image_shape(self) -> tuple[int, ...]:
         return (self.channels, *self.size)
+
+    @property
+    def unit(self) -> str:
+        """Of an intensity, as text."""
+        unit = MODALITIES[self.modality].unit
+        return f"grey levels as windowed by the source, not in {unit}" if self.windowed else unit
 
     @property
     def condition_schema(self) -> ConditionSchema:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Self
 
 import yaml
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from medsynth import registry
 from medsynth.config import choices
@@ -115,7 +115,7 @@ class Config(Strict):
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     """The one seed: splits, initial weights and the noise of every sample derive from it."""
     results: str = "results"
-    """Folder of all outputs, below the working directory."""
+    """Folder of all outputs, below the working directory; its name is not empty and does not begin with `-`."""
     data_root: str = "."
     """Folder that table paths count from, below the working directory unless absolute."""
     datasets: Annotated[dict[Name, Dataset], Field(min_length=1)]
@@ -128,6 +128,13 @@ class Config(Strict):
     """How samples are judged."""
     tracking: Tracking = Tracking()
     """Where runs are logged."""
+
+    @field_validator("results")
+    @classmethod
+    def _is_a_folder(cls, results: str) -> str:
+        if not results.strip() or results.startswith("-"):  # commands take it for the root, or for an option
+            raise ValueError("expected a folder, whose name is not empty and does not begin with '-'")
+        return results
 
     @model_validator(mode="after")
     def _models_exist(self) -> Self:

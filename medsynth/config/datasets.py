@@ -11,7 +11,7 @@ from medsynth import registry
 from medsynth.config.conditions import Categorical, ConditionField, Ordinal, columns_of, refuse_misfits
 from medsynth.config.formats import DEFAULTS
 from medsynth.config.section import Count, Fraction, Name, Strict, one_of, refuse_unknown
-from medsynth.images.modalities import MODALITIES
+from medsynth.images.modalities import MODALITIES, Modality
 
 
 class PhantomSource(Strict):
@@ -78,6 +78,22 @@ class TableSource(Strict):
     """Read images outside that folder."""
     max_bad_fraction: Fraction = 0.05
     """Stop when a larger share of the rows cannot be used; fewer are quarantined with their reason."""
+    intensity: Literal["stated", "windowed"] = "stated"
+    """windowed: images of a modality with a physical unit were windowed to grey before, as an 8-bit JPEG of a CT slice
+    is. Each file's black and white become those of the store, and neither store nor release claims Hounsfield units.
+    Without it, such a file is quarantined.
+    """
+    bits_stored: Annotated[int, Field(ge=8, le=16)] | None = None
+    """Bits that 16-bit PNG and TIFF files use, where the modality's grey is relative; a file with a larger value is
+    quarantined. Null takes the fewest that hold the largest value of all files, and says so.
+    """
+    colour: Literal["refuse", "luma"] = "refuse"
+    """luma: take the brightness of colour images of a modality without colour. Refused are strong colours alone: where
+    all but 0.1 % of the pixels differ between channels by at most 15 % of the range, the brightness is always taken, and
+    counted in the log and in `store.json`.
+    """
+    burned_in_annotation: Literal["refuse", "accept"] = "refuse"
+    """accept: take DICOM files that state BurnedInAnnotation YES. Their pixels may show a name."""
 
     @field_validator("columns")
     @classmethod
@@ -90,6 +106,14 @@ class TableSource(Strict):
     def entries(self) -> tuple[registry.Entry, ...]:
         """Registry entries that it depends on: its files may be of any format."""
         return tuple(registry.FORMATS.values())
+
+    def misfit(self, modality: Modality) -> str | None:
+        """Which key means nothing for images of a modality, None where all do."""
+        if self.intensity == "windowed" and modality.intensity != "window":
+            return f"intensity: windowed is for a modality with a physical unit, this one has {modality.unit}"
+        if self.colour == "luma" and modality.channels != 1:
+            return f"colour: luma is for a modality without colour, this one has {modality.channels} channels"
+        return None
 
 
 class Split(Strict):
@@ -221,6 +245,8 @@ class Dataset(Strict):
         dims = MODALITIES[self.modality].spatial_dims
         if len(self.size) != dims:
             raise ValueError(f"size has {len(self.size)} axes, modality {self.modality} has {dims}")
+        if isinstance(self.source, TableSource) and (reason := self.source.misfit(MODALITIES[self.modality])):
+            raise ValueError(f"source.{reason}")
         refuse_misfits(self.conditions, dims)
         if isinstance(self.source, TableSource):
             self._refuse_misfitting_columns(self.source)

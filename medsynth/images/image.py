@@ -25,12 +25,19 @@ class Image:
             None where the file states no spacing.
         display: the (low, high) intensity that the file asks to be shown as black and white, None where it asks none.
         dicom_code: Modality (0008,0060) of a DICOM file, else empty.
+        bits: of each value, where values are unsigned grey levels or colours without a unit; None where the file states
+            what they mean.
+        padding: (*spatial) bool, where the file says that nothing was imaged; None where it says so nowhere.
+        burned_in: the file says that its pixels show text that may identify a person.
     """
 
     voxels: np.ndarray
     affine: np.ndarray | None = None
     display: tuple[float, float] | None = None
     dicom_code: str = ""
+    bits: int | None = None
+    padding: np.ndarray | None = None
+    burned_in: bool = False
 
     @property
     def spatial_shape(self) -> tuple[int, ...]:

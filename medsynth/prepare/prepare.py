@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -21,12 +22,16 @@ from tqdm import tqdm
 from medsynth.artifacts import store
 from medsynth.artifacts.store import StoreInfo
 from medsynth.conditions.schema import ConditionSchema
-from medsynth.config import SPLITS, PhantomSource, PrepareSettings
+from medsynth.config import SPLITS, PhantomSource, PrepareSettings, TableSource
 from medsynth.disk import files, tables
 from medsynth.errors import InputError
+from medsynth.images.intensity import CONTAINER_BITS
 from medsynth.images.modalities import MODALITIES
+from medsynth.prepare.bits import bits_used
 from medsynth.prepare.sources import Prepared, open_phantom, open_table
 from medsynth.prepare.table import Rejection, Sample, refuse_too_many, split_samples, strata
+
+log = logging.getLogger(__name__)
 
 CHUNK = 16  # images handed to a worker at once
 
@@ -73,6 +78,8 @@ def _write_store(settings: PrepareSettings, folder: Path, threads: int, rejected
     used: list[Sample] = []
     first_with: dict[bytes, Sample] = {}
     labels: set[int] = set()
+    largest: list[int] = []
+    decoloured = 0
     raw_images, raw_masks = folder / "images.raw", folder / "masks.raw"
     with ExitStack() as stack:
         images = stack.enter_context(raw_images.open("wb"))
@@ -82,6 +89,8 @@ def _write_store(settings: PrepareSettings, folder: Path, threads: int, rejected
             if isinstance(result, Rejection):
                 rejected.append(result)
                 continue
+            if result.largest is not None:
+                largest.append(result.largest)
             sample = result.sample
             # Compared as a model would see them: the same picture saved as two files is still one picture.
             content = hashlib.sha256(result.pixels.data).digest()
@@ -91,11 +100,20 @@ def _write_store(settings: PrepareSettings, folder: Path, threads: int, rejected
                 continue
             first_with[content] = sample
             used.append(sample)
+            decoloured += result.decoloured
             kept.append(result.to_cells(split=""))
             images.write(result.pixels.data)
             if masks is not None and result.mask is not None:
                 masks.write(result.mask.data)
                 labels.update(np.unique(result.mask).tolist())
+    stated = source.bits_stored if isinstance(source, TableSource) else None
+    bits = stated if stated and largest else bits_used(largest, settings.dataset)
+    if bits != stated and bits and bits < CONTAINER_BITS:
+        rejected.clear()
+        again = settings.model_copy(update={"source": source.model_copy(update={"bits_stored": bits})})
+        return _write_store(again, folder, threads, rejected)
+    if decoloured:
+        log.info("%s: the tint or colour of %d images was left out", settings.dataset, decoloured)
     assert len(kept) + len(rejected) == intake.rows
     rejected.sort(key=lambda rejection: rejection.source_row)
     refuse_too_many(rejected, intake.rows, intake.max_bad_fraction)
@@ -131,6 +149,9 @@ def _write_store(settings: PrepareSettings, folder: Path, threads: int, rejected
         rows_in=intake.rows,
         rows_out=len(kept),
         rows_quarantined=len(rejected),
+        windowed=isinstance(source, TableSource) and source.intensity == "windowed",
+        bits_stored=bits,
+        decoloured=decoloured,
         digest="",
     )
     info = info.model_copy(update={"digest": store.digest(folder, info)})

@@ -22,7 +22,15 @@ from medsynth.errors import InputError
 from medsynth.images.formats import files as formats
 from medsynth.images.geometry import Geometry, centred_affine, find_geometry
 from medsynth.images.image import Image
-from medsynth.images.intensity import Intensity, find_intensity, match_channels
+from medsynth.images.intensity import (
+    CONTAINER_BITS,
+    Intensity,
+    find_intensity,
+    match_channels,
+    rule_of,
+    take_channels,
+    within_bits,
+)
 from medsynth.images.modalities import MODALITIES
 from medsynth.prepare.table import Rejection, Sample, read_samples, refuse_too_many, split_samples, strata
 
@@ -39,6 +47,8 @@ class Prepared:
         mask: (*size) uint8 or None.
         sha256: of the source file, or of a phantom's pixels.
         affine: 4x4 of the stored image, None where the source states none.
+        decoloured: a tint or colour was left out.
+        largest: value of an image of 16 bits that does not say how many it uses, None of any other.
     """
 
     sample: Sample
@@ -48,6 +58,8 @@ class Prepared:
     intensity: Intensity
     geometry: Geometry
     affine: np.ndarray | None
+    decoloured: bool = False
+    largest: int | None = None
 
     def to_cells(self, split: str) -> dict[str, str]:
         """A row of samples.csv."""
@@ -107,7 +119,7 @@ def open_table(settings: PrepareSettings, source: TableSource, rejected: list[Re
         rows=table.rows,
         samples=table.samples,
         prepare_one=partial(
-            _prepare_file, settings, schema, _Folder(os.path.realpath(path.parent), source.allow_outside_root)
+            _prepare_file, settings, source, schema, _Folder(os.path.realpath(path.parent), source.allow_outside_root)
         ),
         preload=sorted({entry.module for entry in registry.FORMATS.values()}),
         has_masks=table.has_masks,
@@ -143,10 +155,10 @@ def _resolve_folder(path: str) -> str:
 
 
 def _prepare_file(
-    settings: PrepareSettings, schema: ConditionSchema, folder: _Folder, sample: Sample
+    settings: PrepareSettings, source: TableSource, schema: ConditionSchema, folder: _Folder, sample: Sample
 ) -> Prepared | Rejection:
     """Read, decode and resample one image of a table; whatever is wrong with it becomes its rejection."""
-    modality = MODALITIES[settings.modality]
+    modality, windowed = MODALITIES[settings.modality], source.intensity == "windowed"
     cells = dict(sample.cells)
     column = "image"
     try:
@@ -157,8 +169,17 @@ def _prepare_file(
             raise InputError(f"DICOM modality is not {expected}, as {settings.modality} has it")
         if len(image.spatial_shape) != modality.spatial_dims:
             raise InputError(f"{len(image.spatial_shape)} spatial axes, the modality has {modality.spatial_dims}")
-        voxels = match_channels(image, modality.channels)
-        intensity = find_intensity(image, modality)
+        if image.burned_in and source.burned_in_annotation == "refuse":
+            raise InputError(
+                "DICOM BurnedInAnnotation is YES: its pixels may name a person; "
+                "source.burned_in_annotation: accept takes it"
+            )
+        if source.bits_stored:
+            image = within_bits(image, source.bits_stored)
+        voxels, decoloured = take_channels(image, modality.channels, source.colour == "luma")
+        intensity = find_intensity(image, modality, windowed)
+        if image.padding is not None:
+            voxels = np.where(image.padding, np.float32(intensity.low), voxels)
         geometry = find_geometry(image.spatial_shape, settings.size, settings.fit, image.spacing_mm)
         pixels = np.ascontiguousarray(store.to_stored(intensity.forward(geometry.resample(voxels, intensity.low))))
         column = "mask"
@@ -176,7 +197,13 @@ def _prepare_file(
         intensity=intensity,
         geometry=geometry,
         affine=None if image.affine is None else geometry.affine(image.affine),
+        decoloured=decoloured,
+        largest=int(image.voxels.max()) if _has_unknown_bits(image, rule_of(modality, windowed)) else None,
     )
+
+
+def _has_unknown_bits(image: Image, rule: str) -> bool:
+    return rule == "display" and image.bits == CONTAINER_BITS
 
 
 def _prepare_mask(folder: _Folder, name: str, image: Image, geometry: Geometry) -> np.ndarray:

@@ -11,7 +11,6 @@ from medsynth import __version__
 from medsynth.artifacts.store import Store
 from medsynth.config import ReleaseSettings
 from medsynth.images.image import spacing_of
-from medsynth.images.modalities import MODALITIES
 from medsynth.release.findings import findings, interval, reads_label, short
 from medsynth.release.formats import Encoder, ReleaseFormat, file_columns
 from medsynth.release.markdown import code, listed, plain
@@ -51,7 +50,7 @@ def card(
         metrics: metrics.csv as text.
         masks: whether the label maps that images were asked for by are handed over.
     """
-    info, modality = store.info, MODALITIES[store.info.modality]
+    info = store.info
     kept = int((table["verdict"] == "kept").sum())
     size = " x ".join(str(n) for n in info.size)
     cells = "voxels" if len(info.size) == 3 else "pixels"
@@ -84,7 +83,7 @@ copies of those, which does not prove that there is none. Not for diagnosis.**
 ## What is here
 
 {SIMULATED if info.simulated else ""}{kept} images of {size} {cells}, {bits} bits deep, {spacing}. Intensities
-are in {modality.unit}. Each image stands in `images/` as
+are in {info.unit}. Each image stands in `images/` as
 
 {_files(formats)}
 {MASKS if masks else ""}

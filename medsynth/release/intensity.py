@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from medsynth.artifacts.store import Store
+from medsynth.images.intensity import rule_of
 from medsynth.images.modalities import MODALITIES
 
 
@@ -28,15 +29,17 @@ class Grey:
 def grey_scale(store: Store) -> Grey:
     """The files' scale for a store: the modality's own intensities, as the training images show them.
 
-    A fixed window is kept in whole units (CT: Hounsfield units above the window's lower end). What is shown in 8 bits
-    stays so, and so does colour, since programs that read 16-bit RGB are rare. Anything else fills 16 bits.
+    A fixed window is kept in whole units (CT: Hounsfield units above the window's lower end). Images that their source
+    had windowed before have no such unit, and stay as they were shown. What is shown in 8 bits stays so, and so does
+    colour, since programs that read 16-bit RGB are rare. Anything else fills 16 bits.
     Images with windows of their own are given the median window of the training images.
     """
     modality = MODALITIES[store.info.modality]
     rows = store.split("train").samples
     low, high = (float(np.median(rows[end].astype(float))) for end in ("low", "high"))
-    if modality.intensity == "window":
+    rule = rule_of(modality, store.info.windowed)
+    if rule == "window":
         return Grey(np.uint16, 1.0, low, high)
-    if modality.channels == 3 or (modality.intensity == "display" and high - low <= 255):
+    if modality.channels == 3 or (rule == "display" and high - low <= 255):
         return Grey(np.uint8, (high - low) / 255, low, high)
     return Grey(np.uint16, (high - low) / 65535, low, high)

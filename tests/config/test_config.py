@@ -23,6 +23,7 @@ DATASET = {
     "plan": {"request": {"kind": "balance", "column": "pathology"}, "shards": 2},
 }
 VOLUMES = DATASET | {"modality": "ct_volume", "size": [32, 32, 32]}
+TABLE = {"kind": "table", "table": "samples.csv"}
 COLOUR = DATASET | {"modality": "fundus"}
 CONFIG = {"datasets": {"d": DATASET}, "models": {"m": {"family": "diffusion"}}}
 STUDENT = {"family": "consistency", "parents": {"teacher": "m"}}
@@ -51,6 +52,28 @@ def changed(path: str, value) -> dict:
             [60, 64],
             "datasets.d and models.m: size [60, 64] is not divisible by 16, which a",
         ),
+        (
+            "results",
+            "",
+            "config: results: expected a folder, whose name is not empty and does not begin with '-', got ''",
+        ),
+        ("results", " ", "results: expected a folder"),
+        (
+            "results",
+            "-rf",
+            "results: expected a folder, whose name is not empty and does not begin with '-', got '-rf'",
+        ),
+        (
+            "datasets.d.source",
+            TABLE | {"intensity": "windowed"},
+            "source.intensity: windowed is for a modality with a physical unit, this one has detector grey",
+        ),
+        (
+            "datasets.d",
+            COLOUR | {"source": TABLE | {"colour": "luma"}},
+            "source.colour: luma is for a modality without",
+        ),
+        ("datasets.d.source", TABLE | {"bits_stored": 17}, "source.bits_stored: Input should be less than or equal to"),
         ("datasets.d.label", "severity", "label 'severity' is not a categorical condition"),
         ("datasets.d.formats", ["nift"], "unknown format in formats 'nift', did you mean 'nifti'?"),
         ("datasets.d.formats", ["png", "png"], "formats: ['png', 'png'] names one twice"),

@@ -160,7 +160,7 @@ def named_pipe(collection):
         (linked_folder, "outside the table's folder"),
         (named_pipe, "not a file"),
         (truncated, "truncated"),
-        (coloured, "3 colour channels, the modality has 1"),
+        (coloured, "source.colour: luma takes its brightness"),
         (saved_again, "the same pixels as row 1 (00.png)"),
     ],
 )

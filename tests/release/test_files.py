@@ -37,6 +37,18 @@ def test_ct_is_hounsfield_units_after_the_stated_rescale(tmp_path: Path) -> None
     assert np.array_equal(read_back.ravel(), hounsfield)
 
 
+def test_ct_that_was_windowed_before_stays_grey_and_the_card_claims_no_hounsfield_units(tmp_path: Path) -> None:
+    samples, store = make_samples(), make_store("ct")
+    store.info.windowed, store.info.unit = True, "grey levels as windowed by the source, not in HU"
+    samples["images"][0] = np.arange(6).reshape(1, 2, 3) * 257
+    release(AS_PNG, store, **samples, out=tmp_path / "out")
+    with PngImage.open(tmp_path / "out/images/toy-diffusion-000000.png") as png:
+        assert png.mode == "L" and np.array_equal(np.asarray(png), np.arange(6).reshape(2, 3))
+    row = read(tmp_path / "out/metadata.csv").iloc[0]
+    assert (float(row["rescale_slope"]), float(row["rescale_intercept"])) == (1, 0)
+    assert "are in grey levels as windowed by the source, not in HU." in (tmp_path / "out/README.md").read_text()
+
+
 def test_twelve_bit_display_values_survive_within_a_step(tmp_path: Path) -> None:
     samples = make_samples()
     release(AS_PNG, make_store("mammography", "0.0", "4095.0"), **samples, out=tmp_path / "out")

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from medsynth.config import ReleaseSettings
+from medsynth.images.modalities import MODALITIES
 
 WEIGHTS, DATA = "a" * 64, "d" * 64
 
@@ -74,6 +75,8 @@ def make_store(modality: str = "chest_xray", low: str = "0.0", high: str = "255.
     info = SimpleNamespace(
         dataset="toy",
         modality=modality,
+        windowed=False,
+        unit=MODALITIES[modality].unit,
         simulated=False,
         size=(2, 3),
         channels=channels,

@@ -109,7 +109,7 @@ class Diffusion(Family):
     double it.
     """
     condition_dropout: Fraction = 0.1
-    """Probability that a condition is hidden in training."""
+    """Probability that a condition is hidden in training, about half of the times with all others."""
     coarse_noise: Fraction = 0.1
     """Largest noise on the coarser image that a later stage is given, and told of, in training, in the image's standard
     deviations (Ho et al. 2022).

@@ -18,6 +18,15 @@ if TYPE_CHECKING:
 MONOCHROME = ("MONOCHROME1", "MONOCHROME2")
 INFLATED_TOGETHER = 2**24  # bytes
 PREAMBLE = 132  # bytes, with the four letters that end it
+# Of an enhanced DICOM: where it keeps what other files state at the top (PS3.3 C.7.6.16.2).
+FUNCTIONAL_GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
+MACROS = (
+    "PixelValueTransformationSequence",
+    "PixelMeasuresSequence",
+    "PlanePositionSequence",
+    "PlaneOrientationSequence",
+    "FrameVOILUTSequence",
+)
 COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 
 
@@ -30,7 +39,8 @@ def decode(data: bytes) -> Image:
     """Decode a DICOM file of one frame.
 
     Voxels are in the modality's unit (after rescale slope and intercept, or the modality LUT). MONOCHROME1 is
-    mirrored within the display range, so that larger is always brighter.
+    mirrored within the display range, so that larger is always brighter. What an enhanced file states in functional
+    groups counts as if it stood at the top.
 
     Raises:
         InputError: no DICOM, no pixels, several frames, too large, palette colour, or no decoder for its compression.
@@ -41,15 +51,21 @@ def decode(data: bytes) -> Image:
         raise InputError("not a DICOM file: no preamble")
     _refuse_inflated(data)
     header = pydicom.dcmread(io.BytesIO(data))
-    voxels = _stored_values(header)
+    stored = _stored_values(header)
+    _raise_functional_groups(header)
+    affine, code = _affine(header), str(header.get("Modality", ""))
+    burned_in = str(header.get("BurnedInAnnotation") or "").strip().upper() == "YES"
     if header.PhotometricInterpretation in COLOUR:
-        colour = np.moveaxis(voxels, -1, 0)
-        return Image(colour, _affine(header), (0.0, 2.0**header.BitsStored - 1), str(header.get("Modality", "")))
-    voxels = pydicom.pixels.apply_modality_lut(voxels, header).astype(np.float32)
+        bits = int(header.BitsStored)
+        colour = np.moveaxis(stored, -1, 0)
+        return Image(colour, affine, (0.0, 2.0**bits - 1), code, bits=bits, burned_in=burned_in)
+    voxels = pydicom.pixels.apply_modality_lut(stored, header).astype(np.float32)
     low, high = _display(header)
     if header.PhotometricInterpretation == "MONOCHROME1":
         voxels = np.float32(low + high) - voxels
-    return Image(voxels[None], _affine(header), (low, high), str(header.get("Modality", "")))
+    return Image(
+        voxels[None], affine, (low, high), code, _bits_without_unit(header), _padding(stored, header), burned_in
+    )
 
 
 def _refuse_inflated(data: bytes) -> None:
@@ -98,6 +114,34 @@ def _stored_values(header: Dataset) -> np.ndarray:
         return pixel_array(header)
     except Exception as error:  # damaged pixels make decoders raise anything
         raise InputError(f"pixels cannot be decoded ({type(error).__name__}, {name})") from None
+
+
+def _raise_functional_groups(header: Dataset) -> None:
+    """Put what the functional groups of the one frame state where it is looked for, unless something stands there."""
+    for groups in FUNCTIONAL_GROUPS:
+        for group in (header.get(groups) or ())[:1]:
+            for macro in MACROS:
+                for item in (group.get(macro) or ())[:1]:
+                    for element in item:
+                        if element.tag not in header:
+                            header.add(element)
+
+
+def _bits_without_unit(header: Dataset) -> int | None:
+    """How many bits hold each value of 8 bits or fewer that nothing turns into a unit, as of a picture of a screen."""
+    has_unit = "RescaleSlope" in header or "ModalityLUTSequence" in header or header.PixelRepresentation
+    return None if has_unit or header.BitsStored > 8 else int(header.BitsStored)
+
+
+def _padding(stored: np.ndarray, header: Dataset) -> np.ndarray | None:
+    """Where a stored value is padding: PixelPaddingValue, or from it to PixelPaddingRangeLimit (PS3.3 C.7.5.1.1.2)."""
+    value = header.get("PixelPaddingValue")
+    if value is None:
+        return None
+    limit = header.get("PixelPaddingRangeLimit")
+    low, high = sorted((int(value), int(value if limit is None else limit)))
+    padding = (stored >= low) & (stored <= high)
+    return padding if padding.any() else None
 
 
 def _display(header: Dataset) -> tuple[float, float]:

@@ -94,7 +94,8 @@ def decode_tiff(data: bytes) -> Image:
     if kind == "MINISWHITE":
         if image.display is None:
             raise InputError("MINISWHITE of floats states no white to invert from")
-        return Image(int(sum(image.display)) - image.voxels.astype(np.int64), display=image.display)
+        mirrored = int(sum(image.display)) - image.voxels.astype(np.int64)
+        return Image(mirrored, display=image.display, bits=image.bits)
     return image
 
 
@@ -133,7 +134,8 @@ def from_pixels(pixels: np.ndarray, bits: int | None = None) -> Image:
         return Image(channels)
     if pixels.dtype.kind == "i":
         return Image(channels, display=(float(np.iinfo(pixels.dtype).min), float(np.iinfo(pixels.dtype).max)))
-    return Image(channels, display=(0.0, 2.0 ** (bits or 8 * pixels.dtype.itemsize) - 1))
+    bits = bits or 8 * pixels.dtype.itemsize
+    return Image(channels, display=(0.0, 2.0**bits - 1), bits=bits)
 
 
 def encode_png(image: Image, slope: float, intercept: float, about: Mapping[str, str]) -> bytes:

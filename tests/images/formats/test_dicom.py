@@ -105,6 +105,56 @@ def test_run_length_coded_pixels():
     assert (decode(encode(data), "a.dcm").voxels[0] == STORED).all()
 
 
+def sequence(**attributes):
+    item = Dataset()
+    for key, value in attributes.items():
+        setattr(item, key, value)
+    return [item]
+
+
+def test_padding_is_one_value_or_a_range_of_stored_values():
+    assert decode(encode(dataset()), "a.dcm").padding is None
+    one = decode(encode(dataset(PixelPaddingValue=300, RescaleSlope=2, RescaleIntercept=-1024)), "a.dcm")
+    assert (one.padding == (STORED == 300)).all() and one.padding.sum() == 1
+    signed = dataset(STORED.astype(np.int16) - 500, PixelPaddingValue=-300, PixelPaddingRangeLimit=-500)
+    assert (decode(encode(signed), "a.dcm").padding == (STORED <= 200)).all()
+    dark = decode(encode(dataset(photometric="MONOCHROME1", PixelPaddingValue=0)), "a.dcm")
+    assert (dark.padding == (STORED == 0)).all()
+    assert decode(encode(dataset(PixelPaddingValue=7)), "a.dcm").padding is None  # no pixel has it
+
+
+def test_what_an_enhanced_file_states_in_its_functional_groups_counts():
+    shared = sequence(
+        PixelValueTransformationSequence=sequence(RescaleSlope=2, RescaleIntercept=-1024, RescaleType="HU"),
+        PixelMeasuresSequence=sequence(PixelSpacing=[0.5, 0.25], SliceThickness=3),
+        PlaneOrientationSequence=sequence(ImageOrientationPatient=[1, 0, 0, 0, 1, 0]),
+    )
+    frame = sequence(
+        PlanePositionSequence=sequence(ImagePositionPatient=[10, 20, 30]),
+        FrameVOILUTSequence=sequence(WindowCenter=40, WindowWidth=400),
+    )
+    header = dataset(SharedFunctionalGroupsSequence=shared, PerFrameFunctionalGroupsSequence=frame, NumberOfFrames=1)
+    image = decode(encode(header), "a.dcm")
+    assert (image.voxels[0] == STORED * 2.0 - 1024).all() and image.display == (-160, 239)
+    assert image.spacing_mm == (0.5, 0.25) and np.allclose(image.affine @ [2, 4, 0, 1], [-11, -21, 30, 1])
+    of_frame = sequence(PixelValueTransformationSequence=sequence(RescaleSlope=3, RescaleIntercept=5))
+    image = decode(encode(dataset(PerFrameFunctionalGroupsSequence=of_frame)), "a.dcm")
+    assert (image.voxels[0] == STORED * 3.0 + 5).all()
+
+
+@pytest.mark.parametrize(("stated", "burned_in"), [("YES", True), ("NO", False), ("", False), (None, False)])
+def test_text_in_the_pixels_is_known(stated, burned_in):
+    header = {} if stated is None else {"BurnedInAnnotation": stated}
+    assert decode(encode(dataset(**header)), "a.dcm").burned_in == burned_in
+
+
+def test_a_picture_of_8_bits_that_nothing_rescales_has_no_unit():
+    small = (STORED // 10).astype(np.uint8)
+    assert decode(encode(dataset(small)), "a.dcm").bits == 8
+    assert decode(encode(dataset(small, RescaleSlope=1, RescaleIntercept=-1024)), "a.dcm").bits is None
+    assert decode(encode(dataset()), "a.dcm").bits is None
+
+
 def broken(**changes):
     data = dataset()
     for key, value in changes.items():
