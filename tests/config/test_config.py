@@ -55,7 +55,7 @@ def changed(path: str, value) -> dict:
         (
             "results",
             "",
-            "config: results: expected a folder, whose name is not empty and does not begin with '-', got ''",
+            "config.yaml: results: expected a folder, whose name is not empty and does not begin with '-', got ''",
         ),
         ("results", " ", "results: expected a folder"),
         (
@@ -73,7 +73,7 @@ def changed(path: str, value) -> dict:
             COLOUR | {"source": TABLE | {"colour": "luma"}},
             "source.colour: luma is for a modality without",
         ),
-        ("datasets.d.source", TABLE | {"bits_stored": 17}, "source.bits_stored: Input should be less than or equal to"),
+        ("datasets.d.source", TABLE | {"bits_stored": 17}, "bits_stored: Input should be less than or equal to"),
         ("datasets.d.label", "severity", "label 'severity' is not a categorical condition"),
         ("datasets.d.formats", ["nift"], "unknown format in formats 'nift', did you mean 'nifti'?"),
         ("datasets.d.formats", ["png", "png"], "formats: ['png', 'png'] names one twice"),

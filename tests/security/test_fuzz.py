@@ -23,7 +23,7 @@ from medsynth.images.formats.files import decode
 from medsynth.images.image import Image
 from medsynth.prepare.sources import Prepared, open_table
 from medsynth.prepare.table import Rejection, read_samples
-from tests.images.formats.test_dicom import STORED, dataset, encode
+from tests.images.formats.test_dicom import STORED, dataset, encode, sequence
 from tests.prepare.test_prepare import settings as prepare_settings
 from tests.prepare.test_table import HEADER, SCHEMA
 
@@ -55,6 +55,11 @@ def run_length_coded() -> bytes:
     return encode(data)
 
 
+def functional_groups() -> list:
+    rescale = sequence(RescaleSlope=2, RescaleIntercept=-1024, RescaleType="HU")
+    return sequence(PixelValueTransformationSequence=rescale, PixelMeasuresSequence=sequence(PixelSpacing=[0.5, 0.25]))
+
+
 GREY = np.arange(64, dtype=np.uint16).reshape(8, 8)
 FILES = {
     "a.png": [saved("PNG", mode) for mode in ("L", "RGB", "RGBA", "P", "1", "LA", "I;16")],
@@ -74,6 +79,8 @@ FILES = {
         encode(dataset(photometric="MONOCHROME1", PixelSpacing=[0.5, 0.2], SliceThickness=3)),
         encode(dataset(np.arange(36, dtype=np.uint8).reshape(3, 4, 3), "RGB")),
         encode(dataset(STORED.astype(np.int16))),
+        encode(dataset(STORED, PixelPaddingValue=0, PixelPaddingRangeLimit=300, BurnedInAnnotation="YES")),
+        encode(dataset(SharedFunctionalGroupsSequence=functional_groups())),
         run_length_coded(),
     ],
 }

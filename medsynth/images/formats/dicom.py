@@ -139,7 +139,10 @@ def _padding(stored: np.ndarray, header: Dataset) -> np.ndarray | None:
     if value is None:
         return None
     limit = header.get("PixelPaddingRangeLimit")
-    low, high = sorted((int(value), int(value if limit is None else limit)))
+    half = 2 ** (header.BitsAllocated - 1)
+    ends = (int(value), int(value if limit is None else limit))
+    # Some files with signed values state theirs as if they were unsigned: -2000 as 63536.
+    low, high = sorted(end - 2 * half if header.PixelRepresentation and end >= half else end for end in ends)
     padding = (stored >= low) & (stored <= high)
     return padding if padding.any() else None
 

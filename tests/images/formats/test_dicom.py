@@ -118,6 +118,9 @@ def test_padding_is_one_value_or_a_range_of_stored_values():
     assert (one.padding == (STORED == 300)).all() and one.padding.sum() == 1
     signed = dataset(STORED.astype(np.int16) - 500, PixelPaddingValue=-300, PixelPaddingRangeLimit=-500)
     assert (decode(encode(signed), "a.dcm").padding == (STORED <= 200)).all()
+    unsigned = dataset(STORED.astype(np.int16) - 500)
+    unsigned.add_new("PixelPaddingValue", "US", 65536 - 300)
+    assert (decode(encode(unsigned), "a.dcm").padding == (STORED == 200)).all()
     dark = decode(encode(dataset(photometric="MONOCHROME1", PixelPaddingValue=0)), "a.dcm")
     assert (dark.padding == (STORED == 0)).all()
     assert decode(encode(dataset(PixelPaddingValue=7)), "a.dcm").padding is None  # no pixel has it
