@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from medsynth.errors import InputError
 from medsynth.images.formats import files as formats
 from medsynth.images.image import Image
+from medsynth.images.intensity import take_channels
 from medsynth.init.columns import words
 from medsynth.init.document import printable
 
@@ -43,16 +45,19 @@ class Look:
 
     Attributes:
         extent: along each spatial axis, in mm where the file states a spacing, else in pixels.
+        channels: that differ from one another, 1 where none do.
+        colour: whether they differ by more than a tint.
         low, high: intensities.
-        eight_bit: whether they are stored in 8 bits, and not by DICOM.
+        unitless: whether these are grey levels or colours without a unit.
     """
 
     shape: tuple[int, ...]
     extent: tuple[float, ...]
+    channels: int
     colour: bool
     low: float
     high: float
-    eight_bit: bool
+    unitless: bool
     dicom_code: str
 
     @property
@@ -62,7 +67,7 @@ class Look:
 
 @dataclass(frozen=True)
 class Survey:
-    """A look at a sample of a collection; images of other axes or channels than most are not among the looks."""
+    """A look at a sample of a collection; images of other axes than most are not among the looks."""
 
     column: str
     looks: list[Look]
@@ -75,8 +80,13 @@ class Survey:
         return self.looks[0].dims
 
     @property
+    def coloured(self) -> int:
+        """Images with more than a tint of colour."""
+        return sum(look.colour for look in self.looks)
+
+    @property
     def colour(self) -> bool:
-        return self.looks[0].colour
+        return 2 * self.coloured > len(self.looks)
 
 
 def survey(table: Path, cells: Mapping[str, Sequence[str]]) -> Survey:
@@ -112,9 +122,8 @@ def survey(table: Path, cells: Mapping[str, Sequence[str]]) -> Survey:
         raise InputError(f"{table}: no column names readable image files below {folder}; looked at {shown}")
     column = next(iter(found))
     looks = found[column]
-    kinds = [(look.dims, look.colour) for look in looks]
-    most = max(kinds, key=kinds.count)
-    same = [look for look, kind in zip(looks, kinds, strict=True) if kind == most]
+    dims = statistics.mode(look.dims for look in looks)
+    same = [look for look in looks if look.dims == dims]
     root = folder.resolve()
     outside = any(
         not (folder / cell).resolve().is_relative_to(root)
@@ -176,9 +185,18 @@ def _look(image: Image) -> Look:
     return Look(
         shape=image.spatial_shape,
         extent=tuple(length * step for length, step in zip(image.spatial_shape, spacing, strict=True)),
-        colour=len(voxels) > 1 and bool((voxels != voxels[:1]).any()),
+        channels=len(voxels) if (voxels != voxels[:1]).any() else 1,
+        colour=_has_strong_colour(image),
         low=float(voxels.min()),
         high=float(voxels.max()),
-        eight_bit=voxels.dtype == np.uint8 and not image.dicom_code,
+        unitless=image.bits is not None,
         dicom_code=image.dicom_code,
     )
+
+
+def _has_strong_colour(image: Image) -> bool:
+    try:
+        take_channels(image, 1)
+    except InputError:
+        return True
+    return False

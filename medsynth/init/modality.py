@@ -46,8 +46,10 @@ def guess(survey: Survey, places: Mapping[str, Collection[str]]) -> tuple[str, s
         best = max(coded, key=lambda name: len(named.get(name, ())))
         return best, f"the DICOM modality {code}"
     if named:
-        best = max(named, key=lambda name: len(named[name]))
+        # Of modalities named alike, the one whose channels the images have: the colour of others is left out.
+        best = max(named, key=lambda name: (len(named[name]), _has_channels(name, survey)))
         return best, f"{' and '.join(map(repr, named[best]))} in the {place}"
+    fitting = [name for name in fitting if _has_channels(name, survey)]
     if len(fitting) == 1:
         colour = "colour" if survey.colour else "grey"
         return fitting[0], f"{survey.dims} axes and {colour} alone, it is the only such modality"
@@ -70,12 +72,16 @@ def check(name: str, survey: Survey) -> str:
 
 
 def _fits(modality: Modality, looks: Sequence[Look]) -> bool:
-    """Whether images of such axes, channels and intensities can be of a modality."""
+    """Whether images of such axes, channels and intensities can be of a modality; colour can be left out."""
     look = looks[0]
-    if modality.spatial_dims != look.dims or (modality.channels > 1) != look.colour:
+    if modality.spatial_dims != look.dims or modality.channels not in (1, max(look.channels for look in looks)):
         return False
     # Volumes have no other sign of their unit than the intensities themselves.
     return modality.intensity != "window" or look.dims == 2 or min(look.low for look in looks) < AIR_HU
+
+
+def _has_channels(name: str, survey: Survey) -> bool:
+    return (MODALITIES[name].channels > 1) == survey.colour
 
 
 def _by_name(fitting: Sequence[str], places: Mapping[str, Collection[str]]) -> tuple[dict[str, list[str]], str]:
@@ -108,7 +114,9 @@ def _unknown(survey: Survey) -> str:
             f"volumes with intensities from {low:g} to {high:g}: of volumes only {known} is supported yet; "
             f"where that is right, say --modality {known.split(', ')[0]}"
         )
-    return f"no modality is known for images of {look.dims} axes{' in colour' if look.colour else ''}; {_offer(survey)}"
+    return (
+        f"no modality is known for images of {look.dims} axes{' in colour' if survey.colour else ''}; {_offer(survey)}"
+    )
 
 
 def _offer(survey: Survey) -> str:

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 from medsynth import registry
 from medsynth.config import SPLITS, Split
+from medsynth.images.modalities import MODALITIES
 from medsynth.init.columns import MISSING, Condition, LeftOut, condition_name, words
 from medsynth.init.document import printable
 from medsynth.init.images import Survey
@@ -154,6 +155,12 @@ class Proposal:
         notes = [self.roles.notes["image"], self.roles.notes["subject_id"], self.roles.notes.get("split", "")]
         if self.survey.outside:
             notes.append("Some images lie outside the table's folder.")
+        if MODALITIES[self.modality].intensity == "window" and all(look.unitless for look in self.survey.looks):
+            source["intensity"] = "windowed"
+            notes.append("The files hold grey levels, no physical unit: they are taken as windowed already.")
+        if MODALITIES[self.modality].channels == 1 and (coloured := self.survey.coloured):
+            source["colour"] = "luma"
+            notes.append(f"{coloured} of {len(self.survey.looks)} images looked at are in colour: brightness is taken.")
         if bad.count:
             notes.append(f"About {bad.count:,} rows cannot be used and go to quarantine.csv: {'; '.join(bad.reasons)}.")
         if bad.count > BAD_FROM * len(self._column()):

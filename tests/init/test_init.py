@@ -154,6 +154,21 @@ def test_grades_in_order_are_the_label_where_nothing_else_is(pictures):
     assert dataset.conditions["sex"].kind == "categorical"
 
 
+def test_grey_levels_of_ct_are_windowed_already_and_colour_of_ultrasound_is_left_out(pictures, tmp_path):
+    columns = {"image": images(), "subject_id": images(), "finding": FINDING}
+    whole = parsed(write(pictures, columns, "ct.csv"), "ct")
+    assert whole.datasets["ct"].source.intensity == "windowed"
+    assert prepare(whole.prepare("ct"), tmp_path / "ct").rows_out == ROWS
+
+    (tmp_path / "ultrasound/png").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for name in images():
+        PIL.Image.fromarray(rng.integers(0, 256, (64, 64, 3), np.uint8)).save(tmp_path / "ultrasound" / name)
+    whole = parsed(write(tmp_path / "ultrasound", columns, "us.csv"))
+    assert whole.datasets["us"].modality == "ultrasound" and whole.datasets["us"].source.colour == "luma"
+    assert prepare(whole.prepare("us"), tmp_path / "us").rows_out == ROWS
+
+
 @pytest.mark.parametrize(
     ("columns", "message"),
     [

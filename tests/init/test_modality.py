@@ -7,7 +7,7 @@ from medsynth.init.modality import check, guess
 
 
 def survey(dims=2, colour=False, low=0.0, code=""):
-    look = Look((64,) * dims, (64.0,) * dims, colour, low, 255.0, True, code)
+    look = Look((64,) * dims, (64.0,) * dims, 3 if colour else 1, colour, low, 255.0, True, code)
     return Survey("image", [look], 0, False, ())
 
 
@@ -20,6 +20,7 @@ def survey(dims=2, colour=False, low=0.0, code=""):
         (survey(), {"folder": ["head CT"], "table": ["mri"]}, "ct", "'ct' in the folder"),
         (survey(), {"folder": ["MammoSet", "mammography"]}, "mammography", "'mammo' and 'mammography' in the folder"),
         (survey(colour=True), {"folder": ["retina"]}, "fundus", "'retina' in the folder"),
+        (survey(colour=True), {"folder": ["echo ultrasound"]}, "ultrasound", "'ultrasound' in the folder"),
         (survey(dims=3, low=-1024.0), {"folder": ["chest_ct"]}, "ct_volume", "'ct' in the folder"),
     ],
 )
