@@ -89,8 +89,8 @@ class TableSource(Strict):
     """
     colour: Literal["refuse", "luma"] = "refuse"
     """luma: take the brightness of colour images of a modality without colour. Refused are strong colours alone: where
-    all but 0.1 % of the pixels differ between channels by at most 15 % of the range, the brightness is always taken, and
-    counted in the log and in `store.json`.
+    all but 0.1 % of the pixels differ between channels by at most 15 % of the range, the brightness is always taken,
+    and counted in the log and in `store.json`.
     """
     burned_in_annotation: Literal["refuse", "accept"] = "refuse"
     """accept: take DICOM files that state BurnedInAnnotation YES. Their pixels may show a name."""
