@@ -67,7 +67,7 @@ def test_a_dry_run_writes_no_result(checkout: Path, command, tmp_path: Path) -> 
 
 
 def test_each_job_is_one_line_that_says_how_far_the_run_is(shown) -> None:
-    numbered = [re.match(r"\[(\d) of 8\] (\w+) ", line) for line in shown]  # all eight, `all` itself aside
+    numbered = [re.match(r"\[(\d) of 9\] (\w+) ", line) for line in shown]  # all nine, `all` itself aside
     numbered = [found.groups() for found in numbered if found]
     assert [int(number) for number, _ in numbered] == [*range(1, len(numbered) + 1)]
     steps = [step for _, step in numbered if step != "reference"]  # which may come after the one that fails, or never

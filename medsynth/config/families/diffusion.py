@@ -149,12 +149,14 @@ class Diffusion(Family):
 
     def candidates(self, fields: Sequence[str]) -> dict[str, tuple[Any, ...]]:
         return {
+            "solver": ("euler",),
             "guidance": (1.5, 2.5),
             "autoguidance": (1.0, 1.5, 3.0),
             "sigma_max": ((40.0, 10.0), (20.0, 5.0)),
             "guided": ((0.3, 3.0), (0.05, 20.0)),
             "steps": ((16, 10, 5),),
             "sigma_min": ((0.003, 0.01, 0.02),),
+            "coarse_noise": (self.coarse_noise / 2,),
         }
 
     def entries(self) -> tuple[registry.Entry, ...]:
