@@ -10,6 +10,7 @@ import pandas as pd
 from medsynth.release.markdown import code, listed, plain, table
 
 INADEQUATE = "reader inadequate"  # how the note begins of a number that rests on a predictor that cannot read
+READ = 0.5  # of the real images of a class: where the predictor reads fewer, it is no judge of the class
 FOLLOWED = 0.8  # of the share of real images that the predictor reads as labelled
 
 
@@ -65,28 +66,37 @@ def _reading(metrics: pd.DataFrame, label: str) -> str:
 
 
 def _following(metrics: pd.DataFrame, label: str) -> str:
-    """Which classes are read as asked less often than FOLLOWED of what real images are."""
+    """Which classes are read as asked, less often than FOLLOWED of what real images are, or not known to be."""
     of_class = (metrics["metric"] == "accuracy") & metrics["group"].str.startswith(f"{label}=")
-    rows = [
-        row
-        for row in metrics[of_class].to_dict("records")
-        if row["value"] != "" and row["floor"] != "" and not is_inadequate(row["note"])
-    ]
-    if not rows or not reads_label(metrics, label):
+    rows = metrics[of_class].to_dict("records")
+    known = [row for row in rows if reads_label(metrics, label) and _is_known(row)]
+    if not known:
         return f"Whether the images follow the {label} that was asked for is not known."
-    weak = [row for row in rows if float(row["value"]) < FOLLOWED * float(row["floor"])]
-    if not weak:
-        classes = listed([plain(_class_of(row)) for row in rows])
-        return f"Read as asked, at least {FOLLOWED} times as often as on real images: {classes}."
-    shown = [f"{plain(_class_of(row))} ({short(row['value'])}, real images {short(row['floor'])})" for row in weak]
-    return (
-        f"**Not followed: {listed(shown)}.** The predictor reads this {label} in less than {FOLLOWED} times as many of "
-        "the images that were asked for it as of real ones."
-    )
+    weak = [row for row in known if float(row["value"]) < FOLLOWED * float(row["floor"])]
+    sentences = []
+    if weak:
+        shown = [f"{_class_of(row)} ({short(row['value'])}, real images {short(row['floor'])})" for row in weak]
+        sentences.append(
+            f"**Not followed: {listed(shown)}.** The predictor reads this {label} in less than {FOLLOWED} times as "
+            "many of the images that were asked for it as of real ones."
+        )
+    if followed := [_class_of(row) for row in known if row not in weak]:
+        sentences.append(f"Read as asked at least {FOLLOWED} times as often as on real images: {listed(followed)}.")
+    if unknown := [_class_of(row) for row in rows if row not in known]:
+        sentences.append(
+            f"**Not known: {listed(unknown)}.** No image of it was asked for, or the predictor reads less than "
+            f"{READ:.0%} of the real ones."
+        )
+    return " ".join(sentences)
+
+
+def _is_known(row: Mapping[Hashable, Any]) -> bool:
+    """Whether a class was asked for, and is read on real images."""
+    return row["value"] != "" and row["floor"] != "" and float(row["floor"]) >= READ and not is_inadequate(row["note"])
 
 
 def _class_of(row: Mapping[Hashable, Any]) -> str:
-    return str(row["group"]).partition("=")[2]
+    return plain(str(row["group"]).partition("=")[2])
 
 
 def _screening(metrics: pd.DataFrame) -> str:

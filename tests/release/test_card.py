@@ -71,16 +71,23 @@ UNREAD = "reader inadequate: balanced accuracy 0.52"
 def test_the_first_section_names_the_classes_that_are_not_followed(tmp_path: Path) -> None:
     text = card_of(tmp_path, ACCURATE, WEAK)
     first = text.partition("## What is here")[0]
-    assert "**Not followed: nodule (0.31, real images 0.95).**" in first and "normal (" not in first
-    assert "Read as asked, at least 0.8 times as often as on real images: normal." in card_of(tmp_path, ACCURATE)
+    assert "**Not followed: nodule (0.31, real images 0.95).**" in first and "Not known" not in first
+    assert "Read as asked at least 0.8 times as often as on real images: normal." in first
+    assert "Read as asked at least 0.8 times as often as on real images: normal." in card_of(tmp_path, ACCURATE)
     assert "Whether the images follow the pathology that was asked for is not known." in card_of(tmp_path)
+
+
+@pytest.mark.parametrize("of", ["0;0;0;0.0", "0.4;0.3;0.5;0.4", ";;;0.9", "0.9;0.8;1;"])
+def test_a_class_that_is_not_read_on_real_images_or_was_not_asked_for_is_not_known(tmp_path: Path, of: str) -> None:
+    text = card_of(tmp_path, ACCURATE, f"accuracy;pathology=nodule;{of};5;6;True;;")
+    assert "Read as asked at least 0.8 times as often as on real images: normal. **Not known: nodule.**" in text
 
 
 def test_a_number_that_rests_on_a_predictor_that_cannot_read_is_said_first(tmp_path: Path) -> None:
     text = card_of(tmp_path, ACCURATE, f"rank_correlation;severity;0.1;0;0.2;0.15;50;50;True;{UNREAD};")
     first = text.partition("## What is here")[0]
     assert "**The predictor cannot read severity on held-out real images.**" in first
-    assert "Read as asked, at least 0.8 times as often as on real images: normal." in first
+    assert "Read as asked at least 0.8 times as often as on real images: normal." in first
     assert "| 0.15 | 50 | 50 | higher | reader inadequate: balanced accuracy 0.52 |" in text
 
 
