@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,7 +46,7 @@ def connected(place: Address) -> Iterator[MlflowClient]:
     os.environ.update(NO_TELEMETRY)
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
-    with place.kept_out_of_logs(), _user_in_environment(place.uri) as uri:
+    with place.kept_out_of_logs(), _user_in_environment(place.uri) as uri, _alone(place):
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
         from sqlalchemy.exc import SQLAlchemyError
@@ -55,6 +56,22 @@ def connected(place: Address) -> Iterator[MlflowClient]:
         except (MlflowException, SQLAlchemyError, OSError) as error:
             reason = " ".join(place.hide(str(error)).split()).rpartition("(Caused by ")[2][:300]
             raise InputError(f"tracking.uri {place}: {reason}") from None
+
+
+@contextmanager
+def _alone(place: Address) -> Iterator[None]:
+    """Wait for other writers of an SQLite file on this machine: SQLite itself gives up on them after some seconds."""
+    path = sqlite_path(place)
+    if path is None:
+        yield
+        return
+    lock = path.with_name(f"{path.name}.lock")
+    with lock.open("ab") as file:  # let go of when it is closed, or its process ends
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError as error:
+            raise InputError(f"tracking.uri {place}: {lock} cannot be locked ({error.strerror})") from None
+        yield
 
 
 @contextmanager

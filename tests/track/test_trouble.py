@@ -1,5 +1,6 @@
 """Many writers at once, and a tracking place or a result that cannot be used: one clear line."""
 
+import fcntl
 import multiprocessing
 import socket
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 
 from medsynth.config import Tracking
 from medsynth.errors import InputError
+from medsynth.track.connection import connected, place_of
 from medsynth.track.track import initialise
 from tests.track.toys import client_of, log, log_when_all_are_ready, make_results, runs, track_settings
 
@@ -37,6 +39,14 @@ def test_eight_writers_at_once(workdir: Path) -> None:
     assert len(children) == len({run.data.tags["model"] for run in children}) == 8
     assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parent.info.run_id}
     assert len(client_of(workdir).search_registered_models()) == 8
+
+
+def test_one_writer_at_a_time_holds_a_database(workdir: Path) -> None:
+    place = place_of(Tracking())
+    with (workdir / "mlflow.db.lock").open("ab") as other:
+        with connected(place), pytest.raises(BlockingIOError):
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def test_unreachable_server_is_one_line(tmp_path: Path, monkeypatch) -> None:
