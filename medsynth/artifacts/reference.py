@@ -1,25 +1,29 @@
 """What is known of a dataset's real images before a model exists: written by the step `reference`, read by `evaluate`.
 
-reference.safetensors   the reader's weights, the index of training images, features and likenesses of real images
-reference.json          from what store they are, and which extractor took the features
+reference.safetensors   the readers' weights, the index of training images, features and likenesses of real images
+reference.json          from what store they are, which extractor took the features, how the readers were chosen
+readings.csv            how well the readers read held-out real images, field by field
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
 from medsynth.artifacts.store import Store
 from medsynth.artifacts.tensors import read_tensors, write_tensors
-from medsynth.disk import files
+from medsynth.disk import files, tables
 from medsynth.errors import InputError
 
-TENSORS, RECORD = "reference.safetensors", "reference.json"
+TENSORS, RECORD, READINGS = "reference.safetensors", "reference.json", "readings.csv"
+INADEQUATE = "reader inadequate"  # how the note of a number begins that rests on a field that is not read well enough
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,10 @@ class Reference:
     Attributes:
         store: digest of the store.
         extractor: name of what took the features.
-        reader: the state of the network that reads conditions.
+        trunk: what the readers look through; trunk_losses: of each that was tried, on the validation images.
+        readers: the states of the networks that read conditions together.
+        tuning_reader: the state of one more, which `evaluate` never asks: for choices made before it judges.
+        readings: how well they read the validation and test images; its columns are those of readings.csv.
         index: arrays of the index of training images.
         chosen: (m,) positions in the training split of the images whose features are kept.
         features: of the images at `chosen` (training) and of the test split (test): (n, d) float64.
@@ -38,12 +45,24 @@ class Reference:
 
     store: str
     extractor: str
-    reader: dict[str, Tensor]
+    trunk: str
+    trunk_losses: Mapping[str, float]
+    readers: tuple[dict[str, Tensor], ...]
+    tuning_reader: dict[str, Tensor]
+    readings: pd.DataFrame
     index: dict[str, np.ndarray]
     chosen: np.ndarray
     features: dict[str, np.ndarray]
     similarity: dict[str, np.ndarray]
     nearest: dict[str, np.ndarray]
+
+    def inadequate(self, *splits: str) -> dict[tuple[str, str], str]:
+        """(group, statistic) → a note, for what the readers do not read well enough from real images of the splits."""
+        rows = self.readings[self.readings["split"].isin(splits) & ~self.readings["adequate"]]
+        notes: dict[tuple[str, str], str] = {}
+        for group, statistic, note in rows[["group", "statistic", "note"]].itertuples(index=False):
+            notes.setdefault((group, statistic), f"{INADEQUATE}: {note}")
+        return notes
 
     def write(self, folder: Path) -> None:
         """Fill an empty folder."""
@@ -54,13 +73,22 @@ class Reference:
             "similarity": self.similarity,
             "nearest": self.nearest,
         }
-        tensors = {f"reader.{name}": tensor for name, tensor in self.reader.items()}
+        states = {str(number): state for number, state in enumerate(self.readers)} | {"tuning": self.tuning_reader}
+        tensors = {f"reader.{of}.{name}": tensor for of, state in states.items() for name, tensor in state.items()}
         for part, arrays in parts.items():
             tensors |= {f"{part}.{name}": torch.from_numpy(array) for name, array in arrays.items()}
-        info = {"store": self.store, "extractor": self.extractor}
+        info = {
+            "store": self.store,
+            "extractor": self.extractor,
+            "readers": len(self.readers),
+            "trunk": self.trunk,
+            "trunk_losses": dict(self.trunk_losses),
+            "readings": self.readings.astype(object).where(self.readings.notna(), None).to_dict("records"),
+        }
         write_tensors(folder / TENSORS, tensors, info)
         record = info | {"sha256": files.sha256(folder / TENSORS)}
         (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        tables.write(folder / READINGS, self.readings)
 
     @classmethod
     def open(cls, folder: Path, store: Store) -> Reference:
@@ -77,6 +105,9 @@ class Reference:
         parts: dict[str, dict[str, Tensor]] = {}
         for name, tensor in tensors.items():
             part, _, rest = name.partition(".")
+            if part == "reader":
+                of, _, rest = rest.partition(".")
+                part = f"reader.{of}"
             parts.setdefault(part, {})[rest] = tensor
         arrays = {
             part: {name: tensor.numpy() for name, tensor in parts[part].items()}
@@ -85,7 +116,11 @@ class Reference:
         return cls(
             store=info["store"],
             extractor=info["extractor"],
-            reader=parts["reader"],
+            trunk=info["trunk"],
+            trunk_losses=info["trunk_losses"],
+            readers=tuple(parts[f"reader.{number}"] for number in range(info["readers"])),
+            tuning_reader=parts["reader.tuning"],
+            readings=pd.DataFrame(info["readings"]).astype({"adequate": bool}),
             index=arrays["index"],
             chosen=arrays["chosen"]["training"],
             features=arrays["features"],

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from medsynth.conditions.kind import Condition, Features, Kind, Statistic
-from medsynth.conditions.statistics import accuracy
+from medsynth.conditions.kind import GIVEN, Condition, Features, Kind, mean_probability
+from medsynth.conditions.statistics import ACCURACY
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -21,7 +21,8 @@ class CategoricalKind(Kind):
     """The scalar is the value's index; the reader gives logits (N, K)."""
 
     settings: Categorical
-    statistics = (Statistic("accuracy", True, "", accuracy),)
+    has_classes = True
+    statistics = (ACCURACY,)
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -47,10 +48,16 @@ class CategoricalKind(Kind):
     def outputs_of(self, head: nn.Module, features: Features) -> tuple[Tensor, ...]:
         return (head(features.pooled),)
 
+    def classes(self, part: Condition) -> list[Tensor]:
+        return [part.values[:, 0].long().where(part.states[:, 0] == GIVEN, -1)]
+
     def losses(self, outputs: Sequence[Tensor], part: Condition, grid: Sequence[int]) -> list[Tensor]:
         import torch.nn.functional as F
 
         return [F.cross_entropy(outputs[0], part.values[:, 0].long())]
+
+    def averaged(self, outputs: Sequence[Sequence[Tensor]]) -> tuple[Tensor, ...]:
+        return (mean_probability([logits for (logits,) in outputs]),)
 
     def read(self, outputs: Sequence[Tensor]) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
         probabilities = outputs[0].softmax(1).double().numpy()

@@ -7,12 +7,14 @@ made, so that the table reader and the plan stay light.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from medsynth.conditions.statistics import Statistic
 from medsynth.config.columns import NOT_APPLICABLE_TEXT
 
 if TYPE_CHECKING:
@@ -54,21 +56,6 @@ class Condition:
 
 
 @dataclass(frozen=True)
-class Statistic:
-    """A number that compares what was asked with what was read.
-
-    Attributes:
-        of: the arrays of `Kind.asked_and_read`, rows first, to the number; NaN where it is not defined.
-        unit: of the number, empty for a share or a coefficient.
-    """
-
-    name: str
-    higher_is_better: bool
-    unit: str
-    of: Callable[..., float]
-
-
-@dataclass(frozen=True)
 class Features:
     """The reader's features of N images, from which a head reads one field.
 
@@ -106,6 +93,7 @@ class Kind:
         moved_together: groups of number columns that a plan moves between patients, each as one.
         outputs: of the reader's head; heat_maps: that it is given; reads_places: whether it looks at positions.
         planes: that `draw` gives.
+        has_classes: whether the first array of `asked_and_read` is the class of each image.
         needs_mask: whether the images' label maps must be there; shown_by_mask: whether these show where it is.
     """
 
@@ -113,6 +101,7 @@ class Kind:
     heat_maps = 0
     reads_places = False
     planes = 0
+    has_classes = False
     needs_mask = False
     shown_by_mask = False
     statistics: tuple[Statistic, ...] = ()
@@ -258,11 +247,21 @@ class Kind:
         """(N,) whether a row says enough to learn from."""
         return (part.states == GIVEN).all(1)
 
+    def classes(self, part: Condition) -> list[Tensor]:
+        """Sets of classes that a reader should see equally often: (N,) whole numbers, -1 where a row has none."""
+        return []
+
     def losses(self, outputs: Sequence[Tensor], part: Condition, grid: Sequence[int]) -> list[Tensor]:
         """Loss terms of known rows; grid: the shape of the reader's positions."""
         import torch.nn.functional as F
 
         return [F.mse_loss(outputs[0], part.values[:, 0])]
+
+    def averaged(self, outputs: Sequence[Sequence[Tensor]]) -> tuple[Tensor, ...]:
+        """Raw outputs of several readers as one: here their mean."""
+        import torch
+
+        return tuple(torch.stack(parts).mean(0) for parts in zip(*outputs, strict=True))
 
     def read(self, outputs: Sequence[Tensor]) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
         """Outputs → the columns of `Reading.values`, and probabilities where it has some."""
@@ -277,6 +276,10 @@ class Kind:
             cells[column] = np.where(not_applicable, NOT_APPLICABLE_TEXT, text)
         return cells
 
+    def asked(self, table: pd.DataFrame, masks: np.ndarray | None) -> np.ndarray:
+        """(n,) the rows in which the field was asked: those of `asked_and_read`."""
+        return ~table.reindex(columns=[self.name], fill_value="")[self.name].isin(ABSENT).to_numpy()
+
     def asked_and_read(
         self, table: pd.DataFrame, masks: np.ndarray | None, reading: Reading, shape: tuple[int, ...]
     ) -> tuple[np.ndarray, ...]:
@@ -286,9 +289,10 @@ class Kind:
             table: the condition cells; masks: (n, *spatial) label maps; one row an image.
             shape: (*spatial) of the images in pixels.
         """
-        asked = table.reindex(columns=[self.name], fill_value="")[self.name]
-        given = ~asked.isin(ABSENT).to_numpy()
-        return asked[given].to_numpy(dtype=str), reading.values[self.name][given].to_numpy(dtype=str)
+        given = self.asked(table, masks)
+        if not given.any():
+            return np.zeros(0, str), np.zeros(0, str)
+        return tuple(part[self.name][given].to_numpy(dtype=str) for part in (table, reading.values))
 
     def asked_as(self, value: str) -> Any:
         """How a value of a cell stands in what was asked."""
@@ -310,6 +314,13 @@ def embed_scalar(
     given = layer(value.long()) if isinstance(layer, nn.Embedding) else layer(waves(value))
     absent = token[(state - 1).clamp(min=0)]
     return torch.where((state == GIVEN)[:, None], given, absent)
+
+
+def mean_probability(logits: Sequence[Tensor]) -> Tensor:
+    """Logits of the mean of several softmaxes over axis 1."""
+    import torch
+
+    return torch.stack([part.log_softmax(1) for part in logits]).logsumexp(0) - math.log(len(logits))
 
 
 def refuse_number(text: str, low: float, high: float) -> str | None:

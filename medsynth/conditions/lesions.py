@@ -18,10 +18,11 @@ from medsynth.conditions.kind import (
     Features,
     Kind,
     Reading,
-    Statistic,
     as_text,
+    mean_probability,
     refuse_number,
 )
+from medsynth.conditions.lesion_statistics import statistics_of
 from medsynth.conditions.statistics import NAN
 from medsynth.config.columns import NOT_APPLICABLE_TEXT, lesion_columns
 
@@ -58,21 +59,7 @@ class LesionsKind(Kind):
         self.planes = 1 + (self.settings.graded or self.settings.severity is not None) + len(kinds)
         self.parts = (1, int(most > 1), int(self.settings.graded), len(kinds))  # outputs of a slot, as they follow
         self.outputs = most * sum(self.parts)
-        self.statistics = self._statistics()
-
-    def _statistics(self) -> tuple[Statistic, ...]:
-        of = [
-            Statistic("centre_error_px", False, "px", partial(_median_distance, slice(0, self.spatial_dims))),
-            Statistic("size_error_px", False, "px", partial(_median_distance, slice(self.spatial_dims, self.place))),
-        ]
-        if self.settings.most > 1:
-            of.append(Statistic("detection_sensitivity", True, "", partial(_detected, self.spatial_dims)))
-        if self.settings.graded:
-            grade = slice(self.place, self.place + 1)
-            of.append(Statistic("lesion_severity_error", False, "", partial(_median_distance, grade)))
-        if self.settings.kinds:
-            of.append(Statistic("lesion_kind_accuracy", True, "", _kind_accuracy))
-        return tuple(of)
+        self.statistics = statistics_of(self.spatial_dims, most > 1, self.settings.graded, bool(kinds))
 
     # --- cells and scalars ----------------------------------------------------------------------------------------
 
@@ -255,6 +242,28 @@ class LesionsKind(Kind):
         rows = torch.tensor(np.array(found, int).reshape(-1, 3), device=values.device)
         return rows[:, 0], rows[:, 1], rows[:, 2]
 
+    def averaged(self, outputs: Sequence[Sequence[Tensor]]) -> tuple[Tensor, ...]:
+        """Slots are matched by their places with the first reader's, since their order means nothing."""
+        import torch
+
+        first, *others = outputs
+        matched = [first, *(self._matched(first[0], other) for other in others)]
+        centres, sizes, heat, presence, severity, kinds = zip(*matched, strict=True)
+        there = torch.stack(presence).sigmoid().mean(0).logit()
+        means = [torch.stack(part).mean(0) for part in (centres, sizes, heat)]
+        named = mean_probability([part.movedim(2, 1) for part in kinds]).movedim(1, 2)
+        return (*means, there, torch.stack(severity).mean(0), named)
+
+    def _matched(self, places: Tensor, outputs: Sequence[Tensor]) -> list[Tensor]:
+        """The outputs with their slots in the order of the places (N, M, d) that they are nearest to."""
+        import torch
+
+        if len(self.slots) == 1:
+            return list(outputs)
+        pairs = zip(places.numpy(), outputs[0].numpy(), strict=True)
+        order = torch.from_numpy(np.stack([nearest_pairs(ours, theirs)[1] for ours, theirs in pairs]))
+        return [part[torch.arange(len(order))[:, None], order] for part in outputs]
+
     def read(self, outputs: Sequence[Tensor]) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
         centres, sizes, _, presence, severity, kinds = outputs
         columns: dict[str, np.ndarray] = {}
@@ -302,15 +311,17 @@ class LesionsKind(Kind):
             order[row] = [next(left) if slot < 0 else slot for slot in slots]
         return order
 
+    def asked(self, table: pd.DataFrame, masks: np.ndarray | None) -> np.ndarray:
+        cells = table.reindex(columns=list(self.columns), fill_value="").to_numpy(dtype=str)
+        missing = (cells == "").reshape(len(cells), len(self.slots), -1)[:, :, : self.place].any((1, 2))
+        return np.isfinite(self._arrays(table)[:, :, : self.place]).all(2).any(1) & ~missing
+
     def asked_and_read(
         self, table: pd.DataFrame, masks: np.ndarray | None, reading: Reading, shape: tuple[int, ...]
     ) -> tuple[np.ndarray, ...]:
         """(k, M, columns of a slot) twice, matched, NaN where there is none; places and sizes in pixels."""
-        cells = table.reindex(columns=list(self.columns), fill_value="").to_numpy(dtype=str)
-        missing = (cells == "").reshape(len(cells), len(self.slots), -1)[:, :, : self.place].any((1, 2))
-        asked, read = self._arrays(table), self._arrays(reading.values)
-        given = np.isfinite(asked[:, :, : self.place]).all(2).any(1) & ~missing
-        asked, read = asked[given], read[given]
+        given = self.asked(table, masks)
+        asked, read = self._arrays(table)[given], self._arrays(reading.values)[given]
         read = np.take_along_axis(read, self._order(asked, read)[:, :, None], 1)
         pixels = np.ones(asked.shape[2])
         pixels[: self.place] = [*shape[::-1], shape[-1]]
@@ -322,22 +333,3 @@ def nearest_pairs(asked: np.ndarray, read: np.ndarray) -> tuple[np.ndarray, np.n
     from scipy.optimize import linear_sum_assignment
 
     return linear_sum_assignment(np.linalg.norm(asked[:, None] - read[None], axis=2))
-
-
-def _median_distance(columns: slice, asked: np.ndarray, read: np.ndarray) -> float:
-    """Median over the lesions that were asked and found."""
-    distance = np.linalg.norm(asked[:, :, columns] - read[:, :, columns], axis=2)
-    return float(np.nanmedian(distance)) if np.isfinite(distance).any() else NAN
-
-
-def _detected(dims: int, asked: np.ndarray, read: np.ndarray) -> float:
-    """Share of the lesions asked within whose radius one is found (as in LUNA16; Setio et al. 2017)."""
-    distance = np.linalg.norm(asked[:, :, :dims] - read[:, :, :dims], axis=2)
-    there = np.isfinite(asked[:, :, : dims + 1]).all(2)
-    return float((distance <= asked[:, :, dims] / 2)[there].mean()) if there.any() else NAN
-
-
-def _kind_accuracy(asked: np.ndarray, read: np.ndarray) -> float:
-    """Share of the lesions found that are of the kind asked."""
-    both = np.isfinite(asked[:, :, -1]) & np.isfinite(read[:, :, -1])
-    return float((asked[:, :, -1] == read[:, :, -1])[both].mean()) if both.any() else NAN

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medsynth.conditions import planes
-from medsynth.conditions.kind import GIVEN, Condition, Features, Kind, Reading, Statistic
+from medsynth.conditions.kind import GIVEN, Condition, Features, Kind, Reading, mean_probability
+from medsynth.conditions.statistics import NAN, Criterion, Statistic
 from medsynth.config import Mask
 from medsynth.config.columns import MASK_OF
 
@@ -19,12 +20,21 @@ if TYPE_CHECKING:
 BLOCK = 256  # masks that are averaged at once
 
 
+def _mean(dice: np.ndarray, of_mean: np.ndarray) -> float:
+    return float(dice.mean()) if len(dice) else NAN
+
+
+def _of_mean_mask(dice: np.ndarray, of_mean: np.ndarray) -> float:
+    """What reading the mean of all masks from every image reaches."""
+    return _mean(of_mean, dice)
+
+
 class MaskKind(Kind):
     """One scalar says whether the mask is given; the mask itself is drawn, and read at each position of the grid."""
 
     reads_places = True
     needs_mask = True
-    statistics = (Statistic("mean_dice", True, "", lambda dice: float(dice.mean())),)
+    statistics = (Statistic("mean_dice", True, "", _mean, Criterion("mean_dice", _mean, _of_mean_mask)),)
 
     def __init__(
         self, name: str, settings: Mask, spatial_dims: int, structures: Mapping[str, int] | None = None
@@ -84,27 +94,39 @@ class MaskKind(Kind):
         covered = planes.structures(mask, self.labels, grid)
         return torch.cat([1 - covered.sum(1, keepdim=True), covered], 1)
 
+    def averaged(self, outputs: Sequence[Sequence[Tensor]]) -> tuple[Tensor, ...]:
+        return (mean_probability([logits for (logits,) in outputs]),)
+
     def read(self, outputs: Sequence[Tensor]) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
         return {}, outputs[0].softmax(1).numpy()
+
+    def asked(self, table: pd.DataFrame, masks: np.ndarray | None) -> np.ndarray:
+        if masks is None:
+            return np.zeros(len(table), bool)
+        given = np.array([np.isin(self.labels, mask).any() for mask in masks], bool)
+        return given & (table[MASK_OF] != "").to_numpy() if MASK_OF in table else given
 
     def asked_and_read(
         self, table: pd.DataFrame, masks: np.ndarray | None, reading: Reading, shape: tuple[int, ...]
     ) -> tuple[np.ndarray, ...]:
-        """(k,) each image's mean Dice over the structures asked, 2 sum min(a, b) / sum (a + b) of the cells' shares."""
+        """(k,) twice, each image's mean Dice over the structures asked, 2 sum min(a, b) / sum (a + b) of the cells'
+        shares: with what was read, and with the mean of all masks."""
         import torch
 
-        if masks is None:
-            return (np.zeros(0),)
-        shares = reading.probabilities[self.name][:, 1:]
+        given = self.asked(table, masks)
+        if masks is None or not given.any():
+            return np.zeros(0), np.zeros(0)
+        rows = np.flatnonzero(given)
+        shares = reading.probabilities[self.name][rows, 1:]
         covered = [
-            planes.structures(torch.from_numpy(masks[start : start + BLOCK]), self.labels, shares.shape[2:]).numpy()
-            for start in range(0, len(masks), BLOCK)
+            planes.structures(torch.from_numpy(masks[part]), self.labels, shares.shape[2:]).numpy()
+            for part in np.split(rows, range(BLOCK, len(rows), BLOCK))
         ]
         asked = np.concatenate(covered).reshape(*shares.shape[:2], -1)
-        read = shares.reshape(asked.shape)
         present = asked.sum(2) > 0
-        dice = 2 * np.minimum(asked, read).sum(2) / np.maximum((asked + read).sum(2), 1e-9)
-        given = present.any(1)
-        if MASK_OF in table:
-            given &= (table[MASK_OF] != "").to_numpy()
-        return ((dice * present).sum(1)[given] / present.sum(1)[given],)
+
+        def dice(read: np.ndarray) -> np.ndarray:
+            each = 2 * np.minimum(asked, read).sum(2) / np.maximum((asked + read).sum(2), 1e-9)
+            return (each * present).sum(1) / np.maximum(present.sum(1), 1)
+
+        return dice(shares.reshape(asked.shape)), dice(asked.mean(0, keepdims=True))

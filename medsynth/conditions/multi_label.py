@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from medsynth.conditions.kind import ABSENT, GIVEN, Condition, Features, Kind, Reading, Statistic
-from medsynth.conditions.statistics import balanced_accuracy, sensitivity, specificity
+from medsynth.conditions.kind import ABSENT, GIVEN, Condition, Features, Kind, Reading
+from medsynth.conditions.statistics import BALANCED, Statistic, balanced_accuracy, found, not_found, share
 from medsynth.config.columns import NOT_APPLICABLE_TEXT
 
 if TYPE_CHECKING:
@@ -23,9 +23,9 @@ class MultiLabelKind(Kind):
 
     settings: MultiLabel
     statistics = (
-        Statistic("sensitivity", True, "", sensitivity),
-        Statistic("specificity", True, "", specificity),
-        Statistic("balanced_accuracy", True, "", balanced_accuracy),
+        share("sensitivity", found, BALANCED),
+        share("specificity", not_found, BALANCED),
+        Statistic("balanced_accuracy", True, "", balanced_accuracy, BALANCED),
     )
 
     def __init__(self, *arguments: Any) -> None:
@@ -98,10 +98,18 @@ class MultiLabelKind(Kind):
     def outputs_of(self, head: nn.Module, features: Features) -> tuple[Tensor, ...]:
         return (head(features.pooled),)
 
+    def classes(self, part: Condition) -> list[Tensor]:
+        return list(part.values.long().where(part.states == GIVEN, -1).unbind(1))
+
     def losses(self, outputs: Sequence[Tensor], part: Condition, grid: Sequence[int]) -> list[Tensor]:
         import torch.nn.functional as F
 
         return [F.binary_cross_entropy_with_logits(outputs[0], part.values) * self.width]
+
+    def averaged(self, outputs: Sequence[Sequence[Tensor]]) -> tuple[Tensor, ...]:
+        import torch
+
+        return (torch.stack([logits.double().sigmoid() for (logits,) in outputs]).mean(0).logit(),)
 
     def read(self, outputs: Sequence[Tensor]) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
         probabilities = outputs[0].sigmoid().double().numpy()

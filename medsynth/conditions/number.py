@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from medsynth.conditions.kind import Kind, Reading, Statistic, refuse_number
-from medsynth.conditions.statistics import mean_absolute_error, rank_correlation
+from medsynth.conditions.kind import Kind, Reading, refuse_number
+from medsynth.conditions.statistics import CORRELATED, Statistic, mean_absolute_error, rank_correlation
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,8 +24,8 @@ class NumberKind(Kind):
         super().__init__(*arguments)
         self.moved_together = ((self.name,),)
         self.statistics = (
-            Statistic("mean_absolute_error", False, self.settings.unit, mean_absolute_error),
-            Statistic("rank_correlation", True, "", rank_correlation),
+            Statistic("mean_absolute_error", False, self.settings.unit, mean_absolute_error, CORRELATED),
+            Statistic("rank_correlation", True, "", rank_correlation, CORRELATED),
         )
 
     def refusal(self, column: str, text: str) -> str | None:

@@ -7,8 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medsynth.conditions.kind import Kind, Reading, Statistic
-from medsynth.conditions.statistics import mean_absolute_error, rank_correlation, within_one_step
+from medsynth.conditions.kind import GIVEN, Condition, Kind, Reading
+from medsynth.conditions.statistics import (
+    BALANCED,
+    Statistic,
+    at_most_one_step,
+    mean_absolute_error,
+    rank_correlation,
+    share,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,10 +28,11 @@ class OrdinalKind(Kind):
     """The scalar is the rank on that scale; the reader regresses it and takes the nearest rank."""
 
     settings: Ordinal
+    has_classes = True
     statistics = (
-        Statistic("rank_correlation", True, "", rank_correlation),
-        Statistic("within_one_step", True, "", within_one_step),
-        Statistic("mean_absolute_error_steps", False, "steps", mean_absolute_error),
+        Statistic("rank_correlation", True, "", rank_correlation, BALANCED),
+        share("within_one_step", at_most_one_step, BALANCED),
+        Statistic("mean_absolute_error_steps", False, "steps", mean_absolute_error, BALANCED),
     )
 
     @property
@@ -46,6 +54,10 @@ class OrdinalKind(Kind):
 
     def _rank(self, scaled: np.ndarray) -> np.ndarray:
         return np.floor((scaled.clip(-1, 1) + 1) * self._half + 0.5).astype(int)
+
+    def classes(self, part: Condition) -> list[Tensor]:
+        ranks = ((part.values[:, 0] + 1) * self._half).round().long()
+        return [ranks.where(part.states[:, 0] == GIVEN, -1)]
 
     def read(self, outputs: Sequence[Tensor]) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
         return {self.name: np.array(self.settings.values)[self._rank(outputs[0].double().numpy())]}, None

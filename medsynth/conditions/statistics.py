@@ -2,45 +2,103 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 
 NAN = float("nan")
+FAIR_CORRELATION = 0.3
 
 
-def accuracy(asked: np.ndarray, read: np.ndarray) -> float:
-    """Share of images read as asked."""
-    return float((asked == read).mean())
+@dataclass(frozen=True)
+class Criterion:
+    """What tells whether a field can be read at all: on held-out real images its interval must lie above the limit.
+
+    Attributes:
+        of: the arrays of `Kind.asked_and_read` to a number that is higher for a better reader.
+        limit: the same arrays to what a reader reaches that does not look at the image.
+    """
+
+    name: str
+    of: Callable[..., float]
+    limit: Callable[..., float]
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """A number that compares what was asked with what was read.
+
+    Attributes:
+        unit: of the number, empty for a share or a coefficient.
+        of: the arrays of `Kind.asked_and_read`, rows first, to the number; NaN where it is not defined.
+        criterion: what must be met on real images for the number to say anything of others.
+        hits: the arrays to (k,) bool where the number is their mean; None where it is no share of images.
+    """
+
+    name: str
+    higher_is_better: bool
+    unit: str
+    of: Callable[..., float]
+    criterion: Criterion
+    hits: Callable[..., np.ndarray] | None = None
+
+
+def share(name: str, hits: Callable[..., np.ndarray], criterion: Criterion) -> Statistic:
+    """The share of images that are hits; NaN where there is none."""
+
+    def of(*arrays: np.ndarray) -> float:
+        found = hits(*arrays)
+        return float(found.mean()) if len(found) else NAN
+
+    return Statistic(name, True, "", of, criterion, hits)
+
+
+def balanced_accuracy(asked: np.ndarray, read: np.ndarray) -> float:
+    """Mean over the classes that were asked of the share of each that is read as such; NaN for one class alone."""
+    classes = np.unique(asked)
+    return float(np.mean([(read == value)[asked == value].mean() for value in classes])) if len(classes) > 1 else NAN
+
+
+def by_chance(asked: np.ndarray, read: np.ndarray) -> float:
+    """Balanced accuracy of readings that do not depend on the image."""
+    return 1 / max(len(np.unique(asked)), 1)
 
 
 def mean_absolute_error(asked: np.ndarray, read: np.ndarray) -> float:
     """In the field's unit."""
-    return float(np.abs(asked - read).mean())
-
-
-def within_one_step(asked: np.ndarray, read: np.ndarray) -> float:
-    """Share of images whose rank is read at most one step off."""
-    return float((np.abs(asked - read) <= 1).mean())
+    return float(np.abs(asked - read).mean()) if len(asked) else NAN
 
 
 def rank_correlation(asked: np.ndarray, read: np.ndarray) -> float:
     """Spearman's; NaN where either side does not vary."""
     from scipy import stats
 
-    if np.ptp(asked) == 0 or np.ptp(read) == 0:
+    if len(asked) == 0 or np.ptp(asked) == 0 or np.ptp(read) == 0:
         return NAN
     return float(stats.spearmanr(asked, read).statistic)
 
 
-def sensitivity(asked: np.ndarray, read: np.ndarray) -> float:
-    """Share of the images with a label in which it is read; NaN where no image has it."""
-    return float(read[asked].mean()) if asked.any() else NAN
+def same(asked: np.ndarray, read: np.ndarray) -> np.ndarray:
+    """(k,) whether an image is read as asked."""
+    return asked == read
 
 
-def specificity(asked: np.ndarray, read: np.ndarray) -> float:
-    """Share of the images without a label in which it is not read; NaN where every image has it."""
-    return sensitivity(~asked, ~read)
+def at_most_one_step(asked: np.ndarray, read: np.ndarray) -> np.ndarray:
+    """(k,) whether the rank is read at most one step off."""
+    return np.abs(asked - read) <= 1
 
 
-def balanced_accuracy(asked: np.ndarray, read: np.ndarray) -> float:
-    """Mean of sensitivity and specificity: one half by chance."""
-    return (sensitivity(asked, read) + specificity(asked, read)) / 2
+def found(asked: np.ndarray, read: np.ndarray) -> np.ndarray:
+    """Of the images with a label, whether it is read in them."""
+    return read[asked]
+
+
+def not_found(asked: np.ndarray, read: np.ndarray) -> np.ndarray:
+    """Of the images without a label, whether it is not read in them."""
+    return ~read[~asked]
+
+
+BALANCED = Criterion("balanced_accuracy", balanced_accuracy, by_chance)
+CORRELATED = Criterion("rank_correlation", rank_correlation, lambda asked, read: FAIR_CORRELATION)
+ACCURACY = share("accuracy", same, BALANCED)

@@ -256,7 +256,12 @@ class Config(Strict):
 
     def reference(self, dataset: str) -> ReferenceSettings:
         extractor = self.judges.extractor_of(self.datasets[dataset].size)
-        return ReferenceSettings(seed=self.seed, reader_epochs=self.judges.reader_epochs, extractor=extractor)
+        return ReferenceSettings(
+            seed=self.seed,
+            reader_epochs=self.judges.reader_epochs,
+            readers=self.judges.readers,
+            extractor=extractor,
+        )
 
     def evaluate(self) -> EvaluateSettings:
         return EvaluateSettings(seed=self.seed, evaluation=self.evaluation)

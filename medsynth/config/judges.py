@@ -28,7 +28,9 @@ class Judges(Strict):
     """The reader, which reads conditions from images, and the feature extractor."""
 
     reader_epochs: Count = 30
-    """Training epochs of the reader, which reads conditions from images and sees real images only."""
+    """Training epochs of each reader, which reads conditions from images and sees real images only."""
+    readers: Count = 3
+    """Readers of different seeds whose readings are averaged; one more is trained for `tune` alone."""
     extractor: Annotated[str, one_of(registry.EXTRACTORS)] | None = None
     """The network whose features distances are measured in; null takes the one for the images' axes."""
 

@@ -91,6 +91,7 @@ class SampleSettings(Strict):
 class ReferenceSettings(Strict):
     seed: int
     reader_epochs: int
+    readers: int
     extractor: str
 
 

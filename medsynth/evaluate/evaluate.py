@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import asdict, fields
 from pathlib import Path
 
@@ -21,7 +22,9 @@ from medsynth.evaluate.gates import Gates, requested_probability
 from medsynth.evaluate.metrics.metric import Evidence, Metric, Row, Side
 from medsynth.judges.copies import TrainingIndex
 from medsynth.judges.features import extract
-from medsynth.judges.reader import Reader, read, reading_cells
+from medsynth.judges.reader import read, reading_cells, restored
+
+log = logging.getLogger(__name__)
 
 
 def evaluate(
@@ -86,15 +89,18 @@ def gather(
     schema = info.condition_schema
     strata = {name: schema.fields[name].values for name in info.strata or (info.label,)}  # type: ignore[attr-defined]
     classes = strata[info.label]
-    reader = Reader(schema, info.channels)
-    reader.load_state_dict(reference.reader)
+    readers = restored(reference.readers, reference.trunk, schema, val.images.shape)
+    of_validation = reference.inadequate("val")
     gates = Gates.from_validation(
         reference.similarity["val"],
         val.samples[info.label].to_numpy(dtype=str),
-        read(reader, val.images).probabilities[info.label],
+        read(readers, val.images).probabilities[info.label],
         classes,
         settings.evaluation,
+        of_validation.get((info.label, "accuracy"), ""),
     )
+    for value, why in gates.off.items():
+        log.warning("misread gate off for %s %s: %s", info.label, value, why)
     names = train.samples["image"].to_numpy(dtype=str)
 
     def side(
@@ -104,7 +110,7 @@ def gather(
         likeness: tuple[np.ndarray, np.ndarray],
         features: np.ndarray,
     ) -> Side:
-        reading, (similarity, nearest) = read(reader, pictures), likeness
+        reading, (similarity, nearest) = read(readers, pictures), likeness
         asked = table[info.label].to_numpy(dtype=str)
         probability = requested_probability(asked, reading.probabilities[info.label], classes)
         verdicts = gates.judge(asked, reading.values[info.label].to_numpy(dtype=str), probability, similarity)
@@ -126,6 +132,7 @@ def gather(
         reference.features["training"],
         gates,
         settings,
+        reference.inadequate("val", "test"),
     )
 
 
@@ -156,4 +163,12 @@ def _draw(folder: Path, evidence: Evidence, store: Store, images: Images) -> Non
         for name, side in sides.items()
     }
     numbers = side.reading.values.select_dtypes("number").columns.tolist()
-    figures.adherence(folder / "adherence.png", evidence.label, evidence.strata[evidence.label], readings, numbers)
+    unread = {
+        column
+        for (group, _) in evidence.inadequate
+        if group in evidence.schema.kinds
+        for column in evidence.schema.kinds[group].columns
+    }
+    figures.adherence(
+        folder / "adherence.png", evidence.label, evidence.strata[evidence.label], readings, numbers, unread
+    )

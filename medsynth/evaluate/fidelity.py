@@ -6,17 +6,15 @@ since images of one subject are not independent, and single images on the synthe
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
-import pandas as pd
 from scipy import stats
 
 Interval = tuple[float, float]
 
 CONFIDENCE = 0.95
 JACKKNIFE_GROUPS = 20
-MIXTURE_TOLERANCE = 0.05
 
 
 def kid(a: np.ndarray, b: np.ndarray) -> float:
@@ -132,13 +130,56 @@ def _jackknife_groups(labels: np.ndarray, rng: np.random.Generator) -> np.ndarra
     return (rng.permutation(count) % min(JACKKNIFE_GROUPS, count))[index]
 
 
-def mixture_warnings(real: pd.Series, synthetic: pd.Series) -> list[str]:
-    """Say so where two sets mix their classes differently, by more than MIXTURE_TOLERANCE: that alone is a distance."""
-    shares = pd.DataFrame(
-        {"real": real.value_counts(normalize=True), "synthetic": synthetic.value_counts(normalize=True)}
-    )
-    shares = shares.fillna(0.0)
-    if (shares["real"] - shares["synthetic"]).abs().max() <= MIXTURE_TOLERANCE:
-        return []
-    each = (f"{value} {row['real']:.2f} and {row['synthetic']:.2f}" for value, row in shares.iterrows())
-    return [f"class shares differ, real and synthetic: {', '.join(each)}"]
+def class_weights(real: np.ndarray, synthetic: np.ndarray) -> tuple[np.ndarray | None, list[str]]:
+    """Weights (m,) by which synthetic images have the class shares of the real ones, and notes that say so.
+
+    None where there is nothing to weigh: no class is on both sides, or the shares are the same.
+
+    Args:
+        real, synthetic: (n,) and (m,) classes.
+    """
+    weights = np.zeros(len(synthetic))
+    shared = np.intersect1d(real, synthetic)
+    for value in shared:
+        of_value = synthetic == value
+        weights[of_value] = (real == value).mean() / of_value.mean()
+    if not weights.any() or np.ptp(weights) < 1e-9:
+        return None, []
+    return weights, ["weighted to the class shares of the test images", *_left_out(real, synthetic)]
+
+
+def _left_out(real: np.ndarray, synthetic: np.ndarray) -> list[str]:
+    """Say which classes are on one side alone, and left out of a comparison."""
+    sides = (("synthetic", np.setdiff1d(real, synthetic)), ("test", np.setdiff1d(synthetic, real)))
+    return [f"no {side} image of {', '.join(map(str, lacking))}" for side, lacking in sides if len(lacking)]
+
+
+def of_one_mixture(
+    real: np.ndarray, others: Sequence[np.ndarray], most: int, rng: np.random.Generator
+) -> tuple[np.ndarray, list[np.ndarray], list[str]]:
+    """Positions at which every set has the class shares of the real one, each of the others with as many images.
+
+    They are drawn, not weighted: a share of neighbourhoods does not follow weights, and all distances see the same.
+
+    Args:
+        real, others: classes (n,) of each set; a class that one of them lacks is left out of all.
+        most: images of a set.
+    Returns:
+        Positions in `real`, in each of `others`, and notes that say what was done.
+    """
+    common = [value for value in np.unique(real) if all((other == value).any() for other in others)]
+    chosen = rng.permutation(np.flatnonzero(np.isin(real, common)))[:most]
+    notes = _left_out(real, others[0])
+    if not common:
+        return chosen, [chosen] * len(others), notes
+    shares = np.array([(real[chosen] == value).mean() for value in common])
+    available = np.array([[(other == value).sum() for value in common] for other in others]).min(0)
+    total = min(float(most), float(np.min(available[shares > 0] / shares[shares > 0])))
+    counts = np.minimum(np.floor(total * shares + 0.5).astype(int), available)
+    drawn = [
+        np.concatenate([rng.permutation(np.flatnonzero(other == v))[:k] for v, k in zip(common, counts, strict=True)])
+        for other in others
+    ]
+    if counts.sum() < len(others[0]):
+        notes = [f"{counts.sum()} of {len(others[0])} synthetic images, in the class shares of the test images", *notes]
+    return chosen, drawn, notes

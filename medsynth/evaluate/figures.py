@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -115,6 +115,7 @@ def adherence(
     classes: Sequence[str],
     readings: Mapping[str, pd.DataFrame],
     numbers: Sequence[str],
+    unread: Collection[str] = (),
 ) -> None:
     """Asked against read, real beside synthetic: shares of the label's classes, then each number as a scatter.
 
@@ -122,13 +123,14 @@ def adherence(
         readings: for "real" and "synthetic", columns asked_<name> and predicted_<name> for the label and each number,
             as text; cells that are no number are left out.
         numbers: the names of number columns (places of a lesion among them).
+        unread: the columns that the readers do not read well enough from real images: the titles say so.
     """
     panels = [label, *numbers]
     figure, axes = subplots(2, len(panels), (3.4 * len(panels), 6.6), squeeze=False)
     for row, (side, table) in zip(axes, readings.items(), strict=True):
         colour = SYNTHETIC if side == "synthetic" else REAL
         _confusion(row[0], table[f"asked_{label}"], table[f"predicted_{label}"], classes, colour)
-        row[0].set_title(f"{side}: {label.replace('_', ' ')}", color=colour)
+        row[0].set_title(_title(side, label, unread), color=colour)
         for axis, name in zip(row[1:], numbers, strict=True):
             asked, read = (
                 pd.to_numeric(table[f"{prefix}_{name}"], errors="coerce") for prefix in ("asked", "predicted")
@@ -138,9 +140,13 @@ def adherence(
             if len(given):
                 ends = [given.min(), given.max()]
                 axis.plot(ends, ends, color=INK, linewidth=0.8)
-            axis.set(title=f"{side}: {name.replace('_', ' ')}", xlabel="asked", ylabel="read")
+            axis.set(title=_title(side, name, unread), xlabel="asked", ylabel="read")
             axis.title.set_color(colour)
     figure.savefig(path)
+
+
+def _title(side: str, name: str, unread: Collection[str]) -> str:
+    return f"{side}: {name.replace('_', ' ')}" + ("\n(reader inadequate)" if name in unread else "")
 
 
 def _confusion(axis, asked: pd.Series, read: pd.Series, classes: Sequence[str], colour: str) -> None:

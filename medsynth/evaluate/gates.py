@@ -8,7 +8,8 @@ the reader reads them a little better than other images, which makes the second 
 - Misread: the reader sees another class, and gives the class that was asked so low a probability that at most
   MISREAD_LEVEL of the real images of that class have one as low (split conformal prediction, Vovk et al. 2005). A
   reader that is unsure of real images gives them low probabilities too, and then rejects little: the gate is never
-  stricter than the reader is good, and below 19 validation images of a class it rejects nothing.
+  stricter than the reader is good. It is off for a class of fewer than FEWEST validation images, and for all classes
+  where the reader does not read the label well enough; `off` says so.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import pandas as pd
 from medsynth.config import Evaluation
 
 MISREAD_LEVEL = 0.05
+FEWEST = round(1 / MISREAD_LEVEL) - 1  # validation images of a class without which no conformity is that low
 
 
 @dataclass(frozen=True)
@@ -30,12 +32,12 @@ class Gates:
     Attributes:
         similarity_limit: a nearest-training similarity above it is a copy.
         real_probabilities: for each class, what the reader gives it on real images of that class, rising.
-        reject_misread: whether the second gate rejects.
+        off: why the second gate rejects nothing of a class, for those classes.
     """
 
     similarity_limit: float
     real_probabilities: dict[str, np.ndarray]
-    reject_misread: bool
+    off: dict[str, str]
 
     @classmethod
     def from_validation(
@@ -45,18 +47,23 @@ class Gates:
         probabilities: np.ndarray,
         values: tuple[str, ...],
         evaluation: Evaluation,
+        inadequate: str = "",
     ) -> Gates:
         """Set the limits.
 
         Args:
             similarity: (n,) of the validation images to their nearest training images.
             label: (n,) their classes; probabilities: (n, K) what the reader gives each of `values`.
+            inadequate: why the reader does not read the label well enough on validation images; empty where it does.
         """
         of_own = requested_probability(label, probabilities, values)
+        real = {value: np.sort(of_own[label == value]) for value in values}
+        few = {value: f"{len(of)} validation images, needs {FEWEST}" for value, of in real.items() if len(of) < FEWEST}
+        whole = inadequate or ("" if evaluation.reject_misread else "reject_misread is false")
         return cls(
             float(np.quantile(similarity, evaluation.max_similarity_quantile)),
-            {value: np.sort(of_own[label == value]) for value in values},
-            evaluation.reject_misread,
+            real,
+            dict.fromkeys(values, whole) if whole else few,
         )
 
     def conformity(self, asked: np.ndarray, probability: np.ndarray) -> np.ndarray:
@@ -80,12 +87,13 @@ class Gates:
         probability: np.ndarray,
         similarity: np.ndarray,
     ) -> pd.DataFrame:
-        """One verdict a row: requested_probability, conformity, verdict (kept or rejected), reason (empty if kept).
+        """One verdict a row: requested_probability, conformity, verdict (kept or rejected), reason (empty if kept),
+        misread_gate (on, or why it is off).
 
         A reason goes out with the dataset, so that it does not name the training image.
         """
         conformity = self.conformity(asked, probability)
-        misread = (read != asked) & (conformity <= MISREAD_LEVEL) & self.reject_misread
+        misread = (read != asked) & (conformity <= MISREAD_LEVEL) & ~np.isin(asked, list(self.off))
         reasons = []
         for row in range(len(asked)):
             found = []
@@ -103,6 +111,7 @@ class Gates:
             "conformity": conformity,
             "verdict": verdicts,
             "reason": reasons,
+            "misread_gate": [f"off: {self.off[value]}" if value in self.off else "on" for value in asked],
         }
         return pd.DataFrame(columns)
 

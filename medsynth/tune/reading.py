@@ -8,21 +8,20 @@ import torch
 from medsynth.artifacts.reference import Reference
 from medsynth.artifacts.store import Store
 from medsynth.conditions.kind import Reading
-from medsynth.judges.reader import Reader, read
+from medsynth.judges.reader import TUNING_TRUNK, read, restored
 from medsynth.tune.yardstick import Look
 
 
 def looking(reference: Reference, store: Store) -> Look:
     """From stored images (n, C, *spatial) to what the reader's heads are given, (n, d), and to its readings."""
-    reader = Reader(store.info.condition_schema, store.info.channels)
-    reader.load_state_dict(reference.reader)
-    reader.eval()
+    shape = (len(store), *store.info.image_shape)
+    (reader,) = restored([reference.tuning_reader], TUNING_TRUNK, store.info.condition_schema, shape)
 
     def look(images: np.ndarray) -> tuple[np.ndarray, Reading]:
         pooled: list[torch.Tensor] = []
         handle = reader.dropout.register_forward_pre_hook(lambda _, given: pooled.append(given[0]))
         try:
-            reading = read(reader, images)
+            reading = read([reader], images)
         finally:
             handle.remove()
         return torch.cat(pooled).double().numpy(), reading

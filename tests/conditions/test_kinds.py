@@ -12,7 +12,8 @@ import torch
 from medsynth import registry
 from medsynth.conditions.kind import MISSING, Reading
 from medsynth.conditions.schema import ConditionSchema
-from medsynth.judges.reader import read, reading_cells, train_reader
+from medsynth.judges.reader import read, reading_cells
+from medsynth.judges.reader_training import train_reader
 from medsynth.models.networks.blocks import ConditionEmbedding
 from tests.conditions.toys import FIELDS, STRUCTURES, toy
 
@@ -38,7 +39,7 @@ def test_a_reader_learns_to_read_it_back(kind: str, dims: int):
     images, table, masks = toy(kind, 320, dims, SIDE[dims], seed=0)
     held_out, asked, held_out_masks = toy(kind, 100, dims, SIDE[dims], seed=1)
     parts = [(images[rows], of.encode(table[rows], masks[rows])) for rows in (slice(260), slice(260, 320))]
-    reading = read(train_reader(*parts, of, EPOCHS.get(kind, 14), seed=0), held_out)
+    reading = read([train_reader(*parts, of, EPOCHS.get(kind, 14), seed=0)[0]], held_out)
     other = np.random.default_rng(0).permutation(100)  # what was read from another image: chance
     shuffled = Reading(
         reading.values.iloc[other].reset_index(drop=True),
@@ -137,13 +138,14 @@ TOY_KIND = """
 from typing import Literal
 import numpy as np
 from medsynth.config.conditions import FieldSettings
-from medsynth.conditions.kind import Kind, Statistic
+from medsynth.conditions.kind import Kind
+from medsynth.conditions.statistics import BALANCED, Statistic
 
 class Even(FieldSettings):
     kind: Literal["even"]
 
 class EvenKind(Kind):
-    statistics = (Statistic("share_even", True, "", lambda asked, read: float((asked == read).mean())),)
+    statistics = (Statistic("share_even", True, "", lambda asked, read: float((asked == read).mean()), BALANCED),)
 
     def refusal(self, column, text):
         return None if text in ("even", "odd") else "neither even nor odd"
@@ -171,7 +173,8 @@ dataset = parse(Dataset, {
     "conditions": {"x": {"kind": "even"}, "l": {"kind": "categorical", "values": ["a"]}}, "label": "l",
     "plan": {"request": {"kind": "balance", "column": "l"}}}, "test")
 from medsynth.conditions.schema import ConditionSchema
-from medsynth.judges.reader import read, train_reader
+from medsynth.judges.reader import read
+from medsynth.judges.reader_training import train_reader
 from medsynth.models.networks.blocks import ConditionEmbedding
 schema = ConditionSchema(dataset.conditions, 2)
 table = pd.DataFrame({"x": ["even", "odd", ""], "l": "a"})
@@ -181,7 +184,7 @@ assert schema.check("x", "3") == "neither even nor odd"
 assert ConditionEmbedding(schema, 4)(condition).shape == (3, 4)
 images = np.zeros((3, 1, 16, 16), np.uint16)
 part = images, condition
-reading = read(train_reader(part, part, schema, 1, 0), images)
+reading = read([train_reader(part, part, schema, 1, 0)[0]], images)
 assert set(reading.values["x"]) <= {"even", "odd"}
 print([statistic.name for kind in schema.kinds.values() for statistic in kind.statistics])
 """

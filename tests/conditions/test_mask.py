@@ -66,6 +66,9 @@ def test_dice_of_a_mask_with_itself_is_one_and_of_halves_is_known():
     table = pd.DataFrame(index=range(3))
     dice = KIND.asked_and_read(table, masks, Reading(table, {"outline": shares}), (8, 8))
     assert dice[0].tolist() == [1, 1]  # the third asks for no structure
+    # Of 4 x 4 cells, the masks cover 4 and 8: the mean of both covers 4 cells, and 4 more by half.
+    assert dice[1] == pytest.approx([2 * 4 / (4 + 6), 2 * 6 / (8 + 6)])
+    assert KIND.asked(table, masks).tolist() == [True, True, False]
     shares[0] = shares[1]
     dice = KIND.asked_and_read(table, masks, Reading(table, {"outline": shares}), (8, 8))
     assert dice[0][0] == pytest.approx(2 * 4 / (4 + 8))

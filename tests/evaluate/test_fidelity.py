@@ -1,9 +1,8 @@
 import numpy as np
-import pandas as pd
 import pytest
 from scipy.linalg import sqrtm
 
-from medsynth.evaluate.fidelity import fid, jackknife_interval, kid, kid_interval, mixture_warnings
+from medsynth.evaluate.fidelity import class_weights, fid, jackknife_interval, kid, kid_interval, of_one_mixture
 
 
 def kid_by_loops(a: np.ndarray, b: np.ndarray) -> float:
@@ -118,9 +117,38 @@ def test_interval_ends_at_the_bounds() -> None:
     assert interval == (9.4, 9.6)
 
 
-def test_different_class_shares_are_said() -> None:
-    real, synthetic = pd.Series(["a"] * 3 + ["b"]), pd.Series(["a", "b"] * 2)
-    assert mixture_warnings(real, real) == []
-    assert mixture_warnings(real, synthetic) == [
-        "class shares differ, real and synthetic: a 0.75 and 0.50, b 0.25 and 0.50"
-    ]
+def test_classes_are_weighted_to_the_shares_of_the_real_images() -> None:
+    real, synthetic = np.array(["a"] * 3 + ["b"]), np.array(["a", "b"] * 2)
+    assert class_weights(real, np.tile(real, 2)) == (None, [])
+    weights, notes = class_weights(real, synthetic)
+    assert weights.tolist() == [1.5, 0.5, 1.5, 0.5] and notes == ["weighted to the class shares of the test images"]
+    weights, notes = class_weights(np.append(real, "c"), np.array(["a", "d", "b"]))
+    assert weights.tolist() == pytest.approx([9 / 5, 0, 3 / 5])
+    assert notes[1:] == ["no synthetic image of c", "no test image of d"]
+
+
+def test_every_set_of_a_distance_has_the_shares_of_the_real_images() -> None:
+    real = np.array(["a"] * 60 + ["b"] * 30 + ["c"] * 10)
+    synthetic, training = np.array(["a", "b"] * 50), np.array(["b"] * 100 + ["a"] * 40 + ["c"] * 9)
+    chosen, drawn, notes = of_one_mixture(real, [synthetic, training], 1000, np.random.default_rng(0))
+    assert sorted(chosen) == list(range(90))  # no synthetic image is of c
+    for labels, rows in zip((synthetic, training), drawn, strict=True):
+        assert len(set(rows)) == len(rows) == 60
+        assert [(labels[rows] == value).sum() for value in "ab"] == [40, 20]
+    assert notes == ["60 of 100 synthetic images, in the class shares of the test images", "no synthetic image of c"]
+    *_, none = of_one_mixture(real, [np.array(["d"] * 5), training], 1000, np.random.default_rng(0))
+    assert none == ["no synthetic image of a, b, c", "no test image of d"]
+    _, same, notes = of_one_mixture(real, [real, real], 1000, np.random.default_rng(0))
+    assert len(same[0]) == 100 and notes == []
+
+
+def test_a_distance_does_not_follow_the_plan_where_each_class_is_perfect() -> None:
+    rng = np.random.default_rng(9)
+
+    def features(labels: np.ndarray) -> np.ndarray:
+        return rng.normal(size=(len(labels), 8)) + 2.0 * (labels == "b")[:, None]
+
+    real, plan = rng.choice(["a", "b"], 400, p=[0.9, 0.1]), np.array(["a", "b"] * 200)
+    x, y = features(real), features(plan)
+    chosen, (drawn, _), _ = of_one_mixture(real, [plan, real], 1000, rng)
+    assert kid(x, y) > 1 and abs(kid(x[chosen], y[drawn])) < 0.2

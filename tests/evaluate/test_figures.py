@@ -102,4 +102,6 @@ def test_adherence_draws_what_was_asked(tmp_path: Path) -> None:
     )
     readings = {"real": table, "synthetic": table.iloc[:1]}
     figures.adherence(tmp_path / "a.png", "pathology", ("normal", "nodule"), readings, ["severity"])
+    assert figures._title("real", "lesion_x", ()) == "real: lesion x"
+    assert figures._title("real", "lesion_x", {"lesion_x"}) == "real: lesion x\n(reader inadequate)"
     assert count_colour(tmp_path / "a.png", drawing.REAL) > 1000  # normal images are all read as normal

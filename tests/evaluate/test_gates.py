@@ -5,7 +5,7 @@ from medsynth.config import Evaluation
 from medsynth.evaluate.gates import MISREAD_LEVEL, Gates, requested_probability
 
 
-def gates(reject_misread: bool = True, of_real: int = 99) -> Gates:
+def gates(reject_misread: bool = True, of_real: int = 99, inadequate: str = "") -> Gates:
     """Real images of class "a" are given 0.5 to 1, evenly; there is one of class "b"."""
     probability = np.append(np.linspace(0.5, 1, of_real), 0.1)
     return Gates.from_validation(
@@ -14,6 +14,7 @@ def gates(reject_misread: bool = True, of_real: int = 99) -> Gates:
         probabilities=np.stack([probability, 1 - probability], 1),
         values=("a", "b"),
         evaluation=Evaluation(max_similarity_quantile=0.9, reject_misread=reject_misread),
+        inadequate=inadequate,
     )
 
 
@@ -44,6 +45,20 @@ def test_too_few_real_images_reject_nothing() -> None:
     assert judge(gates(), "b", "a", 0.0, 0)[0] == "kept"
     assert judge(gates(of_real=18), "a", "b", 0.0, 0)[0] == "kept"
     assert judge(gates(of_real=19), "a", "b", 0.0, 0)[0] == "rejected"
+
+
+def test_where_the_gate_is_off_it_says_why() -> None:
+    assert gates().off == {"b": "1 validation images, needs 19"}
+    assert gates(of_real=18).off.keys() == {"a", "b"} and "a" not in gates(of_real=19).off
+    asked = np.array(["a", "b", ""])
+    rows = asked, np.array(["b", "a", "a"]), np.zeros(3), np.zeros(3)
+    judged = gates().judge(*rows)
+    assert judged["misread_gate"].tolist() == ["on", "off: 1 validation images, needs 19", "on"]
+    assert judged["verdict"].tolist() == ["rejected", "kept", "kept"]
+    judged = gates(inadequate="reader inadequate: x").judge(*rows)
+    assert judged["misread_gate"].tolist()[:2] == ["off: reader inadequate: x"] * 2
+    assert judged["verdict"].tolist() == ["kept"] * 3
+    assert set(gates(reject_misread=False).off.values()) == {"reject_misread is false"}
 
 
 def test_conformity_by_hand() -> None:

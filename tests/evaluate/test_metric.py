@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
-from medsynth.evaluate.metrics.metric import bootstrap_interval
+from medsynth.evaluate.metrics.metric import bootstrap_interval, share_interval
 
 
 def test_bootstrap_interval_of_a_share_is_the_binomial_one() -> None:
@@ -9,3 +10,18 @@ def test_bootstrap_interval_of_a_share_is_the_binomial_one() -> None:
     low, high = bootstrap_interval(np.mean, [hits], 2000, np.random.default_rng(0))
     margin = 1.96 * np.sqrt(0.25 * 0.75 / 400)
     assert (low, high) == pytest.approx((0.25 - margin, 0.25 + margin), abs=0.006)
+
+
+@pytest.mark.parametrize(("hits", "count"), [(0, 256), (256, 256), (3, 10), (0, 1)])
+def test_interval_of_a_share_is_exact(hits: int, count: int) -> None:
+    exact = binomtest(hits, count).proportion_ci(method="exact")
+    assert share_interval(np.arange(count) < hits) == pytest.approx((exact.low, exact.high), abs=1e-9)
+
+
+def test_weights_leave_as_many_images_as_they_are_worth() -> None:
+    hits = np.array([True, False] * 10)
+    twice = share_interval(np.repeat(hits, 2), np.tile([1.0, 0.0], 20))
+    assert twice == pytest.approx(share_interval(hits))
+    weights = np.array([3.0, 1.0] * 10)  # the share is 0.75, of 40^2 / 100 = 16 images: 12 of them
+    exact = binomtest(12, 16).proportion_ci(method="exact")
+    assert share_interval(hits, weights) == pytest.approx((exact.low, exact.high), abs=1e-9)

@@ -3,7 +3,6 @@ import pytest
 
 from medsynth.judges import batches as blocks
 from medsynth.judges import copies as privacy
-from medsynth.judges import reader as adherence
 from medsynth.judges.batches import BLOCK, in_blocks
 from medsynth.judges.features import extract
 
@@ -29,7 +28,7 @@ def test_what_evaluation_makes_of_images_does_not_depend_on_the_blocks(monkeypat
     rows = np.random.default_rng(1).permutation(40)[:20]
 
     def looked_at() -> list[np.ndarray]:
-        return [adherence._as_input(images).numpy(), privacy._thumbnails(images), extract(images, rows)]
+        return [privacy._thumbnails(images), extract(images, rows)]
 
     whole = looked_at()
     monkeypatch.setattr(blocks, "BLOCK", 16)

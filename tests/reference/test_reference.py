@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 
 from medsynth.artifacts.reference import Reference
@@ -7,10 +8,10 @@ from medsynth.config import ReferenceSettings
 from medsynth.errors import InputError
 from medsynth.judges.copies import TrainingIndex
 from medsynth.judges.features import extract
-from medsynth.judges.reader import Reader, read
+from medsynth.judges.reader import read, restored
 from medsynth.reference.reference import look, reference
 
-SETTINGS = ReferenceSettings(seed=0, reader_epochs=2, extractor="efficientnet_lite0")
+SETTINGS = ReferenceSettings(seed=0, reader_epochs=2, readers=2, extractor="efficientnet_lite0")
 
 
 def test_what_is_written_is_read_back_and_judges_as_before(store, tmp_path):
@@ -30,11 +31,16 @@ def test_what_is_written_is_read_back_and_judges_as_before(store, tmp_path):
     assert np.array_equal(found.similarity["test"], index.nearest(test.images)[0])
     assert np.array_equal(found.features["test"], extract(test.images))
     assert sorted(found.chosen) == list(range(len(train)))
-    reader = Reader(store.info.condition_schema, store.info.channels)
-    reader.load_state_dict(found.reader)
-    again = Reader(store.info.condition_schema, store.info.channels)
-    again.load_state_dict(made.reader)
-    assert read(reader, test.images).values.equals(read(again, test.images).values)
+    schema, shape = store.info.condition_schema, store.images.shape
+    assert found.trunk == made.trunk and found.trunk_losses == made.trunk_losses and len(found.readers) == 2
+    states = ((*of.readers, of.tuning_reader) for of in (found, made))
+    one, other = (restored(of, found.trunk, schema, shape) for of in states)
+    assert read(one, test.images).values.equals(read(other, test.images).values)
+    apart = [read([reader], test.images).values["age_years"].to_numpy() for reader in one]
+    assert not any(np.array_equal(apart[2], reading) for reading in apart[:2])  # of another seed
+    pd.testing.assert_frame_equal(found.readings, made.readings, check_dtype=False)
+    written = pd.read_csv(tmp_path / "reference/readings.csv", keep_default_na=False)
+    assert written[["split", "group", "statistic"]].equals(made.readings[["split", "group", "statistic"]])
 
 
 def test_the_reference_of_another_store_and_a_damaged_one_are_refused(store, tmp_path):

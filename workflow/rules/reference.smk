@@ -5,6 +5,7 @@ rule reference:
     output:
         tensors=f"{REFERENCE}/reference.safetensors",
         record=f"{REFERENCE}/reference.json",
+        readings=f"{REFERENCE}/readings.csv",
     log:
         diagnostics(REFERENCE, ".log"),
     benchmark:

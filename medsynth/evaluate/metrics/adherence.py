@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
 
 from medsynth import registry
-from medsynth.conditions.kind import Kind, Statistic
+from medsynth.conditions.kind import Kind
+from medsynth.conditions.statistics import Statistic
+from medsynth.evaluate import fidelity
 from medsynth.evaluate.metrics.metric import Evidence, Metric, Row, statistic_row
 
 
@@ -21,20 +26,45 @@ def _rows(evidence: Evidence) -> Iterator[Row]:
 
 
 def _rows_of(statistics: Sequence[tuple[Kind, Statistic]], evidence: Evidence) -> Iterator[Row]:
-    """Each field that has the statistic; the floor is the same reader on test images."""
+    """Each field that has the statistic; the floor is the same readers on test images."""
     for kind, statistic in statistics:
-        name = statistic.name, statistic.higher_is_better
         pair = [
             kind.asked_and_read(side.table, side.masks, side.reading, evidence.shape)
             for side in (evidence.synthetic, evidence.test)
         ]
         for (part, synthetic), (_, real) in zip(*map(kind.by_part, pair), strict=True):
-            yield statistic_row(name, part, statistic.of, synthetic, real, evidence)
+            yield _row(kind, statistic, part, part, synthetic, real, evidence)
         for group in evidence.groups():
             if group.field == kind.name:
                 asked = kind.asked_as(group.value)
                 chosen, held_out = ([part[arrays[0] == asked] for part in arrays] for arrays in pair)
-                yield statistic_row(name, group.name, statistic.of, chosen, held_out, evidence)
+                yield _row(kind, statistic, kind.name, group.name, chosen, held_out, evidence)
+
+
+def _row(
+    kind: Kind,
+    statistic: Statistic,
+    part: str,
+    group: str,
+    synthetic: Sequence[np.ndarray],
+    real: Sequence[np.ndarray],
+    evidence: Evidence,
+) -> Row:
+    """A share of images is weighted so that each class counts as often as in the test images."""
+    name = statistic.name, statistic.higher_is_better
+    notes: list[str] = []
+    if statistic.hits is None:
+        row = statistic_row(name, group, statistic.of, synthetic, real, evidence)
+    else:
+        hits, of_real = (statistic.hits(*arrays) for arrays in (synthetic, real))
+        weights = None
+        if kind.has_classes and group == part:
+            weights, notes = fidelity.class_weights(real[0], synthetic[0])
+        row = statistic_row(name, group, np.mean, [hits], [of_real], evidence, weights)
+    inadequate = evidence.inadequate.get((part, statistic.name), "")
+    gate = evidence.gates.off.get(group.partition("=")[2], "") if kind.name == evidence.label else ""
+    off = f"misread gate off: {gate}" if gate and not inadequate else ""
+    return replace(row, note="; ".join(filter(None, [inadequate, row.note, *notes, off])))
 
 
 ADHERENCE = Metric(frozenset({"readings"}), _rows)

@@ -26,35 +26,26 @@ def _distance_rows(
     metric, higher_is_better = name
     real, synthetic = evidence.test, evidence.synthetic
     for group in evidence.groups()[: None if by_group else 1]:
-        of_test, of_synthetic, of_training = (
-            np.flatnonzero(group.rows(table)) for table in (real.table, synthetic.table, evidence.training)
-        )
-        n, m = min(len(of_test), MOST), min(len(of_synthetic), len(of_training), MOST)
+        classes = [
+            (table[evidence.label].to_numpy(dtype=str), np.flatnonzero(group.rows(table)))
+            for table in (real.table, synthetic.table, evidence.training)
+        ]
         rng = evidence.rng()
-        a = rng.permutation(of_test)[:n]
+        chosen, (of_synthetic, of_training), notes = fidelity.of_one_mixture(
+            classes[0][0][classes[0][1]], [of[rows] for of, rows in classes[1:]], MOST, rng
+        )
+        (_, rows), (_, rows_synthetic), (_, rows_training) = classes
+        a, n, m = rows[chosen], len(chosen), len(of_synthetic)
         subjects = real.table["subject_id"].to_numpy()[a]
         if min(m, len(set(subjects))) < fewest:
             counts = (
-                f"{len(set(subjects))} test subjects, {len(of_training)} training and {len(of_synthetic)} synthetic"
+                f"{len(set(subjects))} test subjects, {len(rows_training)} training and {len(rows_synthetic)} synthetic"
             )
-            yield Row(
-                metric,
-                group.name,
-                NAN,
-                NAN,
-                NAN,
-                NAN,
-                n,
-                m,
-                higher_is_better,
-                f"{counts} images: needs {fewest} of each",
-            )
+            note = "; ".join([f"{counts} images: needs {fewest} of each", *notes])
+            yield Row(metric, group.name, NAN, NAN, NAN, NAN, n, m, higher_is_better, note)
             continue
-        b = synthetic.features[rng.permutation(of_synthetic)[:m]]
-        train = evidence.training_features[rng.permutation(of_training)[:m]]
-        notes = [f"{m} of {len(of_synthetic)} synthetic images"] if m < len(of_synthetic) else []
-        if not group.field:
-            notes += fidelity.mixture_warnings(real.table[evidence.label], synthetic.table[evidence.label])
+        b = synthetic.features[rows_synthetic[of_synthetic]]
+        train = evidence.training_features[rows_training[of_training]]
         yield Row(
             metric,
             group.name,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from medsynth.conditions.kind import Reading
 from medsynth.conditions.schema import ConditionSchema
@@ -48,6 +49,7 @@ class Evidence:
         test, synthetic: held-out real images, and the ones that are judged.
         training, training_features: of training images, for the real-against-real floor.
         shape: (*spatial) in pixels.
+        inadequate: (field or its part, statistic) → why the readers do not read it well enough from real images.
     """
 
     schema: ConditionSchema
@@ -60,6 +62,7 @@ class Evidence:
     training_features: np.ndarray
     gates: Gates
     settings: EvaluateSettings
+    inadequate: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
     def rng(self) -> np.random.Generator:
         return np.random.default_rng(self.settings.seed)
@@ -125,22 +128,49 @@ def statistic_row(
     synthetic: Sequence[np.ndarray],
     real: Sequence[np.ndarray],
     evidence: Evidence,
+    weights: np.ndarray | None = None,
 ) -> Row:
-    """A statistic of synthetic images with its bootstrap interval; the floor is the same of real ones.
+    """A statistic of synthetic images with its interval; the floor is the same of real ones.
+
+    The mean of booleans is a share, whose interval is exact; any other statistic has a bootstrap interval.
 
     Args:
         name: of the metric, and whether higher is better, None where neither is.
+        weights: (m,) of the synthetic images, for a share of them.
     """
     metric, higher_is_better = name
     n, m = len(real[0]), len(synthetic[0])
+    share = statistic is np.mean and synthetic[0].dtype == bool
     floor = float(statistic(*real)) if n else NAN
-    value = float(statistic(*synthetic)) if m else NAN
+    if share and m:
+        value = float(np.average(synthetic[0], weights=weights))
+    else:
+        value = float(statistic(*synthetic)) if m else NAN
     if np.isnan(value):
         note = "what was asked or read does not vary" if m else "no synthetic image was asked for it"
         return Row(metric, group, value, NAN, NAN, floor, n, m, higher_is_better, note)
-    draws = evidence.settings.evaluation.bootstrap
-    interval = bootstrap_interval(statistic, synthetic, draws, evidence.rng())
+    if share:
+        interval = share_interval(synthetic[0], weights)
+    else:
+        interval = bootstrap_interval(statistic, synthetic, evidence.settings.evaluation.bootstrap, evidence.rng())
     return Row(metric, group, value, *interval, floor, n, m, higher_is_better, "" if n else "no test image with it")
+
+
+def share_interval(hits: np.ndarray, weights: np.ndarray | None = None) -> tuple[float, float]:
+    """Exact 95 % interval of the share of hits (Clopper & Pearson 1934).
+
+    With weights, that of as many images as the weighted share is worth, (sum w)^2 / sum w^2 (Korn & Graubard 1998).
+
+    Args:
+        hits: (n,) bool; weights: (n,), not all 0.
+    """
+    weights = np.ones(len(hits)) if weights is None else weights
+    count = weights.sum() ** 2 / (weights**2).sum()
+    found = count * float(np.average(hits, weights=weights))
+    missed = count - found
+    low = stats.beta.ppf(0.025, found, missed + 1) if found > 1e-9 else 0.0
+    high = stats.beta.ppf(0.975, found + 1, missed) if missed > 1e-9 else 1.0
+    return float(low), float(high)
 
 
 def bootstrap_interval(

@@ -8,6 +8,7 @@ from functools import partial
 
 import numpy as np
 
+from medsynth.artifacts.reference import INADEQUATE
 from medsynth.evaluate.metrics.metric import Evidence, Function, Metric, Row, Side, statistic_row
 
 
@@ -27,6 +28,18 @@ def _copy_rows(evidence: Evidence) -> Iterator[Row]:
         yield replace(row, note="; ".join(filter(None, (row.note, note))))
 
 
+def _kept_rows(evidence: Evidence) -> Iterator[Row]:
+    """Says where the gate that looks at the label is off: an image that is kept there was checked for copying alone."""
+    off = evidence.gates.off
+    for row in _image_rows(("kept_rate", True), _kept, np.mean, evidence):
+        field, _, value = row.group.partition("=")
+        of = [name for name in off if not value or (field == evidence.label and name == value)]
+        note = f"misread gate off for {', '.join(of)}: {off[of[0]]}" if of else ""
+        if of and off[of[0]].startswith(INADEQUATE):
+            note = f"{off[of[0]]}; misread gate off"
+        yield replace(row, note="; ".join(filter(None, (note, row.note))))
+
+
 def _similarity(side: Side) -> np.ndarray:
     return side.similarity
 
@@ -40,4 +53,4 @@ NEAREST_SIMILARITY = Metric(
     frozenset({"similarity"}), partial(_image_rows, ("nearest_similarity", None), _similarity, np.median)
 )
 COPY_RATE = Metric(frozenset({"similarity"}), _copy_rows)
-KEPT_RATE = Metric(frozenset({"verdicts"}), partial(_image_rows, ("kept_rate", True), _kept, np.mean))
+KEPT_RATE = Metric(frozenset({"verdicts"}), _kept_rows)
