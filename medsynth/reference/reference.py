@@ -59,7 +59,7 @@ def look(settings: ReferenceSettings, store: Store) -> Reference:
     known = Reference(
         store=store.info.digest,
         extractor=settings.extractor,
-        trunk=trained.tuning.trunk_name,
+        trunk=trained.readers[0].trunk_name,
         trunk_losses=trained.losses,
         readers=tuple(reader.state_dict() for reader in trained.readers),
         tuning_reader=trained.tuning.state_dict(),

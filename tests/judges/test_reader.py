@@ -187,8 +187,10 @@ def test_the_trunk_with_the_least_validation_loss_serves_all_readers(monkeypatch
     monkeypatch.setattr("medsynth.judges.reader.train_reader", trained)
     part = np.zeros((4, 1, 32, 32), np.uint16), ONE_CLASS.nothing(4)
     found = train_readers(part, part, ONE_CLASS, 5, count=3, seed=10)
-    assert found.readers == ((10, "imagenet"), (11, "imagenet"), (12, "imagenet")) and found.tuning == (13, "imagenet")
+    assert found.readers == ((10, "imagenet"), (11, "imagenet"), (12, "imagenet"))
+    assert found.tuning == (10, "scratch")  # distances are measured in the other one
     assert found.losses == losses and seen[1] == (10, "imagenet", pytest.approx(1.05))
     for shape in ((4, 1, 32, 32, 32), (4, 1, 32, 16), (4, 4, 32, 32)):  # volumes, too small, too many channels
         part = np.zeros(shape, np.uint16), ONE_CLASS.nothing(4)
-        assert train_readers(part, part, ONE_CLASS, 5, count=1, seed=0).losses == {"scratch": 0.7}
+        found = train_readers(part, part, ONE_CLASS, 5, count=1, seed=0)
+        assert found.losses == {"scratch": 0.7} and found.tuning == (1, "scratch")
