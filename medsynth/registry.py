@@ -106,7 +106,8 @@ METRICS = {
     "density": Entry("medsynth.evaluate.metrics.distances:DENSITY"),
     "coverage": Entry("medsynth.evaluate.metrics.distances:COVERAGE"),
     "adherence": Entry("medsynth.evaluate.metrics.adherence:ADHERENCE"),
-    "nearest_similarity": Entry("medsynth.evaluate.metrics.verdicts:NEAREST_SIMILARITY"),
-    "copy_rate": Entry("medsynth.evaluate.metrics.verdicts:COPY_RATE"),
+    "nearest_similarity": Entry("medsynth.evaluate.metrics.copies:NEAREST_SIMILARITY"),
+    "copy_rate": Entry("medsynth.evaluate.metrics.copies:COPY_RATE"),
+    "copy_recall": Entry("medsynth.evaluate.metrics.copies:COPY_RECALL"),
     "kept_rate": Entry("medsynth.evaluate.metrics.verdicts:KEPT_RATE"),
 }

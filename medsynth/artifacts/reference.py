@@ -40,7 +40,9 @@ class Reference:
         index: arrays of the index of training images.
         chosen: (m,) positions in the training split of the images whose features are kept.
         features: of the images at `chosen` (training) and of the test split (test): (n, d) float64.
-        similarity, nearest: by split, (n,) likeness to the nearest training image, and its position.
+        similarity, parts: by split, (n,) likeness of the whole, and of parts, to the training image most like it.
+        nearest: by split, (n,) that image's position.
+        planted: by kind of change, (2, n) both likenesses of planted copies.
     """
 
     store: str
@@ -54,7 +56,9 @@ class Reference:
     chosen: np.ndarray
     features: dict[str, np.ndarray]
     similarity: dict[str, np.ndarray]
+    parts: dict[str, np.ndarray]
     nearest: dict[str, np.ndarray]
+    planted: dict[str, np.ndarray]
 
     def inadequate(self, *splits: str) -> dict[tuple[str, str], str]:
         """(group, statistic) → a note, for what the readers do not read well enough from real images of the splits."""
@@ -71,7 +75,9 @@ class Reference:
             "chosen": {"training": self.chosen},
             "features": self.features,
             "similarity": self.similarity,
+            "parts": self.parts,
             "nearest": self.nearest,
+            "planted": self.planted,
         }
         states = {str(number): state for number, state in enumerate(self.readers)} | {"tuning": self.tuning_reader}
         tensors = {f"reader.{of}.{name}": tensor for of, state in states.items() for name, tensor in state.items()}
@@ -111,7 +117,7 @@ class Reference:
             parts.setdefault(part, {})[rest] = tensor
         arrays = {
             part: {name: tensor.numpy() for name, tensor in parts[part].items()}
-            for part in ("index", "chosen", "features", "similarity", "nearest")
+            for part in ("index", "chosen", "features", "similarity", "parts", "nearest", "planted")
         }
         return cls(
             store=info["store"],
@@ -125,5 +131,7 @@ class Reference:
             chosen=arrays["chosen"]["training"],
             features=arrays["features"],
             similarity=arrays["similarity"],
+            parts=arrays["parts"],
             nearest=arrays["nearest"],
+            planted=arrays["planted"],
         )

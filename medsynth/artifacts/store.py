@@ -6,6 +6,7 @@ samples.csv     one row for each stored image, in the same order: train, then va
                 stored voxel to mm (RAS+) as JSON, empty where the source states none
 split.csv       subject_id, split
 quarantine.csv  the rows that could not be used, and why
+duplicates.csv  pairs of images of different subjects that show the same, and what was done with them
 store.json      StoreInfo
 """
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 VERSION = 2
 DIGESTED = ("images.npy", "masks.npy", "samples.csv")
-TABLES = ("samples.csv", "split.csv", "quarantine.csv")
+TABLES = ("samples.csv", "split.csv", "quarantine.csv", "duplicates.csv")
 HALF_RANGE = 32767.5
 COPIED_TOGETHER = 256  # rows
 
@@ -60,6 +61,9 @@ class StoreInfo(Strict):
         windowed: intensities are not in the modality's unit: the source's images were windowed before.
         bits_stored: that 16-bit images of the source use, where their files do not say so; None: no such images.
         decoloured: images whose tint or colour was left out.
+        duplicates: pairs of images of different subjects that show the same.
+        duplicate_limit: likeness above which two do; None where images were not compared.
+        subjects_joined: subjects of the table that became part of another one.
         digest: SHA-256 over the digests of images.npy, masks.npy and samples.csv, the modality and the conditions.
     """
 
@@ -79,6 +83,9 @@ class StoreInfo(Strict):
     windowed: bool = False
     bits_stored: int | None = None
     decoloured: int = 0
+    duplicates: int = 0
+    duplicate_limit: float | None = None
+    subjects_joined: int = 0
     digest: str
 
     @property
@@ -135,12 +142,16 @@ class Store:
         for column in ("image", "subject_id", "split", "affine", *info.condition_schema.columns):
             if column not in samples:
                 raise InputError(f"{folder / 'samples.csv'}: no column {column!r}")
-        counts = {"samples.csv": info.rows_out, "quarantine.csv": info.rows_quarantined}
+        counts = {
+            "samples.csv": info.rows_out,
+            "quarantine.csv": info.rows_quarantined,
+            "duplicates.csv": info.duplicates,
+        }
         for name, expected in counts.items():
             if len(found[name]) != expected:
                 raise InputError(f"{folder / name}: {len(found[name])} rows, store.json says {expected}")
-        if info.rows_in != sum(counts.values()):
-            raise InputError(f"{folder / 'store.json'}: {info.rows_in} rows in, {sum(counts.values())} accounted for")
+        if info.rows_in != (accounted := info.rows_out + info.rows_quarantined):
+            raise InputError(f"{folder / 'store.json'}: {info.rows_in} rows in, {accounted} accounted for")
         split_of = dict(zip(found["split.csv"]["subject_id"], found["split.csv"]["split"], strict=True))
         if (samples["subject_id"].map(split_of) != samples["split"]).any():
             raise InputError(f"{folder / 'samples.csv'}: splits do not agree with split.csv")
@@ -248,18 +259,23 @@ def _open_array(path: Path, shape: tuple[int, ...], dtype: type) -> np.ndarray:
 # --- writing ----------------------------------------------------------------------------------------------------
 
 
+def open_rows(path: Path, shape: tuple[int, ...], dtype: type) -> np.ndarray:
+    """A headerless file of rows of one shape, as a memory map."""
+    return np.memmap(path, dtype, "r").reshape(-1, *shape)
+
+
 def write_in_order(path: Path, rows: Path, shape: tuple[int, ...], dtype: type, order: np.ndarray) -> None:
     """Write a .npy file from a headerless file of rows, and remove that file.
 
     Args:
         shape: of one row.
-        order: (n,) permutation of the rows.
+        order: (n,) positions of the rows; those left out are not written.
     """
-    source = np.memmap(rows, dtype, "r", shape=(len(order), *shape))
+    source = open_rows(rows, shape, dtype)
     described = {
         "descr": np.lib.format.dtype_to_descr(source.dtype),
         "fortran_order": False,
-        "shape": source.shape,
+        "shape": (len(order), *shape),
     }
     with path.open("wb") as file:  # not a memory map: on a full disk that kills the process
         np.lib.format.write_array_header_1_0(file, described)

@@ -103,6 +103,14 @@ class TableSource(Strict):
                 raise ValueError(f"{name}: only {' and '.join(OPTIONAL_COLUMNS)} can be left out by null")
         return columns
 
+    duplicates: Literal["join", "quarantine", "report"] = "join"
+    """What becomes of images of different subjects that show the same, all listed in `duplicates.csv`. `join`: their
+    subjects count as one, so that both are on one side of the split; `quarantine`: the later one is not used; `report`:
+    nothing.
+    """
+    duplicate_likeness: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Likeness above which two images show the same; none takes it from how like strangers in the collection are."""
+
     def entries(self) -> tuple[registry.Entry, ...]:
         """Registry entries that it depends on: its files may be of any format."""
         return tuple(registry.FORMATS.values())

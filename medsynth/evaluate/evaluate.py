@@ -20,7 +20,7 @@ from medsynth.errors import InputError
 from medsynth.evaluate import figures
 from medsynth.evaluate.gates import Gates, requested_probability
 from medsynth.evaluate.metrics.metric import Evidence, Metric, Row, Side
-from medsynth.judges.copies import TrainingIndex
+from medsynth.judges.copies import Likeness, TrainingIndex
 from medsynth.judges.features import extract
 from medsynth.judges.reader import read, reading_cells, restored
 
@@ -92,7 +92,8 @@ def gather(
     readers = restored(reference.readers, reference.trunk, schema, val.images.shape)
     of_validation = reference.inadequate("val")
     gates = Gates.from_validation(
-        reference.similarity["val"],
+        {"whole": reference.similarity["val"], "parts": reference.parts["val"]},
+        len(train),
         val.samples[info.label].to_numpy(dtype=str),
         read(readers, val.images).probabilities[info.label],
         classes,
@@ -107,20 +108,25 @@ def gather(
         pictures: Images,
         table: pd.DataFrame,
         masks: np.ndarray | None,
-        likeness: tuple[np.ndarray, np.ndarray],
+        likeness: Likeness,
         features: np.ndarray,
     ) -> Side:
-        reading, (similarity, nearest) = read(readers, pictures), likeness
+        reading, nearest = read(readers, pictures), likeness.position
         asked = table[info.label].to_numpy(dtype=str)
         probability = requested_probability(asked, reading.probabilities[info.label], classes)
-        verdicts = gates.judge(asked, reading.values[info.label].to_numpy(dtype=str), probability, similarity)
-        return Side(table, features, reading, similarity, nearest, names[nearest], verdicts, masks)
+        verdicts = gates.judge(
+            asked,
+            reading.values[info.label].to_numpy(dtype=str),
+            probability,
+            {"whole": likeness.whole, "parts": likeness.parts},
+        )
+        return Side(table, features, reading, likeness.whole, likeness.parts, nearest, names[nearest], verdicts, masks)
 
     wanted = {part for metric in _metrics(settings) for part in metric.needs}
     none = np.empty((len(rows), 0))
     features = extract(images, name=reference.extractor) if "features" in wanted else none
     likeness = TrainingIndex.from_arrays(reference.index).nearest(images)
-    of_test = reference.similarity["test"], reference.nearest["test"]
+    of_test = Likeness(reference.similarity["test"], reference.parts["test"], reference.nearest["test"])
     return Evidence(
         schema,
         info.label,
@@ -132,6 +138,7 @@ def gather(
         reference.features["training"],
         gates,
         settings,
+        reference.planted,
         reference.inadequate("val", "test"),
     )
 
@@ -152,7 +159,7 @@ def _draw(folder: Path, evidence: Evidence, store: Store, images: Images) -> Non
     figures.contact_sheet(
         folder / "contact_sheet.png", store.info.dataset, evidence.strata[evidence.label], real, synthetic
     )
-    side, limit = evidence.synthetic, evidence.gates.similarity_limit
+    side, limit = evidence.synthetic, evidence.gates.copies.above["whole"]
     closest = np.argsort(side.similarity)[::-1][: figures.COLUMNS]
     nearest = store.split("train").images[side.nearest[closest]]
     figures.nearest_neighbours(folder / "nearest.png", images[closest], nearest, side.similarity[closest], limit)

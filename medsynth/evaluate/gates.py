@@ -4,7 +4,8 @@ Both gates take their limits from real validation images, so that each limit has
 fall beyond it. Neither the reader nor the generator learned from them, but both keep the weights that do best on them:
 the reader reads them a little better than other images, which makes the second gate a little stricter than it says.
 
-- A copy: more like its nearest training image than the given quantile of the validation images are to theirs.
+- A copy: more like its nearest training image than the given quantile of the validation images are to theirs
+  (`copy_limits`).
 - Misread: the reader sees another class, and gives the class that was asked so low a probability that at most
   MISREAD_LEVEL of the real images of that class have one as low (split conformal prediction, Vovk et al. 2005). A
   reader that is unsure of real images gives them low probabilities too, and then rejects little: the gate is never
@@ -14,12 +15,14 @@ the reader reads them a little better than other images, which makes the second 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from medsynth.config import Evaluation
+from medsynth.evaluate.copy_limits import CopyLimits
 
 MISREAD_LEVEL = 0.05
 FEWEST = round(1 / MISREAD_LEVEL) - 1  # validation images of a class without which no conformity is that low
@@ -30,19 +33,20 @@ class Gates:
     """Limits taken from validation images.
 
     Attributes:
-        similarity_limit: a nearest-training similarity above it is a copy.
+        copies: from which likeness to a training image on an image is a copy.
         real_probabilities: for each class, what the reader gives it on real images of that class, rising.
         off: why the second gate rejects nothing of a class, for those classes.
     """
 
-    similarity_limit: float
+    copies: CopyLimits
     real_probabilities: dict[str, np.ndarray]
     off: dict[str, str]
 
     @classmethod
     def from_validation(
         cls,
-        similarity: np.ndarray,
+        likeness: Mapping[str, np.ndarray],
+        training: int,
         label: np.ndarray,
         probabilities: np.ndarray,
         values: tuple[str, ...],
@@ -52,7 +56,8 @@ class Gates:
         """Set the limits.
 
         Args:
-            similarity: (n,) of the validation images to their nearest training images.
+            likeness: whole and parts → (n,) of the validation images to the training images most like them.
+            training: number of training images.
             label: (n,) their classes; probabilities: (n, K) what the reader gives each of `values`.
             inadequate: why the reader does not read the label well enough on validation images; empty where it does.
         """
@@ -61,7 +66,7 @@ class Gates:
         few = {value: f"{len(of)} validation images, needs {FEWEST}" for value, of in real.items() if len(of) < FEWEST}
         whole = inadequate or ("" if evaluation.reject_misread else "reject_misread is false")
         return cls(
-            float(np.quantile(similarity, evaluation.max_similarity_quantile)),
+            CopyLimits.from_validation(likeness, training, evaluation.max_similarity_quantile),
             real,
             dict.fromkeys(values, whole) if whole else few,
         )
@@ -85,7 +90,7 @@ class Gates:
         asked: np.ndarray,
         read: np.ndarray,
         probability: np.ndarray,
-        similarity: np.ndarray,
+        likeness: Mapping[str, np.ndarray],
     ) -> pd.DataFrame:
         """One verdict a row: requested_probability, conformity, verdict (kept or rejected), reason (empty if kept),
         misread_gate (on, or why it is off).
@@ -96,9 +101,8 @@ class Gates:
         misread = (read != asked) & (conformity <= MISREAD_LEVEL) & ~np.isin(asked, list(self.off))
         reasons = []
         for row in range(len(asked)):
-            found = []
-            if similarity[row] > self.similarity_limit:
-                found.append(f"likeness to a training image {similarity[row]:.3f} > {self.similarity_limit:.3f}")
+            copied = self.copies.reason({name: float(values[row]) for name, values in likeness.items()})
+            found = [copied] if copied else []
             if misread[row]:
                 found.append(
                     f"read as {read[row]}, asked {asked[row]} "

@@ -35,7 +35,7 @@ from torch.nn import functional as F
 
 from medsynth.artifacts.shards import Images
 from medsynth.judges.registration import Frame
-from medsynth.judges.thumbnails import GRID, MARGIN, RIDGE, Whitening, standardised, thumbnails
+from medsynth.judges.thumbnails import GRID, MARGIN, RIDGE, Whitening, Window, inner_window, standardised, thumbnails
 
 TILE = {2: 8, 3: 6}  # cells a side of a tile
 STRIDE = {2: 6, 3: 4}  # cells between two tiles
@@ -46,6 +46,9 @@ RANK = 24  # leading components of a tile that the first step looks at
 SHORTLIST = 16
 BLOCK = 16  # queries
 TRAINING_BLOCK = 4096
+
+
+LIKENESSES = ("whole", "parts")
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,7 @@ class TrainingIndex:
     def _lay_out(self) -> None:
         dims = len(self._shape)
         grid, margin, tile = GRID[dims], MARGIN[dims], TILE[dims]
-        self._inner = (..., *[slice(margin, grid - margin)] * dims)
+        self._inner = inner_window(dims)
         self._places = list(product(range(margin, grid - margin - tile + 1, STRIDE[dims]), repeat=dims))
         self._shifts = list(product(range(-margin, margin + 1), repeat=dims))
         self._frame = Frame(grid, self._shape)
@@ -132,7 +135,7 @@ class TrainingIndex:
             [self._embed_tile(number, self._thumbnails, rank=RANK) for number in range(len(self._places))]
         )
 
-    def _cells(self, place: tuple[int, ...], shift: tuple[int, ...] | None = None) -> tuple:
+    def _cells(self, place: tuple[int, ...], shift: tuple[int, ...] | None = None) -> Window:
         """The tile at a place, shifted by so many cells."""
         shift = shift or (0,) * len(place)
         tile = TILE[len(place)]

@@ -2,7 +2,9 @@
 
 Every image is compared with every other by the leading components of its whitened thumbnail, at shifts of a cell each
 way, in blocks: time grows with the square of their number, memory does not. The NEAREST of other subjects are then
-registered with it and compared by the whole whitened thumbnail, as copies of training images are.
+registered with it and compared by the whole whitened thumbnail, as copies of training images are. Images that were
+found alike are then asked once more for the nearest outside their group, until there is none or ROUNDS are over: of a
+patient with many slices, the nearest alone would not find all.
 """
 
 from __future__ import annotations
@@ -11,18 +13,24 @@ from itertools import product
 
 import numpy as np
 import torch
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from medsynth.artifacts.shards import Images
 from medsynth.judges.registration import Frame, Pose
 from medsynth.judges.strangers import stranger_limit
-from medsynth.judges.thumbnails import GRID, MARGIN, RIDGE, Whitening, standardised, thumbnails
+from medsynth.judges.thumbnails import GRID, MARGIN, RIDGE, Whitening, inner_window, standardised, thumbnails
 
 NEAREST = 3
+ROUNDS = 5
+FLAT = 0.002  # an image of less contrast, as a share of the range, shows nothing that could be the same
+FEWEST = 20  # images that say how like strangers are
 RANK = 64  # leading components that the first comparison looks at
 FITTED = 4096  # images that the whitening is fitted to
 ASKED = 1024  # images whose likeness to strangers is taken
-AMONG = 16  # one image in so many is such a stranger
+AMONG = 8  # strangers that each is compared with for that
+MOST = 0.98  # the limit is never above: an image that was saved again is more alike
 EXPECTED = 0.05  # pairs of strangers, in a whole collection, that are taken for duplicates
 BLOCK, OTHERS = 128, 4096  # images that are compared at once
 
@@ -54,40 +62,51 @@ class Neighbours:
             (pairs, 2) positions, the lower one first; (pairs,) likeness; and the limit.
         """
         limit = self.limit() if limit is None else limit
-        everyone = torch.arange(len(self._subjects))
-        images, others, shift = self._nearest(everyone, everyone)
-        likeness = self._compared(images, others, shift).numpy()
-        pairs = np.stack([np.minimum(images, others), np.maximum(images, others)], 1)
-        chosen = likeness > limit
-        pairs, first = np.unique(pairs[chosen], axis=0, return_index=True)
-        return pairs, likeness[chosen][first], limit
+        asked = everyone = torch.arange(len(self._subjects))
+        groups, found = self._subjects, {}
+        for _ in range(ROUNDS):
+            images, others, shift = self._nearest(asked, everyone, groups)
+            likeness = self._compared(images, others, shift)
+            alike = likeness > limit
+            if not alike.any():
+                break
+            ends = torch.stack([images, others], 1)[alike].sort(1).values
+            found |= {tuple(pair): like for pair, like in zip(ends.tolist(), likeness[alike].tolist(), strict=True)}
+            groups = _joined(groups, ends)
+            asked = torch.from_numpy(np.unique(list(found)))
+        pairs = np.array(sorted(found), dtype=np.int64).reshape(-1, 2)
+        return pairs, np.array([found[tuple(pair)] for pair in pairs.tolist()]), limit
 
     def limit(self) -> float:
         """The likeness that strangers of a collection of this size exceed EXPECTED times, as `strangers` estimates.
 
-        Taken from each image's nearest among a random sixteenth, since in a collection of neighbouring slices the
-        nearest of all is mostly no stranger.
+        Taken from each image's nearest among AMONG that are drawn at random, since in a collection of neighbouring
+        slices the nearest of all is mostly no stranger.
         """
         count = len(self._subjects)
+        rng = np.random.default_rng(count)
         asked = torch.from_numpy(np.sort(self._order[:ASKED]))
-        among = torch.from_numpy(np.sort(self._order[::AMONG]))
-        images, others, shift = self._nearest(asked, among)
-        nearest = torch.full((count,), -torch.inf)
-        nearest.scatter_reduce_(0, images, self._compared(images, others, shift), "amax")
-        found = nearest[nearest > -torch.inf].numpy()
-        return stranger_limit(found, EXPECTED / count, count / len(among))
+        nearest = []
+        for part in asked.split(BLOCK // 4):
+            among = torch.from_numpy(rng.choice(count, min(AMONG, count), replace=False))
+            images, others, shift = self._nearest(part, among, self._subjects)
+            likeness = self._compared(images, others, shift)
+            nearest += [likeness[images == image].max() for image in images.unique()]
+        if len(nearest) < FEWEST:
+            return MOST
+        return min(stranger_limit(torch.stack(nearest).numpy(), AMONG, EXPECTED / count, count), MOST)
 
     def _window(self, rows: Tensor, shift: tuple[int, ...] | None = None) -> Tensor:
-        margin, cells = MARGIN[self._dims], GRID[self._dims]
-        window = (slice(margin + by, cells - margin + by) for by in shift or (0,) * self._dims)
-        return self._thumbnails[rows][(..., *window)].float()
+        return self._thumbnails[rows][inner_window(self._dims, shift)].float()
 
     def _embedded(self, rows: Tensor, shift: tuple[int, ...] | None = None) -> Tensor:
-        return self._white.apply(standardised(self._window(rows, shift))[0], RANK)
+        return self._told(self._window(rows, shift), RANK)
 
-    def _nearest(self, rows: Tensor, among: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The most alike of other subjects.
+    def _nearest(self, rows: Tensor, among: Tensor, groups: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The most alike of other groups.
 
+        Args:
+            groups: (n,) of all images.
         Returns:
             Images, those like them, and the shift (pairs, d) in cells: at most NEAREST for each of `rows`.
         """
@@ -98,7 +117,7 @@ class Neighbours:
             kept: list[tuple[Tensor, Tensor, Tensor]] = []
             for others in among.split(OTHERS):
                 cosine, best = (queries @ self._embedded(others).T).max(0)  # (rows, others)
-                cosine[self._subjects[part][:, None] == self._subjects[others]] = -torch.inf
+                cosine[groups[part][:, None] == groups[others]] = -torch.inf
                 value, place = cosine.topk(min(NEAREST, len(others)), 1)
                 kept.append((value, others[place], best.gather(1, place)))
             value, other, by = (torch.cat(parts, 1) for parts in zip(*kept, strict=True))
@@ -119,14 +138,26 @@ class Neighbours:
         return likeness
 
     def _registered(self, images: Tensor, others: Tensor, shift: Tensor) -> Tensor:
-        margin, cells = MARGIN[self._dims], GRID[self._dims]
-        inner = (..., *[slice(margin, cells - margin)] * self._dims)
+        inner = inner_window(self._dims)
         query, template = self._thumbnails[images].float(), self._thumbnails[others].float()
-        weights = torch.zeros(len(images), *[cells] * self._dims)
+        weights = torch.zeros(len(images), *[GRID[self._dims]] * self._dims)
         weights[inner] = 1.0
         start = Pose(torch.eye(self._dims).expand(len(images), -1, -1), shift.float())
         refined = self._frame.refined(template, query, weights, start)
-        refined = refined.or_else(refined.within(margin + 1, 0.2), start)
-        goal = self._white.apply(standardised(template[inner])[0])
+        refined = refined.or_else(refined.within(MARGIN[self._dims] + 1, 0.2), start)
         seen = [self._frame.warped(query, pose)[inner] for pose in (start, refined)]
-        return torch.stack([(self._white.apply(standardised(each)[0]) * goal).sum(1) for each in seen]).amax(0)
+        goal, *found = (self._told(each) for each in (template[inner], *seen))
+        return torch.stack([(each * goal).sum(1) for each in found]).amax(0)
+
+    def _told(self, windows: Tensor, rank: int | None = None) -> Tensor:
+        """(n, rank) of length 1, or 0 for an image that shows nothing."""
+        values, contrast = standardised(windows)
+        return self._white.apply(values, rank) * (contrast > FLAT)[:, None]
+
+
+def _joined(groups: Tensor, pairs: Tensor) -> Tensor:
+    """Groups (n,) after those of each pair (m, 2) of images have become one."""
+    ends = groups[pairs].numpy()
+    count = int(groups.max()) + 1
+    edges = coo_matrix((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), shape=(count, count))
+    return torch.from_numpy(connected_components(edges, directed=False)[1].astype(np.int64))[groups]

@@ -1,9 +1,10 @@
-"""How like the nearest of many strangers is: an extreme value, so that its tail follows from its quartiles.
+"""How like the nearest of many strangers is, estimated so that duplicates do not enter.
 
-The likeness to the nearest of m strangers is a maximum of m. On Fisher's scale, artanh of a cosine, whose distribution
-has light tails, such maxima follow a Gumbel distribution, of which more strangers change the location alone: from m
-to n of them by scale x log(n / m) (Coles 2001, An Introduction to Statistical Modeling of Extreme Values, section 3.1).
-Fitted to quartiles, it does not see what the most alike quarter of the images is: duplicates lift no limit.
+The likeness to the nearest of m strangers is a maximum of m. On Fisher's scale, artanh of a cosine, the likeness to one
+of them is taken to be normal, so that its mean and deviation follow from two quantiles of such maxima: the share p of
+them lies below mean + deviation x q(p^(1/m)), where q is the normal quantile (David and Nagaraja 2003, Order
+Statistics, section 2.1). The quantiles are the first quartile and the median: what the more alike half of the images
+is, duplicates, lifts nothing.
 """
 
 from __future__ import annotations
@@ -11,26 +12,28 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from scipy.stats import norm
 
-QUARTILES = (0.25, 0.75)
+SHARES = np.array((0.25, 0.5))
 CLOSEST = 0.9999  # a cosine above it counts as this one
 
 
-def stranger_limit(likeness: np.ndarray, exceeded: float, times: float = 1.0) -> float:
+def stranger_limit(likeness: np.ndarray, among: int, exceeded: float, total: int | None = None) -> float:
     """The likeness to the nearest stranger that a given share of images exceeds.
 
     Args:
-        likeness: (n,) cosines of images to the nearest of some strangers; a quarter may be of duplicates.
-        exceeded: share of images whose nearest stranger is more alike.
-        times: how many times as many strangers there are.
+        likeness: (n,) cosines of images to the nearest of some strangers; up to half may be of duplicates.
+        among: of how many strangers it is the nearest.
+        exceeded: share of images whose nearest stranger is more alike, above 0 and below 1.
+        total: of how many strangers the nearest is asked for; as many if None.
     Returns:
         A cosine; 1 where there is no image.
     """
     if len(likeness) == 0:
         return 1.0
     fisher = np.arctanh(np.clip(np.asarray(likeness, float), -CLOSEST, CLOSEST))
-    low, high = np.quantile(fisher, QUARTILES)
-    standard_low, standard_high = (-math.log(-math.log(share)) for share in QUARTILES)
-    scale = (high - low) / (standard_high - standard_low)
-    location = low - scale * standard_low + scale * math.log(times)
-    return math.tanh(location - scale * math.log(-math.log1p(-exceeded)))
+    found = np.quantile(fisher, SHARES)
+    standard = norm.isf(-np.expm1(np.log(SHARES) / among))
+    deviation = (found[1] - found[0]) / (standard[1] - standard[0])
+    beyond = norm.isf(-math.expm1(math.log1p(-exceeded) / (total or among)))
+    return math.tanh(found[0] + deviation * (beyond - standard[0]))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from types import EllipsisType
 from typing import Self
 
 import numpy as np
@@ -17,6 +19,14 @@ GRID = {2: 32, 3: 16}  # thumbnail cells a side, by the number of spatial axes
 MARGIN = {2: 3, 3: 1}  # cells, about 10 % of the image, that one which is shifted may lack at its edges
 RIDGE = 1.0  # variance, in units of a cell's, to which whitening does not raise a direction that varies less
 NOISE = 0.02  # variance of noise of 5 % of the range in a cell: directions that vary less are taken for noise
+
+Window = tuple[EllipsisType | slice, ...]
+
+
+def inner_window(dims: int, shift: Sequence[int] | None = None) -> Window:
+    """The cells that are left without the margin, shifted by so many."""
+    margin, cells = MARGIN[dims], GRID[dims]
+    return (..., *(slice(margin + by, cells - margin + by) for by in shift or (0,) * dims))
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,7 @@ from medsynth.disk import files, tables
 from medsynth.errors import InputError
 from medsynth.images.intensity import CONTAINER_BITS
 from medsynth.images.modalities import MODALITIES
+from medsynth.prepare import duplicates
 from medsynth.prepare.bits import bits_used
 from medsynth.prepare.sources import Prepared, open_phantom, open_table
 from medsynth.prepare.table import Rejection, Sample, refuse_too_many, split_samples, strata
@@ -77,6 +78,7 @@ def _write_store(settings: PrepareSettings, folder: Path, threads: int, rejected
     kept: list[dict[str, str]] = []
     used: list[Sample] = []
     first_with: dict[bytes, Sample] = {}
+    twins: list[tuple[Sample, Sample]] = []
     labels: set[int] = set()
     largest: list[int] = []
     decoloured = 0
@@ -97,6 +99,7 @@ def _write_store(settings: PrepareSettings, folder: Path, threads: int, rejected
             if twin := first_with.get(content):
                 reason = f"the same pixels as row {twin.source_row} ({twin.image})"
                 rejected.append(Rejection(sample.source_row, sample.image, "image", sample.image, reason))
+                twins.append((twin, sample))
                 continue
             first_with[content] = sample
             used.append(sample)
@@ -115,13 +118,22 @@ def _write_store(settings: PrepareSettings, folder: Path, threads: int, rejected
     if decoloured:
         log.info("%s: the tint or colour of %d images was left out", settings.dataset, decoloured)
     assert len(kept) + len(rejected) == intake.rows
+    found = duplicates.NONE
+    if isinstance(source, TableSource) and used:
+        found = duplicates.find(store.open_rows(raw_images, shape, np.uint16), used, twins, source)
+    found.write(folder / "duplicates.csv")
+    rejected.extend(found.rejected)
     rejected.sort(key=lambda rejection: rejection.source_row)
     refuse_too_many(rejected, intake.rows, intake.max_bad_fraction)
 
-    split_of = split_samples(used, strata(settings), settings.split, settings.seed)
-    for cells in kept:
-        cells["split"] = split_of[cells["subject_id"]]
-    order = np.array(sorted(range(len(kept)), key=lambda row: SPLITS.index(kept[row]["split"])))
+    out = {rejection.source_row for rejection in found.rejected}
+    places = [place for place, sample in enumerate(used) if sample.source_row not in out]
+    whose = [found.subjects.get(sample.subject_id, sample.subject_id) for sample in used]
+    joined = [replace(used[place], subject_id=whose[place]) for place in places]
+    split_of = split_samples(joined, strata(settings), settings.split, settings.seed)
+    for cells, subject in zip(kept, whose, strict=True):
+        cells["subject_id"], cells["split"] = subject, split_of.get(subject, "")
+    order = np.array(sorted(places, key=lambda place: SPLITS.index(kept[place]["split"])))
     store.write_in_order(folder / "images.npy", raw_images, shape, np.uint16, order)
     if intake.has_masks:
         store.write_in_order(folder / "masks.npy", raw_masks, settings.size, np.uint8, order)
@@ -147,11 +159,14 @@ def _write_store(settings: PrepareSettings, folder: Path, threads: int, rejected
         strata=settings.strata,
         structures=structures,
         rows_in=intake.rows,
-        rows_out=len(kept),
+        rows_out=len(order),
         rows_quarantined=len(rejected),
         windowed=isinstance(source, TableSource) and source.intensity == "windowed",
         bits_stored=bits,
         decoloured=decoloured,
+        duplicates=len(found.pairs),
+        duplicate_limit=found.limit,
+        subjects_joined=sum(subject != whole for subject, whole in found.subjects.items()),
         digest="",
     )
     info = info.model_copy(update={"digest": store.digest(folder, info)})

@@ -15,6 +15,7 @@ from medsynth.disk.files import folder_written_whole
 from medsynth.errors import InputError
 from medsynth.judges.copies import TrainingIndex
 from medsynth.judges.features import MOST, extract
+from medsynth.judges.planted import planted
 from medsynth.judges.reader import read, train_readers
 from medsynth.reference.readings import judge
 
@@ -55,6 +56,7 @@ def look(settings: ReferenceSettings, store: Store) -> Reference:
     )
     index = TrainingIndex(train.images)
     likeness = {name: index.nearest(view.images) for name, view in held_out}
+    copies = {kind: index.nearest(changed) for kind, changed, _ in planted(train.images, test.images, settings.seed)}
     chosen = np.random.default_rng(settings.seed).permutation(len(train))[:MOST]
     known = Reference(
         store=store.info.digest,
@@ -70,8 +72,10 @@ def look(settings: ReferenceSettings, store: Store) -> Reference:
             "training": extract(train.images, chosen, settings.extractor),
             "test": extract(test.images, name=settings.extractor),
         },
-        similarity={name: similarity for name, (similarity, _) in likeness.items()},
-        nearest={name: nearest for name, (_, nearest) in likeness.items()},
+        similarity={name: found.whole for name, found in likeness.items()},
+        parts={name: found.parts for name, found in likeness.items()},
+        nearest={name: found.position for name, found in likeness.items()},
+        planted={kind: np.stack([found.whole, found.parts]) for kind, found in copies.items()},
     )
     for (group, statistic), note in known.inadequate("val", "test").items():
         log.warning("%s, %s: %s", group, statistic, note)

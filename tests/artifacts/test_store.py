@@ -97,7 +97,7 @@ def test_unknown_split(folder):
 
 
 @pytest.mark.parametrize(
-    "name", ["images.npy", "masks.npy", "samples.csv", "split.csv", "quarantine.csv", "store.json"]
+    "name", ["images.npy", "masks.npy", "samples.csv", "split.csv", "quarantine.csv", "duplicates.csv", "store.json"]
 )
 def test_a_missing_file_is_named(folder, name):
     (folder / name).unlink()

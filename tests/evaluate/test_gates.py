@@ -9,7 +9,8 @@ def gates(reject_misread: bool = True, of_real: int = 99, inadequate: str = "") 
     """Real images of class "a" are given 0.5 to 1, evenly; there is one of class "b"."""
     probability = np.append(np.linspace(0.5, 1, of_real), 0.1)
     return Gates.from_validation(
-        similarity=np.linspace(0, 1, of_real + 1),
+        likeness={"whole": np.linspace(0, 0.9, of_real + 1), "parts": np.linspace(0, 0.45, of_real + 1)},
+        training=100,
         label=np.array(["a"] * of_real + ["b"]),
         probabilities=np.stack([probability, 1 - probability], 1),
         values=("a", "b"),
@@ -18,15 +19,21 @@ def gates(reject_misread: bool = True, of_real: int = 99, inadequate: str = "") 
     )
 
 
-def judge(gates: Gates, asked: str, read: str, probability: float, similarity: float) -> tuple[str, str]:
-    row = [np.array([x]) for x in (asked, read, probability, similarity)]
-    return tuple(gates.judge(*row)[["verdict", "reason"]].iloc[0])
+def judge(
+    gates: Gates, asked: str, read: str, probability: float, similarity: float, parts: float = 0.0
+) -> tuple[str, str]:
+    row = [np.array([x]) for x in (asked, read, probability)]
+    likeness = {"whole": np.array([similarity]), "parts": np.array([parts])}
+    return tuple(gates.judge(*row, likeness)[["verdict", "reason"]].iloc[0])
 
 
 def test_copies_are_rejected_without_naming_what_they_copy() -> None:
-    assert gates().similarity_limit == pytest.approx(0.9)
-    assert judge(gates(), "a", "a", 0.9, 0.89) == ("kept", "")
-    assert judge(gates(), "a", "a", 0.9, 0.97) == ("rejected", "likeness to a training image 0.970 > 0.900")
+    # Of 100 validation images the 96th, so that 5 of 100 are above each limit or at it, and 10 of 100 above either.
+    assert gates().copies.above == pytest.approx({"whole": 95 / 99 * 0.9, "parts": 95 / 99 * 0.45})
+    assert judge(gates(), "a", "a", 0.9, 0.85) == ("kept", "")
+    assert judge(gates(), "a", "a", 0.9, 0.97) == ("rejected", "likeness to a training image 0.970 > 0.864")
+    reason = "likeness of parts to a training image 0.500 > 0.432"
+    assert judge(gates(), "a", "a", 0.9, 0.85, 0.5) == ("rejected", reason)
 
 
 def test_misread_needs_another_class_and_an_unusual_probability() -> None:
@@ -72,7 +79,8 @@ def test_a_real_image_is_rejected_at_most_at_the_stated_level() -> None:
     for _ in range(200):
         validation, new = rng.random((2, 60)) ** 3
         row = np.stack([validation, 1 - validation], 1)
-        judged = Gates.from_validation(np.zeros(60), np.full(60, "a"), row, ("a", "b"), Evaluation())
+        unlike = {"whole": np.zeros(60), "parts": np.zeros(60)}
+        judged = Gates.from_validation(unlike, 60, np.full(60, "a"), row, ("a", "b"), Evaluation())
         rates.append((judged.conformity(np.full(60, "a"), new) <= MISREAD_LEVEL).mean())
     assert 0.02 < np.mean(rates) <= MISREAD_LEVEL + 0.01
 

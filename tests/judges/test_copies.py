@@ -49,14 +49,14 @@ DISGUISES = {
 def indexed(radiographs) -> tuple[TrainingIndex, float]:
     training, validation, _ = radiographs
     index = TrainingIndex(training)
-    return index, float(np.quantile(index.nearest(validation)[0], 0.99))
+    return index, float(np.quantile(index.nearest(validation).whole, 0.99))
 
 
 @pytest.mark.parametrize("disguise", DISGUISES)
 def test_planted_copies_are_found_and_named(radiographs, indexed, disguise: str) -> None:
     training, (index, limit) = radiographs[0], indexed
-    similarity, nearest = index.nearest(DISGUISES[disguise](training[20:60]))
-    found = (similarity > limit) & (nearest == np.arange(20, 60))
+    likeness = index.nearest(DISGUISES[disguise](training[20:60]))
+    found = (likeness.whole > limit) & (likeness.position == np.arange(20, 60))
     assert found.mean() >= 0.95
 
 
@@ -64,29 +64,47 @@ def test_strangers_are_beyond_the_limit_as_rarely_as_it_says(radiographs) -> Non
     # A limit from 100 images is itself uncertain, so over several splits: 1 % and the quantile's own error.
     images = np.concatenate(radiographs)
     shares = []
-    for seed in range(6):
+    for seed in range(3):
         training, validation, others = np.split(np.random.default_rng(seed).permutation(images), [300, 400])
         index = TrainingIndex(training)
-        limit = np.quantile(index.nearest(validation)[0], 0.99)
-        shares.append((index.nearest(others)[0] > limit).mean())
+        limit = np.quantile(index.nearest(validation).whole, 0.99)
+        shares.append((index.nearest(others).whole > limit).mean())
     assert np.mean(shares) <= 0.04
 
 
 def test_a_copy_has_similarity_one() -> None:
     training = np.random.default_rng(0).integers(0, SPREAD, (50, 3, 40, 48)).astype(np.uint16)
-    similarity, nearest = TrainingIndex(training).nearest(training[7:9])
-    np.testing.assert_allclose(similarity, 1, atol=1e-5)
-    assert nearest.tolist() == [7, 8]
+    likeness = TrainingIndex(training).nearest(training[7:9])
+    np.testing.assert_allclose(likeness.whole, 1, atol=1e-3)
+    np.testing.assert_allclose(likeness.parts, 1, atol=1e-3)
+    assert likeness.position.tolist() == [7, 8]
 
 
 def test_volumes_are_compared_too() -> None:
     training = np.random.default_rng(0).integers(0, SPREAD, (12, 1, 16, 16, 16)).astype(np.uint16)
-    similarity, nearest = TrainingIndex(training).nearest(np.roll(training[3:5], 1, -1)[..., ::-1])
-    assert nearest.tolist() == [3, 4]
-    assert (similarity > 0.8).all()
+    likeness = TrainingIndex(training).nearest(np.roll(training[3:5], 1, -1)[..., ::-1])
+    assert likeness.position.tolist() == [3, 4]
+    assert (likeness.whole > 0.8).all()
 
 
 def test_a_constant_image_is_like_nothing() -> None:
     training = np.random.default_rng(0).integers(0, SPREAD, (20, 1, 32, 32)).astype(np.uint16)
-    similarity, _ = TrainingIndex(training).nearest(np.full((1, 1, 32, 32), 1000, dtype=np.uint16))
-    assert -1 <= similarity[0] < 0.5
+    likeness = TrainingIndex(training).nearest(np.full((1, 1, 32, 32), 1000, dtype=np.uint16))
+    assert -1 <= likeness.whole[0] < 0.5 and likeness.parts[0] == 0
+
+
+def test_a_third_that_is_another_image_hides_a_copy_from_the_whole_but_not_from_the_parts(radiographs, indexed) -> None:
+    training, (index, limit) = radiographs[0], indexed
+    limits = np.quantile(index.nearest(radiographs[1]).parts, 0.99)
+    pasted = training[20:60].copy()
+    pasted[..., 43:] = radiographs[2][:40, ..., 43:]
+    likeness = index.nearest(pasted)
+    assert (likeness.whole > limit).mean() < 0.2
+    assert (likeness.parts > limits).mean() >= 0.8
+
+
+def test_black_corners_that_all_images_share_are_no_parts_alike() -> None:
+    images = np.random.default_rng(0).integers(0, SPREAD, (60, 1, 64, 64)).astype(np.uint16)
+    images[..., :40, :] = 0
+    likeness = TrainingIndex(images[:50]).nearest(images[50:])
+    assert likeness.parts.max() < 0.8

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from medsynth.artifacts.store import Store
 from medsynth.conditions.kind import Reading

@@ -8,6 +8,7 @@ from medsynth.config import ReferenceSettings
 from medsynth.errors import InputError
 from medsynth.judges.copies import TrainingIndex
 from medsynth.judges.features import extract
+from medsynth.judges.planted import KINDS
 from medsynth.judges.reader import read, restored
 from medsynth.reference.reference import look, reference
 
@@ -19,7 +20,7 @@ def test_what_is_written_is_read_back_and_judges_as_before(store, tmp_path):
     reference(SETTINGS, store, tmp_path / "reference")
     found = Reference.open(tmp_path / "reference", store)
     assert found.store == made.store and found.extractor == made.extractor
-    for part in ("index", "features", "similarity", "nearest"):
+    for part in ("index", "features", "similarity", "parts", "nearest", "planted"):
         written, kept = getattr(found, part), getattr(made, part)
         assert written.keys() == kept.keys()
         for name, array in kept.items():
@@ -27,8 +28,13 @@ def test_what_is_written_is_read_back_and_judges_as_before(store, tmp_path):
     train, test = store.split("train"), store.split("test")
     index = TrainingIndex.from_arrays(found.index)
     fitted = TrainingIndex(train.images)
-    assert all(map(np.array_equal, index.nearest(test.images), fitted.nearest(test.images)))
-    assert np.array_equal(found.similarity["test"], index.nearest(test.images)[0])
+    likeness, again = index.nearest(test.images), fitted.nearest(test.images)
+    for part in ("whole", "parts", "position"):
+        assert np.array_equal(getattr(likeness, part), getattr(again, part))
+    assert np.array_equal(found.similarity["test"], likeness.whole)
+    assert np.array_equal(found.parts["test"], likeness.parts)
+    assert found.planted.keys() == KINDS.keys()
+    np.testing.assert_allclose(found.planted["exact"], 1, atol=1e-4)
     assert np.array_equal(found.features["test"], extract(test.images))
     assert sorted(found.chosen) == list(range(len(train)))
     schema, shape = store.info.condition_schema, store.images.shape

@@ -297,6 +297,7 @@ def write_store(store: Store, folder: Path) -> Path:
     store.samples.to_csv(folder / "samples.csv", index=False)
     store.samples[["subject_id", "split"]].to_csv(folder / "split.csv", index=False)
     (folder / "quarantine.csv").write_text("source_row,image,column,value,reason\n")
+    (folder / "duplicates.csv").write_text("source_row,image\n")
     info = store.info.model_copy(update={"digest": digest(folder, store.info)})
     (folder / "store.json").write_text(info.model_dump_json())
     return folder

@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 
 FILES = {
-    "prepare": "store.json images.npy samples.csv split.csv quarantine.csv",
+    "prepare": "store.json images.npy samples.csv split.csv quarantine.csv duplicates.csv",
     "reference": "reference.safetensors reference.json",
     "train": "model.safetensors model.json history.csv",
     "tune": "sampler.json tried.csv tried.png contact_sheet.png",

@@ -7,6 +7,7 @@ rule prepare:
         samples=f"{PREPARE}/samples.csv",
         split=f"{PREPARE}/split.csv",
         quarantine=f"{PREPARE}/quarantine.csv",
+        duplicates=f"{PREPARE}/duplicates.csv",
     log:
         diagnostics(PREPARE, ".log"),
     benchmark:

@@ -25,7 +25,8 @@ class Side:
     Attributes:
         table: (n rows) condition cells, and subject_id for real images.
         features: (n, d); none where no metric needs them.
-        similarity, nearest, nearest_image: (n,) likeness to, position and name of the nearest training image.
+        similarity, parts: (n,) likeness to the nearest training image, of the whole and of its parts.
+        nearest, nearest_image: (n,) its position and name.
         verdicts: (n rows) what the gates say.
         masks: (n, *spatial) label maps: a real image's own, those that synthetic ones were asked for by.
     """
@@ -34,10 +35,16 @@ class Side:
     features: np.ndarray
     reading: Reading
     similarity: np.ndarray
+    parts: np.ndarray
     nearest: np.ndarray
     nearest_image: np.ndarray
     verdicts: pd.DataFrame
     masks: np.ndarray | None = None
+
+    @property
+    def likeness(self) -> dict[str, np.ndarray]:
+        """Both likenesses by name."""
+        return {"whole": self.similarity, "parts": self.parts}
 
 
 @dataclass(frozen=True)
@@ -48,6 +55,7 @@ class Evidence:
         strata: the fields by whose values metrics are grouped, each with its values.
         test, synthetic: held-out real images, and the ones that are judged.
         training, training_features: of training images, for the real-against-real floor.
+        planted: by kind of change, (2, n) both likenesses of copies that were planted.
         shape: (*spatial) in pixels.
         inadequate: (field or its part, statistic) → why the readers do not read it well enough from real images.
     """
@@ -62,6 +70,7 @@ class Evidence:
     training_features: np.ndarray
     gates: Gates
     settings: EvaluateSettings
+    planted: dict[str, np.ndarray]
     inadequate: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
     def rng(self) -> np.random.Generator:
@@ -171,6 +180,15 @@ def share_interval(hits: np.ndarray, weights: np.ndarray | None = None) -> tuple
     low = stats.beta.ppf(0.025, found, missed + 1) if found > 1e-9 else 0.0
     high = stats.beta.ppf(0.975, found + 1, missed) if missed > 1e-9 else 1.0
     return float(low), float(high)
+
+
+def image_rows(
+    name: tuple[str, bool | None], of: Callable[[Side], np.ndarray], statistic: Function, evidence: Evidence
+) -> Iterator[Row]:
+    """Something known of each image; the floor is the same of test images."""
+    for group in evidence.groups():
+        synthetic, real = (of(side)[group.rows(side.table)] for side in (evidence.synthetic, evidence.test))
+        yield statistic_row(name, group.name, statistic, [synthetic], [real], evidence)
 
 
 def bootstrap_interval(

@@ -1,0 +1,44 @@
+"""Screening for copies of training images: how like them samples are, and how many planted copies are found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from medsynth.evaluate.metrics.metric import NAN, Evidence, Metric, Row, image_rows, share_interval
+from medsynth.judges.copies import LIKENESSES
+
+
+def _similarity_rows(evidence: Evidence) -> Iterator[Row]:
+    # No direction: noise is like no training image, and copies are like one.
+    rows = image_rows(("nearest_similarity", None), lambda side: side.similarity, np.median, evidence)
+    return _noted(rows, evidence.gates.copies.note())
+
+
+def _copy_rows(evidence: Evidence) -> Iterator[Row]:
+    limits, quantile = evidence.gates.copies, evidence.settings.evaluation.max_similarity_quantile
+    above = " or ".join(f"{name} above {limits.above[name]:.4f}" for name in LIKENESSES)
+    note = f"a screening: {above}, together the quantile {quantile:g} of the validation images"
+    rows = image_rows(("copy_rate", False), lambda side: limits.exceeded(side.likeness), np.mean, evidence)
+    return _noted(_noted(rows, note), limits.note())
+
+
+def _noted(rows: Iterator[Row], note: str) -> Iterator[Row]:
+    for row in rows:
+        yield replace(row, note="; ".join(filter(None, (row.note, note))))
+
+
+def _recall_rows(evidence: Evidence) -> Iterator[Row]:
+    """Share of planted copies that the limits find, by kind of change, with its exact interval (Clopper-Pearson)."""
+    for kind, likeness in evidence.planted.items():
+        found = evidence.gates.copies.exceeded(dict(zip(LIKENESSES, likeness, strict=True)))
+        note = "planted copies of training images"
+        yield Row("copy_recall", kind, float(found.mean()), *share_interval(found), NAN, 0, len(found), True, note)
+
+
+LIKENESS = frozenset({"similarity"})
+NEAREST_SIMILARITY = Metric(LIKENESS, _similarity_rows)
+COPY_RATE = Metric(LIKENESS, _copy_rows)
+COPY_RECALL = Metric(LIKENESS, _recall_rows)
