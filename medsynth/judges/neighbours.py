@@ -63,7 +63,8 @@ class Neighbours:
         """
         limit = self.limit() if limit is None else limit
         asked = everyone = torch.arange(len(self._subjects))
-        groups, found = self._subjects, {}
+        groups = self._subjects
+        found: dict[tuple[int, ...], float] = {}
         for _ in range(ROUNDS):
             images, others, shift = self._nearest(asked, everyone, groups)
             likeness = self._compared(images, others, shift)
