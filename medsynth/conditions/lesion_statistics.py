@@ -31,13 +31,17 @@ def statistics_of(dims: int, several: bool, graded: bool, kinds: bool) -> tuple[
             )
         )
     if kinds:
-        named = Criterion("balanced_accuracy", _kind_balanced, lambda *arrays: by_chance(*_kinds(*arrays)))
+        named = Criterion("balanced_accuracy", _kind_balanced, _kind_by_chance)
         of.append(Statistic("lesion_kind_accuracy", True, "", _kind_accuracy, named))
     return tuple(of)
 
 
 def _criterion(name: str, columns: slice) -> Criterion:
-    return Criterion(name, partial(_gain, columns), lambda *arrays: 0.0)
+    return Criterion(name, partial(_gain, columns), _no_gain)
+
+
+def _no_gain(asked: np.ndarray, read: np.ndarray) -> float:
+    return 0.0
 
 
 def _gain(columns: slice, asked: np.ndarray, read: np.ndarray) -> float:
@@ -66,6 +70,10 @@ def _detected(dims: int, asked: np.ndarray, read: np.ndarray) -> float:
 def _kinds(asked: np.ndarray, read: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     both = np.isfinite(asked[:, :, -1]) & np.isfinite(read[:, :, -1])
     return asked[:, :, -1][both], read[:, :, -1][both]
+
+
+def _kind_by_chance(asked: np.ndarray, read: np.ndarray) -> float:
+    return by_chance(*_kinds(asked, read))
 
 
 def _kind_balanced(asked: np.ndarray, read: np.ndarray) -> float:

@@ -99,6 +99,11 @@ def not_found(asked: np.ndarray, read: np.ndarray) -> np.ndarray:
     return ~read[~asked]
 
 
+def fair_correlation(asked: np.ndarray, read: np.ndarray) -> float:
+    """The rank correlation that a reader must pass."""
+    return FAIR_CORRELATION
+
+
 BALANCED = Criterion("balanced_accuracy", balanced_accuracy, by_chance)
-CORRELATED = Criterion("rank_correlation", rank_correlation, lambda asked, read: FAIR_CORRELATION)
+CORRELATED = Criterion("rank_correlation", rank_correlation, fair_correlation)
 ACCURACY = share("accuracy", same, BALANCED)

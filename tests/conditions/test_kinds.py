@@ -1,6 +1,7 @@
 """What holds for every kind of condition, in images and volumes."""
 
 import ast
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -189,3 +190,9 @@ assert set(reading.values["x"]) <= {"even", "odd"}
 print([statistic.name for kind in schema.kinds.values() for statistic in kind.statistics])
 """
     assert run(program, tmp_path) == "['share_even', 'accuracy']"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_kind_can_be_sent_to_another_process(kind: str) -> None:
+    sent = pickle.loads(pickle.dumps(schema(kind, 2)))
+    assert sent.columns == schema(kind, 2).columns
