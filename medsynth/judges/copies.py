@@ -93,7 +93,7 @@ class TrainingIndex:
             "mean": self._whole.mean,
             "whitening": self._whole.matrix,
             "tile_mean": torch.stack([tile.mean for tile in self._tiles]),
-            "tile_whitening": torch.stack([tile.matrix for tile in self._tiles]),
+            "tile_whitening": torch.stack([_padded(tile.matrix) for tile in self._tiles]),
         }
         return {name: tensor.numpy() for name, tensor in arrays.items()}
 
@@ -211,15 +211,30 @@ class TrainingIndex:
             torch.maximum(tile, likeness.reshape(-1, *[1] * dims), out=tile)
         pose = self._frame.refined(training, coarse[side], weights, first)
         pose = pose.or_else(pose.within(MARGIN[dims] + 1, 0.2), first)
-        scores = [self._scores(self._frame.warped(fine[side], each), training) for each in (first, pose)]
-        whole, parts = (torch.stack(each).amax(0) for each in zip(*scores, strict=True))
-        return whole, parts
+        whole, parts = [], []
+        for each in (first, pose):
+            seen = self._frame.warped(fine[side], each)
+            back = self._frame.warped(training, each.inverse())
+            # In the frame of one that lies off the middle, both do, which is alike in itself: the lower of the two.
+            whole.append(torch.minimum(self._alike(seen, training), self._alike(back, coarse[side])))
+            parts.append(self._parts_alike(seen, training))
+        return torch.stack(whole).amax(0), torch.stack(parts).amax(0)
 
-    def _scores(self, seen: Tensor, training: Tensor) -> tuple[Tensor, Tensor]:
-        whole = [self._whole.apply(standardised(each[self._inner])[0]) for each in (seen, training)]
+    def _alike(self, one: Tensor, other: Tensor) -> Tensor:
+        """(B,) cosine of whole thumbnails, whitened."""
+        a, b = (self._whole.apply(standardised(each[self._inner])[0]) for each in (one, other))
+        return (a * b).sum(1)
+
+    def _parts_alike(self, seen: Tensor, training: Tensor) -> Tensor:
+        """(B,) mean cosine of the better half of the tiles that tell something in both."""
         pairs = [[self._embed_tile(number, each) for each in (seen, training)] for number in range(len(self._places))]
         cosine = torch.stack([(a * b).sum(1) for a, b in pairs], 1)
         telling = torch.stack([(a != 0).any(1) & (b != 0).any(1) for a, b in pairs], 1).sum(1)
         half = ((telling + 1) // 2).clamp_min(FEWEST_TILES)
         best = cosine.sort(1, descending=True).values.cumsum(1).gather(1, half[:, None] - 1)[:, 0] / half
-        return (whole[0] * whole[1]).sum(1), best
+        return best
+
+
+def _padded(matrix: Tensor) -> Tensor:
+    """(D, R) → (D, D); columns of zeros tell nothing."""
+    return F.pad(matrix, (0, matrix.shape[0] - matrix.shape[1]))

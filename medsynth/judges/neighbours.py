@@ -29,7 +29,7 @@ FEWEST = 20  # images that say how like strangers are
 RANK = 64  # leading components that the first comparison looks at
 FITTED = 4096  # images that the whitening is fitted to
 ASKED = 1024  # images whose likeness to strangers is taken
-AMONG = 8  # strangers that each is compared with for that
+AMONG = 16  # strangers that each is compared with for that
 MOST = 0.98  # the limit is never above: an image that was saved again is more alike
 EXPECTED = 0.05  # pairs of strangers, in a whole collection, that are taken for duplicates
 BLOCK, OTHERS = 128, 4096  # images that are compared at once
@@ -146,9 +146,14 @@ class Neighbours:
         start = Pose(torch.eye(self._dims).expand(len(images), -1, -1), shift.float())
         refined = self._frame.refined(template, query, weights, start)
         refined = refined.or_else(refined.within(MARGIN[self._dims] + 1, 0.2), start)
-        seen = [self._frame.warped(query, pose)[inner] for pose in (start, refined)]
-        goal, *found = (self._told(each) for each in (template[inner], *seen))
-        return torch.stack([(each * goal).sum(1) for each in found]).amax(0)
+        told = [self._told(each[inner]) for each in (template, query)]
+        found = []
+        for pose in (start, refined):
+            # In the frame of one that lies off the middle, both do, which is alike in itself: the lower of the two.
+            seen = self._frame.warped(query, pose), self._frame.warped(template, pose.inverse())
+            both = [(self._told(each[inner]) * other).sum(1) for each, other in zip(seen, told, strict=True)]
+            found.append(torch.stack(both).amin(0))
+        return torch.stack(found).amax(0)
 
     def _told(self, windows: Tensor, rank: int | None = None) -> Tensor:
         """(n, rank) of length 1, or 0 for an image that shows nothing."""

@@ -34,6 +34,11 @@ class Pose:
         size = torch.linalg.det(self.linear).abs() ** (1 / self.linear.shape[-1])
         return (self.offset.abs().amax(1) <= cells) & (size.log().abs() <= scale)
 
+    def inverse(self) -> Pose:
+        """From the other thumbnail's positions to the frame's."""
+        back = torch.linalg.inv(self.linear)
+        return Pose(back, -torch.einsum("bij,bj->bi", back, self.offset))
+
     def or_else(self, keep: Tensor, other: Pose) -> Pose:
         """These where `keep` (B,), else those of `other`."""
         return Pose(

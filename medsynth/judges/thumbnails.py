@@ -31,7 +31,10 @@ def inner_window(dims: int, shift: Sequence[int] | None = None) -> Window:
 
 @dataclass(frozen=True)
 class Whitening:
-    """A linear map (D, D) after which training images vary alike in every direction, the most varied ones first."""
+    """A linear map (D, R) after which training images vary alike in every direction, the most varied ones first.
+
+    Directions in which they do not vary at all are left out: R is at most their number.
+    """
 
     mean: Tensor
     matrix: Tensor
@@ -43,10 +46,14 @@ class Whitening:
             return cls(torch.zeros(values.shape[1]), torch.eye(values.shape[1]))
         mean = values.mean(0)
         centred = values - mean
-        variance, axes = torch.linalg.eigh(centred.T @ centred / len(centred))
-        variance = variance.clamp_min(0)
+        if len(values) < values.shape[1]:
+            _, deviation, axes = torch.linalg.svd(centred, full_matrices=False)
+            variance, axes = deviation.square() / len(centred), axes.T
+        else:
+            variance, axes = (each.flip(-1) for each in torch.linalg.eigh(centred.T @ centred / len(centred)))
+            variance = variance.clamp_min(0)
         scale = variance / (variance + NOISE) / (variance + ridge).sqrt()
-        return cls(mean, (axes * scale).flip(1).contiguous())
+        return cls(mean, (axes * scale).contiguous())
 
     def apply(self, values: Tensor, rank: int | None = None) -> Tensor:
         """(n, D) → (n, rank) of length 1, so that an inner product is a cosine."""

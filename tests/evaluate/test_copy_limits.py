@@ -25,7 +25,7 @@ def test_a_few_duplicates_in_validation_lift_no_limit_and_are_told_of(caplog):
     assert np.quantile(spoilt, 0.995) > 0.998  # the limit without a cap
     with caplog.at_level(logging.WARNING):
         found = limits(spoilt)
-    assert found.above["whole"] < 0.85 and found.capped == {"whole": 0.9995}
+    assert found.above["whole"] < 0.87 and found.capped == {"whole": 0.9995}
     assert "limit of whole capped at 0." in found.note() and "0.9995" in caplog.text
     copies = {"whole": np.array([0.9, 0.3]), "parts": np.zeros(2)}
     assert found.exceeded(copies).tolist() == [True, False]
@@ -41,12 +41,12 @@ def test_without_duplicates_the_stated_share_of_strangers_counts_as_copies():
         shares.append(found.exceeded(new).mean())
         capped += bool(found.capped)
     assert 0.003 < np.mean(shares) < 0.015
-    assert capped <= 16
+    assert capped <= 10
 
 
-def test_half_of_the_validation_images_may_be_duplicates():
-    half = np.concatenate([strangers(100), np.full(99, 0.9999)])
-    assert limits(half).above["whole"] < 0.95
+def test_a_quarter_of_the_validation_images_may_be_duplicates():
+    spoilt = np.concatenate([strangers(150), np.full(50, 0.9999)])
+    assert limits(spoilt).above["whole"] < 0.93
 
 
 def test_no_limit_is_above_the_most_even_where_nothing_counts_as_a_copy():

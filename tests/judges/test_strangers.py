@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from medsynth.judges.strangers import stranger_limit
+from medsynth.judges.strangers import HEAVIER, stranger_limit
 
 MEAN, DEVIATION = 0.2, 0.15  # of the likeness to one stranger, on Fisher's scale
 
@@ -13,7 +13,7 @@ def nearest(count: int, among: int, seed: int = 0) -> np.ndarray:
 
 
 def truth(total: int, exceeded: float) -> float:
-    return np.tanh(norm.ppf((1 - exceeded) ** (1 / total), MEAN, DEVIATION))
+    return np.tanh(HEAVIER * norm.ppf((1 - exceeded) ** (1 / total), MEAN, DEVIATION))
 
 
 @pytest.mark.parametrize(("among", "total", "exceeded"), [(8, 8, 0.005), (8, 1000, 0.001), (300, 300, 0.01)])
