@@ -133,16 +133,26 @@ def load_parent(
     if info.settings.model.family not in role.families:
         raise InputError(f"{weights}: is a {info.settings.model.family} model, expected {' or '.join(role.families)}")
     got, expected = info.store, store
-    if not role.elsewhere and got.digest != expected.digest:
-        raise InputError(
-            f"{weights}: learnt from a store with digest {got.digest[:12]}, this one has {expected.digest[:12]}"
-        )
+    if not role.elsewhere:
+        refuse_other_store(weights, got, expected)
     if (got.channels, len(got.size)) != (expected.channels, len(expected.size)):
         raise InputError(
             f"{weights}: makes images of {got.channels} channels and {len(got.size)} axes, expected "
             f"{expected.channels} and {len(expected.size)}"
         )
     return model, ParentInfo(weights_sha256=info.weights_sha256, store_sha256=got.digest, images_seen=info.images_seen)
+
+
+def refuse_other_store(weights: Path, learned: StoreInfo, store: StoreInfo) -> None:
+    """Refuse weights that were trained on other data.
+
+    Raises:
+        InputError: the two stores differ.
+    """
+    if learned.digest != store.digest:
+        raise InputError(
+            f"{weights}: trained on a store with digest {learned.digest[:12]}, this one has {store.digest[:12]}"
+        )
 
 
 def load_weights(model: GenerativeModel, tensors: dict[str, Tensor], path: Path, expected: set[str]) -> None:

@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from medsynth.artifacts.shards import remove_other_shards, shard_rows, write_shard
-from medsynth.artifacts.store import Store, StoreInfo
+from medsynth.artifacts.store import Store
 from medsynth.artifacts.tuned import Tuned
 from medsynth.config import SampleSettings, parse_json
 from medsynth.config.columns import MASK_OF
 from medsynth.disk import tables
 from medsynth.errors import InputError
 from medsynth.machine.devices import choose_device
-from medsynth.models.checkpoint import load_model
+from medsynth.models.checkpoint import load_model, refuse_other_store
 from medsynth.models.generation import generate
 from medsynth.sample.plan import plan
 
@@ -37,7 +37,7 @@ def sample_shard(settings: SampleSettings, store: Store, weights: Path, tuned: P
     if not 0 <= shard < settings.plan.shards:
         raise InputError(f"shard {shard}: expected 0 to {settings.plan.shards - 1}")
     model, info = load_model(weights, choose_device())
-    _refuse_other_store(weights, info.store, store)
+    refuse_other_store(weights, info.store, store.info)
     sampler = Tuned.read(tuned).sampler_of(info.weights_sha256, info.settings.model.family, tuned)
     rows = plan(settings, store)
     rows = rows[shard_rows(len(rows), shard, settings.plan.shards)].reset_index(drop=True)
@@ -74,13 +74,6 @@ def regenerate(sample_id: str, results: Path) -> np.ndarray:
     masks = None
     if MASK_OF in row:
         store = Store.open(results / "prepare" / dataset)
-        _refuse_other_store(weights, info.store, store)
+        refuse_other_store(weights, info.store, store.info)
         masks = store.masks_asked(row)
     return generate(model, info.store.condition_schema, row, sampler, masks)[0]
-
-
-def _refuse_other_store(weights: Path, learned: StoreInfo, store: Store) -> None:
-    if learned.digest != store.info.digest:
-        raise InputError(
-            f"{weights}: trained on a store with digest {learned.digest[:12]}, this one has {store.info.digest[:12]}"
-        )

@@ -23,7 +23,7 @@ from medsynth.disk import tables
 from medsynth.disk.files import folder_written_whole
 from medsynth.errors import InputError
 from medsynth.machine.devices import choose_device
-from medsynth.models.checkpoint import load_model
+from medsynth.models.checkpoint import load_model, refuse_other_store
 from medsynth.models.generation import generate
 from medsynth.tune import figures
 from medsynth.tune.reading import looking
@@ -41,9 +41,7 @@ def tune(settings: TuneSettings, store: Store, reference: Reference, weights: Pa
         InputError: the weights are of another store or family, or the configured sampler cannot be sampled by.
     """
     model, info = load_model(weights, choose_device())
-    if info.store.digest != store.info.digest:
-        got, expected = info.store.digest[:12], store.info.digest[:12]
-        raise InputError(f"{weights}: trained on a store with digest {got}, this one has {expected}")
+    refuse_other_store(weights, info.store, store.info)
     if settings.sampler.family != info.settings.model.family:
         got, expected = settings.sampler.family, info.settings.model.family
         raise InputError(f"{weights}: is a {expected} model, got the sampler of a {got} model")

@@ -105,15 +105,17 @@ def test_sampling_speed_has_a_row_for_each_sampler_and_counts_its_evaluations(ta
     rows = pd.read_csv(tmp_path / "sampling_speed.csv")
     assert tuple(rows) == sampling_speed.COLUMNS
     counts = rows.set_index(["solver", "autoguidance", "steps"])[["evaluations", "finest_evaluations"]]
-    expected = {("heun", 1, "2"): [3 + 3, 3], ("heun", 1, "6:3"): [11 + 5, 5], ("dpm_solver", 1, "6:3"): [6 + 3, 3]}
+    expected = {("heun", 1, "2"): [3 + 3, 3], ("dpm_solver", 1, "6:3"): [6 + 3, 3]}
+    # Of first order in the steps that end where guidance begins and where it ends.
+    expected |= {("heun", 1, "6:3"): [11 - 2 + 5 - 2, 5 - 2]}
     # Guided where the noise is between 0.1 and 8: 7.3, 1.5 and 0.2 of the first stage's, 1.6 of the later one's.
     expected |= {("dpm_solver", 2, "6:3"): [6 + 3 + 3 + 1, 3 + 1]}
     students = rows[rows["family"] == "consistency"]
     assert students[["redraw", "steps", "evaluations"]].values.tolist() == [["2+0.8:1", "3:2", 5], [":", "1:1", 2]]
     assert len(counts) == 8 + 2 and {key: counts.loc[key].tolist() for key in expected} == expected
     assert (rows["images_per_s"] > 0).all() and (tmp_path / "sampling_speed.png").exists()
-    with pytest.raises(InputError, match="--solvers: unknown 'euler', expected some of heun, dpm_solver"):
-        sampling_speed.main([*arguments, "--solvers", "euler"])
+    with pytest.raises(InputError, match="--solvers: unknown 'rk4', expected some of euler, heun, dpm_solver"):
+        sampling_speed.main([*arguments, "--solvers", "rk4"])
     with pytest.raises(InputError, match="--precisions: unknown 'int8', expected some of float32, bfloat16"):
         sampling_speed.main([*arguments, "--precisions", "int8"])
 
@@ -138,7 +140,7 @@ def test_dag_scale_counts_the_jobs_of_the_workflow(tmp_path):
     arguments = ["--datasets", "2", "--models", "1", "--shards", "3", "--repeats", "1"]
     dag_scale.main([*arguments, "--out", str(tmp_path)])
     row = pd.read_csv(tmp_path / "dag_scale.csv").iloc[0]
-    assert row["jobs"] == 2 * 2 + 2 * (3 + 4) + 2  # prepare, reference; of a model; initialise and all
+    assert row["jobs"] == 2 * 2 + 2 * (3 + 5) + 2  # prepare, reference; of a model; initialise and all
     assert row["seconds"] > 0 and row["peak_memory_mib"] > 10
 
 

@@ -22,7 +22,7 @@ PACKAGE = Path(__file__).parents[2] / "medsynth"
 KINDS = list(registry.CONDITIONS)
 SIDE = {2: 32, 3: 16}
 
-EPOCHS = {"lesions": 30}
+EPOCHS = {"lesions": 45}
 
 
 def schema(kind: str, dims: int) -> ConditionSchema:

@@ -278,15 +278,6 @@ def test_a_mask_of_another_shape_is_quarantined(collection):
     assert bad["column"] == "mask" and "its image has (40, 32)" in bad["reason"]
 
 
-def phantom(name="chest_xray", **changes):
-    given = {
-        "conditions": {"sex": {"kind": "categorical", "values": ["female", "male"]}},
-        "label": "sex",
-        "source": {"kind": "phantom", "phantom": name, "count": 12},
-    }
-    return settings("", **(given | changes))
-
-
 OBLIQUE = np.array([[-1.5, 0, 0.2, 9], [0, 2, 0, -8], [0.3, 0, 3, 7], [0, 0, 0, 1.0]])  # of (x, y, z)
 
 
@@ -324,31 +315,6 @@ def test_a_mask_that_lies_elsewhere_is_quarantined(collection):
     make_volumes(collection, OBLIQUE + np.array([[0, 0, 0, 0.5]] + [[0] * 4] * 3))
     with pytest.raises(InputError, match=r"mask the affine puts it 0\.5 mm away from its image"):
         collection.prepare(modality="ct_volume", size=(16, 16, 16))
-
-
-def test_a_phantom_is_the_same_in_any_process(tmp_path):
-    alone = prepare(phantom(), tmp_path / "a")
-    assert prepare(phantom(), tmp_path / "b", threads=2).digest == alone.digest
-    assert prepare(phantom(seed=1), tmp_path / "c").digest != alone.digest
-    whole = Store.open(tmp_path / "a", verify=True)
-    assert whole.info.structures and whole.masks.shape == (12, 16, 16)
-    fields = {"sex": {"kind": "categorical", "values": ["female", "male"]}, "outline": {"kind": "mask"}}
-    outlined = prepare(phantom(conditions=fields), tmp_path / "m", threads=2)
-    assert outlined.digest != alone.digest and outlined.condition_schema.map_channels == len(alone.structures) + 1
-    assert np.array_equal(Store.open(tmp_path / "m").images, whole.images)  # asked for by other conditions
-    assert whole.samples["image"].is_unique and set(whole.samples["sex"]) <= {"female", "male"}
-
-
-@pytest.mark.parametrize(
-    ("changes", "reason"),
-    [
-        ({"modality": "ct"}, "phantom chest_xray is a chest_xray, the dataset's modality is ct"),
-        ({"conditions": {"mood": {"kind": "categorical", "values": ["good"]}}, "label": "mood"}, "mood"),
-    ],
-)
-def test_a_phantom_that_cannot_be_asked_for(tmp_path, changes, reason):
-    with pytest.raises(InputError, match=reason):
-        prepare(phantom(**changes), tmp_path / "out")
 
 
 @pytest.mark.skipif(not (SHARED_DATA / "ct_slices").is_dir(), reason=f"no CT slices in {SHARED_DATA}")

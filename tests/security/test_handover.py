@@ -112,6 +112,7 @@ def whole_configuration(folder: Path) -> config.Config:
                 "family": "diffusion",
                 "stages": [{"channels": [8, 8]}, {"channels": [8]}],
                 "training": {"images": 64, "effective_batch_size": 8, "validate_every": 32},
+                "tuning": {"candidates": 1, "images": 16},
             }
         },
         "judges": {"reader_epochs": 1},
@@ -131,6 +132,7 @@ def commands(whole: config.Config, folder: Path) -> list[list[str]]:
         "prepare": whole.prepare("d"),
         "reference": whole.reference("d"),
         "train": whole.train("m"),
+        "tune": whole.tune("d", "m"),
         "sample": whole.sample("d", "m"),
         "evaluate": whole.evaluate(),
         "release": whole.release("d"),
@@ -141,18 +143,20 @@ def commands(whole: config.Config, folder: Path) -> list[list[str]]:
         given = ["--settings", str(settings_file(folder, settings[name]))] if name in settings else []
         return [name, *given, *arguments]
 
-    weights = f"{train}/model.safetensors"
+    weights, tuned = f"{train}/model.safetensors", "results/tune/d/m"
+    chosen = ["--sampler", f"{tuned}/sampler.json"]
     return [
         step("prepare", "--out", store, "--threads", "2"),
         step("reference", "--store", store, "--out", "results/reference/d"),
         step("train", "--store", store, "--out", train),
-        step("sample", "--store", store, "--checkpoint", weights, "--out", f"{sample}/shard_0.npy"),
+        step("tune", "--store", store, "--reference", "results/reference/d", "--checkpoint", weights, "--out", tuned),
+        step("sample", "--store", store, "--checkpoint", weights, *chosen, "--out", f"{sample}/shard_0.npy"),
         step("evaluate", *of_model, "--reference", "results/reference/d", "--out", judged),
-        step("release", *of_model, "--evaluation", judged, "--out", release),
+        step("release", *of_model, *chosen, "--evaluation", judged, "--out", release),
         step("track", "--initialise", "--out", "results/track/initialised.json"),
         step(
             *("track", "--initialised", "results/track/initialised.json", "--store", store, "--train", train),
-            *("--evaluation", judged, "--release", release, "--out", "results/track/d/m.json"),
+            *("--tune", tuned, "--evaluation", judged, "--release", release, "--out", "results/track/d/m.json"),
         ),
     ]
 

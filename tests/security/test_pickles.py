@@ -17,7 +17,7 @@ from medsynth.errors import InputError
 from medsynth.judges import features
 from medsynth.prepare.prepare import prepare
 from medsynth.train.loop import train
-from tests.prepare.test_prepare import phantom
+from tests.prepare.test_phantoms import phantom
 from tests.train.test_loop import settings
 
 PACKAGE = Path(__file__).parents[2] / "medsynth"

@@ -259,7 +259,7 @@ def test_a_student_of_no_teacher_or_of_one_of_another_store_is_refused(store, tm
         train(student(), store, tmp_path / "student")
     train(settings(), store, tmp_path / "teacher")
     other = Store(store.info.model_copy(update={"digest": "other"}), store.images, None, store.samples)
-    with pytest.raises(InputError, match=r"learnt from a store with digest .*, this one has other"):
+    with pytest.raises(InputError, match=r"trained on a store with digest .*, this one has other"):
         train(student(), other, tmp_path / "student", {"teacher": tmp_path / "teacher" / "model.safetensors"})
 
 

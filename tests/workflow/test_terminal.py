@@ -71,7 +71,7 @@ def test_each_job_is_one_line_that_says_how_far_the_run_is(shown) -> None:
     numbered = [found.groups() for found in numbered if found]
     assert [int(number) for number, _ in numbered] == [*range(1, len(numbered) + 1)]
     steps = [step for _, step in numbered if step != "reference"]  # which may come after the one that fails, or never
-    assert steps == ["prepare", "train", "sample"]
+    assert steps == ["prepare", "train", "tune", "sample"]
     noise = ("Finished jobid", "Select jobs", "Reason:", "Execute ")
     assert [line for line in shown if line.startswith(noise)] == []
 

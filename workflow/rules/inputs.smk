@@ -23,11 +23,11 @@ def refuse_missing_tables() -> None:
 
 def refuse_bad_plans() -> None:
     """Refuse a plan's table that cannot be used before anything is trained; one that is not there yet, `sample` reads."""
-    from medsynth.conditions.requests import read_requests
-    from medsynth.conditions.schema import ConditionSchema
-
     for name, dataset in CONFIG.datasets.items():
         for table in filter(os.path.isfile, table_of(dataset.plan.request)):
+            from medsynth.conditions.requests import read_requests  # brings numpy, which no other start needs
+            from medsynth.conditions.schema import ConditionSchema
+
             try:
                 read_requests(Path(table), ConditionSchema(dataset.conditions, len(dataset.size)))
             except InputError as error:
