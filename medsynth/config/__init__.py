@@ -260,6 +260,7 @@ class Config(Strict):
             seed=self.seed,
             reader_epochs=self.judges.reader_epochs,
             readers=self.judges.readers,
+            planted_copies=self.judges.planted_copies,
             extractor=extractor,
         )
 

@@ -31,6 +31,8 @@ class Judges(Strict):
     """Training epochs of each reader, which reads conditions from images and sees real images only."""
     readers: Count = 3
     """Readers of different seeds whose readings are averaged; one more is trained for `tune` alone."""
+    planted_copies: Count = 60
+    """Copies of training images, of each kind of change, by which the search for copies is measured."""
     extractor: Annotated[str, one_of(registry.EXTRACTORS)] | None = None
     """The network whose features distances are measured in; null takes the one for the images' axes."""
 

@@ -92,6 +92,7 @@ class ReferenceSettings(Strict):
     seed: int
     reader_epochs: int
     readers: int
+    planted_copies: int
     extractor: str
 
 

@@ -1,7 +1,8 @@
 """From which likeness on an image counts as a copy: limits taken from validation images, which are copies of nothing.
 
-There is a limit for each of the two likenesses, and an image is a copy if it is above either. Each is the quantile of
-half the stated share beyond it, so that together about the stated share of real images counts as copies.
+There is a limit for each of the two likenesses, and an image is a copy if it is above either. Each is the conformal
+quantile (Vovk et al. 2005) of half the stated share beyond it, so that of real images at most the stated share counts
+as copies, on average.
 
 Validation images that do show what a training image shows, such as one picture that was saved twice, would lift a limit
 to their own likeness, and no copy would be found. So a limit is capped at what strangers explain: the likeness that
@@ -12,6 +13,7 @@ STRICTER times fewer of them would exceed, by a fit which the more alike half of
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -50,7 +52,7 @@ class CopyLimits:
         beyond = (1 - quantile) / len(LIKENESSES)
         above, capped = {}, {}
         for name in LIKENESSES:
-            found = float(np.quantile(likeness[name], 1 - beyond, method="higher"))
+            found = _quantile(likeness[name], beyond)
             # A share of 0 leaves nothing to take a cap from: MOST alone holds.
             explained = stranger_limit(likeness[name], training, beyond / STRICTER) if beyond else 1.0
             above[name] = min(found, explained, MOST)
@@ -79,3 +81,9 @@ class CopyLimits:
             "image, more than strangers are; look for one patient under several subjects"
             for name, found in self.capped.items()
         )
+
+
+def _quantile(likeness: np.ndarray, beyond: float) -> float:
+    """What at most a share of further images exceeds on average: an order statistic, the highest if there are few."""
+    rank = math.ceil((len(likeness) + 1) * (1 - beyond))
+    return float(np.sort(likeness)[min(rank, len(likeness)) - 1])

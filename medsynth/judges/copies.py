@@ -34,17 +34,28 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from medsynth.artifacts.shards import Images
-from medsynth.judges.registration import Frame
-from medsynth.judges.thumbnails import GRID, MARGIN, RIDGE, Whitening, Window, inner_window, standardised, thumbnails
+from medsynth.judges.registration import Frame, Pose
+from medsynth.judges.thumbnails import (
+    FLAT,
+    GRID,
+    MARGIN,
+    RIDGE,
+    Whitening,
+    Window,
+    inner_window,
+    standardised,
+    thumbnails,
+)
 
 TILE = {2: 8, 3: 6}  # cells a side of a tile
 STRIDE = {2: 6, 3: 4}  # cells between two tiles
 TILE_RIDGE = 0.1  # as RIDGE, of a tile
-FLAT = 0.1  # a tile of less contrast, as a share of the image's, tells nothing
+FLAT_TILE = 0.1  # a tile of less contrast, as a share of the image's, tells nothing
 FEWEST_TILES = 4  # that `parts` is the mean of
 RANK = 24  # leading components of a tile that the first step looks at
-SHORTLIST = 16
-BLOCK = 16  # queries
+SHORTLIST, FINALISTS = 16, 5  # training images for each query that are registered by tiles, and finely
+FINER = {2: 2, 3: 1}  # cells of the query's thumbnail for each of a training image's, when it is finely registered
+BLOCK = 32  # queries
 TRAINING_BLOCK = 4096
 
 
@@ -77,12 +88,12 @@ class TrainingIndex:
         self._thumbnails = thumbnails(training, GRID[training.ndim - 2])
         self._shape = tuple(training.shape[2:])
         self._lay_out()
-        whole, contrast = standardised(self._thumbnails[self._inner])
-        self._whole = Whitening.of(whole, RIDGE)
+        self._whole = Whitening.of(standardised(self._thumbnails[self._inner])[0], RIDGE)
+        contrast = self._contrast(self._thumbnails)
         self._tiles = []
         for place in self._places:
             tiles, deviation = standardised(self._thumbnails[self._cells(place)])
-            self._tiles.append(Whitening.of(tiles[deviation > FLAT * contrast], TILE_RIDGE))
+            self._tiles.append(Whitening.of(tiles[deviation > FLAT_TILE * contrast], TILE_RIDGE))
         self._embed()
 
     def to_arrays(self) -> dict[str, np.ndarray]:
@@ -135,44 +146,56 @@ class TrainingIndex:
             [self._embed_tile(number, self._thumbnails, rank=RANK) for number in range(len(self._places))]
         )
 
-    def _cells(self, place: tuple[int, ...], shift: tuple[int, ...] | None = None) -> Window:
-        """The tile at a place, shifted by so many cells."""
-        shift = shift or (0,) * len(place)
+    def _cells(self, place: tuple[int, ...], margin: int = 0) -> Window:
+        """The tile at a place, and so many cells around it."""
         tile = TILE[len(place)]
-        return (..., *(slice(at + by, at + by + tile) for at, by in zip(place, shift, strict=True)))
+        return (..., *(slice(at - margin, at + tile + margin) for at in place))
 
-    def _embed_tile(self, number: int, images: Tensor, shift: tuple[int, ...] | None = None,
-                    rank: int | None = None, contrast: Tensor | None = None) -> Tensor:  # fmt: skip
-        """(n, rank) of length 1, or 0 where the tile tells nothing, so that its cosine with any other is 0.
+    def _embed_tile(self, number: int, images: Tensor, rank: int | None = None) -> Tensor:
+        """(n, rank) of length 1, or 0 where the tile tells nothing, so that its cosine with any other is 0."""
+        tiles, deviation = standardised(images[self._cells(self._places[number])])
+        return self._tiles[number].apply(tiles, rank) * (deviation > FLAT_TILE * self._contrast(images))[:, None]
+
+    def _embed_shifted(self, number: int, images: Tensor, contrast: Tensor) -> Tensor:
+        """The leading components (n, S, RANK) of a tile at each shift, as `_embed_tile`.
 
         Args:
-            contrast: (n,) of the images, if it is known.
+            contrast: (n,) of the images.
         """
-        tiles, deviation = standardised(images[self._cells(self._places[number], shift)])
-        telling = deviation > FLAT * (self._contrast(images) if contrast is None else contrast)
-        return self._tiles[number].apply(tiles, rank) * telling[:, None]
+        dims = len(self._shape)
+        around = images[self._cells(self._places[number], MARGIN[dims])]
+        for axis in range(2, 2 + dims):
+            around = around.unfold(axis, TILE[dims], 1)  # (n, C, *shifts, *cells)
+        tiles = around.movedim(1, 1 + dims).flatten(1, dims).flatten(2)  # (n, S, C x cells)
+        values, deviation = standardised(tiles.flatten(0, 1))
+        telling = deviation.unflatten(0, tiles.shape[:2]) > FLAT_TILE * contrast[:, None]
+        return self._tiles[number].apply(values, RANK).unflatten(0, tiles.shape[:2]) * telling[..., None]
 
     def _contrast(self, images: Tensor) -> Tensor:
-        """(n,) standard deviation of whole images."""
-        return standardised(images[self._inner])[1]
+        """(n,) standard deviation of whole images, FLAT at the least: what varies less is rounding."""
+        return standardised(images[self._inner])[1].clamp_min(FLAT)
 
     def _nearest(self, block: np.ndarray) -> Likeness:
         grid = GRID[len(self._shape)]
-        fine = thumbnails(block, 2 * grid)
-        fine = torch.cat([fine, fine.flip(-1)])
-        coarse = F.adaptive_avg_pool2d(fine, grid) if grid == GRID[2] else F.adaptive_avg_pool3d(fine, grid)
+        fine, coarse = (thumbnails(block, cells) for cells in (FINER[len(self._shape)] * grid, grid))
+        fine, coarse = (torch.cat([each, each.flip(-1)]) for each in (fine, coarse))
         contrast = self._contrast(coarse)
         # (T, 2n, S, RANK): each tile of each query and of its mirror image, at each shift.
-        tiles = torch.stack(
-            [
-                torch.stack([self._embed_tile(number, coarse, shift, RANK, contrast) for shift in self._shifts], 1)
-                for number in range(len(self._places))
-            ]
-        )
+        tiles = torch.stack([self._embed_shifted(number, coarse, contrast) for number in range(len(self._places))])
         side, position = self._shortlist(tiles, len(block))
-        whole, parts = (score.reshape(len(block), -1) for score in self._compare(fine, coarse, tiles, side, position))
+        cosine = torch.einsum("tbsr,tbr->bts", tiles[:, side], self._embedded[:, position])
+        alike, shift = cosine.max(2)
+        alike = alike.clamp_min(0).square()
+        moved = torch.tensor(self._shifts, dtype=torch.float32)[shift]
+        pose, agreed = self._frame.fitted(moved, self._centres, alike.square())
+        # Of strangers some tiles are alike, but where they lie does not agree.
+        last = agreed.reshape(len(block), -1).topk(min(FINALISTS, agreed.numel() // len(block)), 1).indices
+        chosen = (last + torch.arange(len(block))[:, None] * (agreed.numel() // len(block))).flatten()
+        side, position = side[chosen], position[chosen]
+        found = self._compare(fine[side], coarse[side], position, alike[chosen], pose[chosen])
+        whole, parts = (score.reshape(last.shape) for score in found)
         best = torch.maximum(whole, parts).argmax(1, keepdim=True)
-        nearest = position.reshape(len(block), -1).gather(1, best)[:, 0]
+        nearest = position.reshape(last.shape).gather(1, best)[:, 0]
         return Likeness(whole.amax(1).numpy(), parts.amax(1).numpy(), nearest.numpy())
 
     def _shortlist(self, tiles: Tensor, count: int) -> tuple[Tensor, Tensor]:
@@ -195,34 +218,34 @@ class TrainingIndex:
         return side.flatten(), (chosen % total).flatten()
 
     def _compare(
-        self, fine: Tensor, coarse: Tensor, tiles: Tensor, side: Tensor, position: Tensor
+        self, fine: Tensor, coarse: Tensor, position: Tensor, alike: Tensor, first: Pose
     ) -> tuple[Tensor, Tensor]:
-        """Register pairs, and take `whole` and `parts` (B,) in the better of the two poses that are found."""
+        """Register pairs, and take `whole` and `parts` (B,) in the better of two poses: the first, and the refined one.
+
+        Args:
+            fine, coarse: thumbnails of the queries; position: (B,) of the training images.
+            alike: (B, T) how much each tile counts.
+        """
         dims = len(self._shape)
-        cosine = torch.einsum("tbsr,tbr->bts", tiles[:, side], self._embedded[:, position])
-        alike, shift = cosine.max(2)
-        moved = torch.tensor(self._shifts, dtype=torch.float32)[shift]
-        alike = alike.clamp_min(0).square()
-        first = self._frame.fitted(moved, self._centres, alike.square())
         training = self._thumbnails[position]
-        weights = torch.zeros(len(side), *[GRID[dims]] * dims)
+        weights = torch.zeros(len(position), *[GRID[dims]] * dims)
         for place, likeness in zip(self._places, alike.T, strict=True):
             tile = weights[self._cells(place)]
             torch.maximum(tile, likeness.reshape(-1, *[1] * dims), out=tile)
-        pose = self._frame.refined(training, coarse[side], weights, first)
+        pose = self._frame.refined(training, coarse, weights, first)
         pose = pose.or_else(pose.within(MARGIN[dims] + 1, 0.2), first)
         whole, parts = [], []
         for each in (first, pose):
-            seen = self._frame.warped(fine[side], each)
+            seen = self._frame.warped(fine, each)
             back = self._frame.warped(training, each.inverse())
             # In the frame of one that lies off the middle, both do, which is alike in itself: the lower of the two.
-            whole.append(torch.minimum(self._alike(seen, training), self._alike(back, coarse[side])))
+            whole.append(torch.minimum(self._alike(seen, training), self._alike(back, coarse)))
             parts.append(self._parts_alike(seen, training))
         return torch.stack(whole).amax(0), torch.stack(parts).amax(0)
 
     def _alike(self, one: Tensor, other: Tensor) -> Tensor:
         """(B,) cosine of whole thumbnails, whitened."""
-        a, b = (self._whole.apply(standardised(each[self._inner])[0]) for each in (one, other))
+        a, b = (self._whole.told(each[self._inner]) for each in (one, other))
         return (a * b).sum(1)
 
     def _parts_alike(self, seen: Tensor, training: Tensor) -> Tensor:

@@ -24,13 +24,12 @@ from medsynth.judges.thumbnails import GRID, MARGIN, RIDGE, Whitening, inner_win
 
 NEAREST = 3
 ROUNDS = 5
-FLAT = 0.002  # an image of less contrast, as a share of the range, shows nothing that could be the same
 FEWEST = 20  # images that say how like strangers are
 RANK = 64  # leading components that the first comparison looks at
 FITTED = 4096  # images that the whitening is fitted to
 ASKED = 1024  # images whose likeness to strangers is taken
 AMONG = 16  # strangers that each is compared with for that
-MOST = 0.98  # the limit is never above: an image that was saved again is more alike
+LEAST, MOST = 0.75, 0.98  # the limit lies between: small collections say little, an image saved again is more alike
 EXPECTED = 0.05  # pairs of strangers, in a whole collection, that are taken for duplicates
 BLOCK, OTHERS = 128, 4096  # images that are compared at once
 
@@ -47,7 +46,7 @@ class Neighbours:
         """
         dims = images.ndim - 2
         self._dims, self._frame = dims, Frame(GRID[dims], images.shape[2:])
-        self._thumbnails = (thumbnails(images, GRID[dims]) / 65535).half()
+        self._thumbnails = thumbnails(images, GRID[dims]).half()
         self._subjects = torch.from_numpy(np.unique(subjects, return_inverse=True)[1])
         self._order = np.random.default_rng(seed).permutation(len(images))
         some = np.sort(self._order[:FITTED])
@@ -95,13 +94,13 @@ class Neighbours:
             nearest += [likeness[images == image].max() for image in images.unique()]
         if len(nearest) < FEWEST:
             return MOST
-        return min(stranger_limit(torch.stack(nearest).numpy(), AMONG, EXPECTED / count, count), MOST)
+        return min(max(stranger_limit(torch.stack(nearest).numpy(), AMONG, EXPECTED / count, count), LEAST), MOST)
 
     def _window(self, rows: Tensor, shift: tuple[int, ...] | None = None) -> Tensor:
         return self._thumbnails[rows][inner_window(self._dims, shift)].float()
 
     def _embedded(self, rows: Tensor, shift: tuple[int, ...] | None = None) -> Tensor:
-        return self._told(self._window(rows, shift), RANK)
+        return self._white.told(self._window(rows, shift), RANK)
 
     def _nearest(self, rows: Tensor, among: Tensor, groups: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The most alike of other groups.
@@ -146,19 +145,14 @@ class Neighbours:
         start = Pose(torch.eye(self._dims).expand(len(images), -1, -1), shift.float())
         refined = self._frame.refined(template, query, weights, start)
         refined = refined.or_else(refined.within(MARGIN[self._dims] + 1, 0.2), start)
-        told = [self._told(each[inner]) for each in (template, query)]
+        told = [self._white.told(each[inner]) for each in (template, query)]
         found = []
         for pose in (start, refined):
             # In the frame of one that lies off the middle, both do, which is alike in itself: the lower of the two.
             seen = self._frame.warped(query, pose), self._frame.warped(template, pose.inverse())
-            both = [(self._told(each[inner]) * other).sum(1) for each, other in zip(seen, told, strict=True)]
+            both = [(self._white.told(each[inner]) * other).sum(1) for each, other in zip(seen, told, strict=True)]
             found.append(torch.stack(both).amin(0))
         return torch.stack(found).amax(0)
-
-    def _told(self, windows: Tensor, rank: int | None = None) -> Tensor:
-        """(n, rank) of length 1, or 0 for an image that shows nothing."""
-        values, contrast = standardised(windows)
-        return self._white.apply(values, rank) * (contrast > FLAT)[:, None]
 
 
 def _joined(groups: Tensor, pairs: Tensor) -> Tensor:

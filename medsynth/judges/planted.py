@@ -19,7 +19,6 @@ from torch.nn import functional as F
 from medsynth.artifacts.shards import Images
 from medsynth.judges.thumbnails import Window
 
-COUNT = 60  # copies of each kind
 MOST = 65535
 
 
@@ -38,17 +37,18 @@ class Plant(NamedTuple):
         return float(self.rng.choice((-1.0, 1.0)))
 
 
-def planted(training: Images, held_out: Images, seed: int) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+def planted(training: Images, held_out: Images, count: int, seed: int) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """Every kind of change.
 
     Args:
         training, held_out: uint16 (n, C, *spatial).
+        count: of copies of each kind; each training image is copied once at most.
     Yields:
         Its name, changed copies, uint16 (m, C, *spatial), and the positions (m,) of what they copy.
     """
     for number, (kind, change) in enumerate(KINDS.items()):
         rng = np.random.default_rng((seed, number))
-        rows = rng.permutation(len(training))[:COUNT]
+        rows = rng.permutation(len(training))[:count]
         others = rng.permutation(len(held_out))[np.arange(len(rows)) % len(held_out)]
         plant = Plant(_pixels(training[rows]), _pixels(held_out[others]), rng)
         yield kind, (change(plant).clamp(0, 1) * MOST).round().numpy().astype(np.uint16), rows

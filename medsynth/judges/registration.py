@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-STEPS = 8
+STEPS = 6
 CAUCHY = 1.0  # residual, in standard deviations of a thumbnail, at which a cell counts half
 PRIOR = 0.005  # holds what a pair without texture leaves open, as a share of the mean curvature
 
@@ -33,6 +33,9 @@ class Pose:
         """(B,) whether they shift by no more than `cells` and change lengths by no more than the share `scale`."""
         size = torch.linalg.det(self.linear).abs() ** (1 / self.linear.shape[-1])
         return (self.offset.abs().amax(1) <= cells) & (size.log().abs() <= scale)
+
+    def __getitem__(self, rows: Tensor) -> Pose:
+        return Pose(self.linear[rows], self.offset[rows])
 
     def inverse(self) -> Pose:
         """From the other thumbnail's positions to the frame's."""
@@ -63,6 +66,7 @@ class Frame:
         """
         dims = len(shape)
         self.cells = cells
+        self._known_points: dict[int, Tensor] = {}
         axis = torch.arange(cells) - (cells - 1) / 2
         self.places = torch.stack(torch.meshgrid([axis] * dims, indexing="ij")).float()
         sides = torch.tensor([float(side) for side in shape])
@@ -77,16 +81,27 @@ class Frame:
         still = torch.eye(dims).reshape(dims, dims, *[1] * dims).expand(dims, dims, *[cells] * dims)
         self.fields = torch.cat([still, moved])
 
+    def _points(self, per_cell: int) -> Tensor:
+        """(*sides, d) places in cells from the centre, so many along each axis of a cell."""
+        if per_cell not in self._known_points:
+            sides = self.cells * per_cell
+            axis = (torch.arange(sides) - (sides - 1) / 2) / per_cell
+            dims = len(self.places)
+            self._known_points[per_cell] = torch.stack(torch.meshgrid([axis] * dims, indexing="ij"), -1)
+        return self._known_points[per_cell]
+
     def _split(self, step: Tensor) -> tuple[Tensor, Tensor]:
         """Parameters (B, P) → linear (B, d, d) without the identity, offset (B, d)."""
         dims = len(self.places)
         return torch.einsum("bp,pij->bij", step[:, dims:], self.linear), step[:, :dims]
 
-    def fitted(self, displacements: Tensor, centres: Tensor, weights: Tensor) -> Pose:
+    def fitted(self, displacements: Tensor, centres: Tensor, weights: Tensor) -> tuple[Pose, Tensor]:
         """The similarity transform that displacements of blocks tell of, by weighted least squares.
 
         Args:
             displacements: (B, T, d) in cells; centres: (T, d) of the blocks; weights: (B, T).
+        Returns:
+            The transforms, and how much of the weights (B,) is of blocks that agree with them.
         """
         dims = len(self.places)
         still = torch.eye(dims).expand(len(centres), dims, dims)
@@ -98,19 +113,16 @@ class Frame:
             missed = (displacements - torch.einsum("bp,tpi->bti", step, fields)).square().sum(2)
             trust = weights / (1 + missed).square()
         linear, offset = self._split(step)
-        return Pose(linear + torch.eye(dims), offset)
+        return Pose(linear + torch.eye(dims), offset), trust.sum(1)
 
     def warped(self, images: Tensor, pose: Pose) -> Tensor:
         """Look at images (B, C, *sides) from the frame: (B, C, *cells), each cell the mean of the points within it."""
         dims = len(self.places)
         per_cell = max(images.shape[-1] // self.cells, 1)
-        # affine_grid counts x first, and from -1 to 1.
-        theta = torch.cat([pose.linear, pose.offset[:, :, None] * 2 / self.cells], 2).flip(1)
-        theta = torch.cat([theta[:, :, :dims].flip(2), theta[:, :, dims:]], 2)
-        size = [len(images), images.shape[1], *[self.cells * per_cell] * dims]
-        seen = F.grid_sample(
-            images, F.affine_grid(theta, size, align_corners=False), padding_mode="border", align_corners=False
-        )
+        points = self._points(per_cell)
+        grid = (points.flatten(0, -2) @ pose.linear.mT + pose.offset[:, None]).flip(-1) * 2 / self.cells  # x first
+        grid = grid.unflatten(1, points.shape[:-1])
+        seen = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
         pool = F.avg_pool2d if dims == 2 else F.avg_pool3d
         return pool(seen, per_cell) if per_cell > 1 else seen
 

@@ -18,6 +18,8 @@ from medsynth.judges.batches import in_blocks
 GRID = {2: 32, 3: 16}  # thumbnail cells a side, by the number of spatial axes
 MARGIN = {2: 3, 3: 1}  # cells, about 10 % of the image, that one which is shifted may lack at its edges
 RIDGE = 1.0  # variance, in units of a cell's, to which whitening does not raise a direction that varies less
+MOST = 65535  # of uint16
+FLAT = 0.002  # an image of less contrast, as a share of the range, shows nothing that could be the same
 NOISE = 0.02  # variance of noise of 5 % of the range in a cell: directions that vary less are taken for noise
 
 Window = tuple[EllipsisType | slice, ...]
@@ -55,17 +57,22 @@ class Whitening:
         scale = variance / (variance + NOISE) / (variance + ridge).sqrt()
         return cls(mean, (axes * scale).contiguous())
 
+    def told(self, images: Tensor, rank: int | None = None) -> Tensor:
+        """(n, rank) of length 1 of images (n, ...), or 0 for one that shows nothing: its cosine with any other is 0."""
+        values, contrast = standardised(images)
+        return self.apply(values, rank) * (contrast > FLAT)[:, None]
+
     def apply(self, values: Tensor, rank: int | None = None) -> Tensor:
         """(n, D) → (n, rank) of length 1, so that an inner product is a cosine."""
         return F.normalize((values - self.mean) @ self.matrix[:, :rank], eps=1e-12)
 
 
 def thumbnails(images: Images, cells: int) -> Tensor:
-    """Average uint16 (N, C, *spatial) down to (N, C, *cells) float32."""
+    """Average uint16 (N, C, *spatial) down to (N, C, *cells) float32 in [0, 1]."""
     size = [cells] * (images.ndim - 2)
 
     def shrunk(block: np.ndarray) -> np.ndarray:
-        return F.interpolate(torch.from_numpy(block.astype(np.float32)), size=size, mode="area").numpy()
+        return F.interpolate(torch.from_numpy(block.astype(np.float32) / MOST), size=size, mode="area").numpy()
 
     return torch.from_numpy(in_blocks(shrunk, images))
 

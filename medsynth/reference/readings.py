@@ -58,7 +58,9 @@ def judge(schema: ConditionSchema, split: str, view: Store, reading: Reading, se
         for group, part in kind.by_part(arrays):
             for statistic in kind.statistics:
                 value = _with_interval(statistic.of, part, subjects, seed)
-                of_criterion = _with_interval(statistic.criterion.of, part, subjects, seed)
+                of_criterion = value
+                if statistic.criterion.name != statistic.name:
+                    of_criterion = _with_interval(statistic.criterion.of, part, subjects, seed)
                 limit = float(statistic.criterion.limit(*part)) if len(subjects) else float("nan")
                 count = len(set(subjects))
                 note = _why_not(statistic.criterion.name, of_criterion, limit, split, len(subjects), count)

@@ -56,7 +56,8 @@ def look(settings: ReferenceSettings, store: Store) -> Reference:
     )
     index = TrainingIndex(train.images)
     likeness = {name: index.nearest(view.images) for name, view in held_out}
-    copies = {kind: index.nearest(changed) for kind, changed, _ in planted(train.images, test.images, settings.seed)}
+    plants = planted(train.images, test.images, settings.planted_copies, settings.seed)
+    copies = {kind: index.nearest(changed) for kind, changed, _ in plants}
     chosen = np.random.default_rng(settings.seed).permutation(len(train))[:MOST]
     known = Reference(
         store=store.info.digest,

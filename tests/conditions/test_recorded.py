@@ -14,8 +14,8 @@ from medsynth import config
 from medsynth.artifacts.store import Store, StoreInfo
 from medsynth.conditions.schema import ConditionSchema
 from medsynth.config.training import Augmentation
-from medsynth.judges.reader import Reader, read
-from medsynth.judges.reader_training import reading_loss, train_reader
+from medsynth.judges.reader import Reader
+from medsynth.judges.reader_training import reading_loss
 from medsynth.models.augmentation import augment
 from medsynth.models.contract import Batch
 from medsynth.models.networks.blocks import ConditionEmbedding
@@ -29,7 +29,6 @@ AUGMENTED = (
     [16.0, -14.295899987220764, -6.319999933242798, 8.220427364110947, 9.256560683250427, 8.748933851718903],
 )
 LOSS = 13.336261749267578
-READ = [4.646290979969005, 51.39370827625195, 0.5021033386389414, 0.5018872022628784, 0.0071264720560672385]
 PLANS = {"per_class": "6cfed01d4f25b700", "balance": "b30a78a51bf7669a"}
 
 FIELDS = {
@@ -90,10 +89,6 @@ def test_the_reader():
     torch.manual_seed(0)
     outputs = Reader(SCHEMA, 1, (32, 32)).eval()(INPUT)
     assert reading_loss(outputs, CONDITION, SCHEMA, torch.Size([8, 8])).item() == pytest.approx(LOSS, rel=1e-5)
-    part = IMAGES, CONDITION
-    values = read([train_reader(part, part, SCHEMA, 1, seed=3)[0]], IMAGES).values
-    numbers = values.select_dtypes("number").mean()
-    assert numbers.tolist() == pytest.approx(READ, rel=1e-3)  # after eight steps, rounding shows
 
 
 @pytest.mark.parametrize("kind", ["per_class", "balance"])

@@ -18,7 +18,7 @@ from tests.conditions.toys import FIELDS, STRUCTURES, toy
 
 CLASSES = ("dark", "bright")
 SETTINGS = EvaluateSettings(seed=0, evaluation=Evaluation(bootstrap=20))
-JUDGES = ReferenceSettings(seed=0, reader_epochs=6, readers=2, extractor="efficientnet_lite0")
+JUDGES = ReferenceSettings(seed=0, reader_epochs=6, readers=2, planted_copies=20, extractor="efficientnet_lite0")
 
 
 def textured(count: int, seed: int) -> tuple[np.ndarray, pd.DataFrame]:
@@ -180,7 +180,7 @@ def test_a_class_with_few_images_is_a_row_with_a_note(
     assert row["value"] == ""
     assert "0 synthetic images: needs 20" in row["note"]
     assert metrics.loc["fid", "all"]["note"].endswith("no synthetic image of bright")
-    assert metrics.loc["fid", "all"]["n_synthetic"] == "25"
+    assert metrics.loc["fid", "all"]["n_synthetic"] == 25
     assert not (tmp_path / "out/curves.png").exists()
 
 

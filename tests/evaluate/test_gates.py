@@ -58,7 +58,7 @@ def test_where_the_gate_is_off_it_says_why() -> None:
     assert gates().off == {"b": "1 validation images, needs 19"}
     assert gates(of_real=18).off.keys() == {"a", "b"} and "a" not in gates(of_real=19).off
     asked = np.array(["a", "b", ""])
-    rows = asked, np.array(["b", "a", "a"]), np.zeros(3), np.zeros(3)
+    rows = asked, np.array(["b", "a", "a"]), np.zeros(3), {"whole": np.zeros(3), "parts": np.zeros(3)}
     judged = gates().judge(*rows)
     assert judged["misread_gate"].tolist() == ["on", "off: 1 validation images, needs 19", "on"]
     assert judged["verdict"].tolist() == ["rejected", "kept", "kept"]

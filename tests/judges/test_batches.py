@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from medsynth.judges import batches as blocks
-from medsynth.judges import copies as privacy
 from medsynth.judges.batches import BLOCK, in_blocks
 from medsynth.judges.features import extract
+from medsynth.judges.thumbnails import GRID, thumbnails
 
 
 @pytest.mark.parametrize("count", [0, 1, BLOCK, 2 * BLOCK + 1])
@@ -28,7 +28,7 @@ def test_what_evaluation_makes_of_images_does_not_depend_on_the_blocks(monkeypat
     rows = np.random.default_rng(1).permutation(40)[:20]
 
     def looked_at() -> list[np.ndarray]:
-        return [privacy._thumbnails(images), extract(images, rows)]
+        return [thumbnails(images, GRID[2]), extract(images, rows)]
 
     whole = looked_at()
     monkeypatch.setattr(blocks, "BLOCK", 16)

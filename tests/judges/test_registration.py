@@ -49,7 +49,8 @@ def test_displacements_of_blocks_give_the_transform_they_were_made_by_whatever_a
     linear, offset = turn(3.0, 1.04, 2)[0], torch.tensor([1.0, -2.0])
     moved = centres @ linear.T + offset - centres
     moved[5] = torch.tensor([3.0, 3.0])  # a block that is not what the others are
-    found = frame.fitted(moved[None], centres, torch.ones(1, len(centres)))
+    found, agreed = frame.fitted(moved[None], centres, torch.ones(1, len(centres)))
+    assert agreed.item() == pytest.approx(15, abs=0.3)  # all blocks but one
     torch.testing.assert_close(found.linear[0], linear, atol=0.02, rtol=0)
     torch.testing.assert_close(found.offset[0], offset, atol=0.15, rtol=0)
 

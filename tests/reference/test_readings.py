@@ -85,7 +85,10 @@ def test_labels_that_images_do_not_show_are_unread_and_the_run_goes_on(
     )
     images = rng.integers(0, 65536, (count, 1, 16, 16)).astype(np.uint16)
     of_noise = Store(store.info, images, None, samples)
-    reference = look(ReferenceSettings(seed=0, reader_epochs=2, readers=1, extractor="efficientnet_lite0"), of_noise)
+    reference = look(
+        ReferenceSettings(seed=0, reader_epochs=2, readers=1, planted_copies=8, extractor="efficientnet_lite0"),
+        of_noise,
+    )
     assert not reference.readings["adequate"].any()
     assert any("pathology, accuracy: reader inadequate: " in line for line in caplog.messages)
     rows = samples[["pathology", "age_years"]].assign(sample_id=[f"d-m-{row:06d}" for row in range(count)])
@@ -102,7 +105,9 @@ def test_labels_that_images_do_not_show_are_unread_and_the_run_goes_on(
 
 
 def test_the_gates_rest_on_validation_images_alone(store: Store) -> None:
-    made = look(ReferenceSettings(seed=0, reader_epochs=1, readers=1, extractor="efficientnet_lite0"), store)
+    made = look(
+        ReferenceSettings(seed=0, reader_epochs=1, readers=1, planted_copies=8, extractor="efficientnet_lite0"), store
+    )
     readings = pd.DataFrame(
         {
             "split": ["val", "test"],

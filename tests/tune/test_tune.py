@@ -88,7 +88,9 @@ def test_each_measure_sees_what_it_is_for(val):
 def trained(store, tmp_path):
     """A store, what is known of its real images, and weights that have learnt a little."""
     train(train_settings(images=160), store, tmp_path / "train")
-    reference = look_at(ReferenceSettings(seed=0, reader_epochs=3, extractor="efficientnet_lite0"), store)
+    reference = look_at(
+        ReferenceSettings(seed=0, reader_epochs=3, readers=1, planted_copies=4, extractor="efficientnet_lite0"), store
+    )
     return store, reference, tmp_path / "train/model.safetensors"
 
 
