@@ -23,7 +23,6 @@ from scipy.sparse.csgraph import connected_components
 
 from medsynth.config import TableSource
 from medsynth.disk import tables
-from medsynth.judges.neighbours import Neighbours
 from medsynth.prepare.table import Rejection, Sample
 
 LARGEST = 0.2  # share of the images that one joined subject may hold without a warning
@@ -85,6 +84,8 @@ def find(
         images: uint16 (n, C, *spatial); samples: their n rows.
         twins: rows that were quarantined already, since they have the very pixels of another, and that other.
     """
+    from medsynth.judges.neighbours import Neighbours  # brings torch, which a simulated collection does not need
+
     compared = Neighbours(images, np.array([sample.subject_id for sample in samples]))
     positions, likeness, limit = compared.duplicates(source.duplicate_likeness)
     found = [(*sorted((samples[a], samples[b]), key=lambda sample: sample.source_row), like)
