@@ -9,7 +9,7 @@ import multiprocessing.connection
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
@@ -23,6 +23,7 @@ from medsynth.artifacts import store
 from medsynth.artifacts.store import StoreInfo
 from medsynth.conditions.schema import ConditionSchema
 from medsynth.config import SPLITS, PhantomSource, PrepareSettings, TableSource
+from medsynth.config.conditions import Categorical
 from medsynth.disk import files, tables
 from medsynth.errors import InputError
 from medsynth.images.intensity import CONTAINER_BITS
@@ -138,6 +139,7 @@ def _write_store(settings: PrepareSettings, folder: Path, threads: int, rejected
     if intake.has_masks:
         store.write_in_order(folder / "masks.npy", raw_masks, settings.size, np.uint8, order)
     tables.write_rows(folder / "samples.csv", list(kept[0]), (kept[row] for row in order))
+    _tell_of_unseen(settings, [cells for cells in kept if cells["split"] == "train"])
     split_rows = ({"subject_id": subject, "split": split} for subject, split in sorted(split_of.items()))
     tables.write_rows(folder / "split.csv", ("subject_id", "split"), split_rows)
     _write_quarantine(folder / "quarantine.csv", rejected)
@@ -172,6 +174,20 @@ def _write_store(settings: PrepareSettings, folder: Path, threads: int, rejected
     info = info.model_copy(update={"digest": store.digest(folder, info)})
     (folder / "store.json").write_text(info.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return info
+
+
+def _tell_of_unseen(settings: PrepareSettings, training: Sequence[Mapping[str, str]]) -> None:
+    """Warn of classes without a training image, before a model is trained that cannot draw them."""
+    label = settings.conditions[settings.label]
+    assert isinstance(label, Categorical)
+    shown = {cells[settings.label] for cells in training}
+    unseen = [value for value in label.values if value not in shown]
+    if unseen:
+        log.warning(
+            "%s: no training image of %s: a plan that asks for it is refused when sampling begins",
+            settings.dataset,
+            ", ".join(f"{settings.label} {value}" for value in unseen),
+        )
 
 
 def _write_quarantine(path: Path, rejected: Sequence[Rejection]) -> None:

@@ -202,6 +202,15 @@ def test_a_class_that_loses_its_images_is_named(collection):
     assert not (collection.folder / "out" / "demo").exists()
 
 
+def test_a_class_without_an_image_is_warned_of(collection, caplog):
+    wider = {"pathology": {"kind": "categorical", "values": ["normal", "nodule", "effusion"]}}
+    collection.prepare(conditions=wider)
+    assert any("no training image of pathology effusion: a plan" in message for message in caplog.messages)
+    caplog.clear()
+    collection.prepare()
+    assert not any("no training image" in message for message in caplog.messages)
+
+
 def test_full_disk_leaves_nothing(collection, monkeypatch):
     def full(*arguments):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
