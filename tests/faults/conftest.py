@@ -153,7 +153,7 @@ def results(store: Store, tmp_path: Path) -> dict[str, Path]:
     folders["evaluate"].mkdir(parents=True)
     ids = [f"d-m-{index:06d}" for index in range(6)]
     verdicts = {"sample_id": ids, "predicted_pathology": "low", "nearest_image": "7.png"}
-    verdicts |= {"requested_probability": 0.9, "conformity": 0.8, "nearest_similarity": 0.5}
+    verdicts |= {"requested_probability": 0.9, "conformity": 0.8, "misread_gate": "on", "nearest_similarity": 0.5}
     pd.DataFrame(verdicts | {"verdict": ["kept"] * 5 + ["rejected"], "reason": ""}).to_csv(
         folders["evaluate"] / "samples.csv", index=False
     )

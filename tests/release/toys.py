@@ -121,6 +121,7 @@ def make_samples(n: int = 4, channels: int = 1) -> dict:
                 "predicted_pathology": pathology[::-1],
                 "requested_probability": 0.9,
                 "conformity": 0.8,
+                "misread_gate": "on",
                 "nearest_similarity": [0.1, 0.2, 0.3, 0.4][:n],
                 "nearest_image": "7",
                 "verdict": ["kept", "rejected", "kept", "kept"][:n],
