@@ -29,7 +29,14 @@ SHARD = {"sample_id", "seed", "model_sha256", "sampler"}
 # Of a shard where images are asked for by masks: the position in the store of the training image whose mask it is.
 MASK_OF = "mask_of"
 MASK_FILE = "mask_file_name"
-VERDICT = ("requested_probability", "conformity", "misread_gate", "nearest_similarity", "verdict", "reason")  # in this order
+VERDICT = (
+    "requested_probability",
+    "conformity",
+    "misread_gate",
+    "nearest_similarity",
+    "verdict",
+    "reason",
+)  # in this order
 JUDGED = {"sample_id", "nearest_image", *VERDICT}
 DIGESTS = ("generator_sha256", "config_sha256", "training_data_sha256")
 REJECTED = {"sample_id", "synthetic", *VERDICT, *DIGESTS}  # and of the conditions the label alone
