@@ -67,7 +67,7 @@ def test_step_without_a_command_is_an_error(package: Path) -> None:
     [
         ("prepare", "images.geometry", "train.loop"),
         ("train", "models.checkpoint", "models.families.diffusion"),
-        ("tune", "judges.reader", "judges.features"),
+        ("tune", "judges.reader", "evaluate.evaluate"),
         ("sample", "models.checkpoint", "train.loop"),
         ("evaluate", "judges.copies", "models.checkpoint"),
         ("release", "release.card", "evaluate.evaluate"),

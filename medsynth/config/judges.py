@@ -29,7 +29,7 @@ class Judges(Strict):
 
     reader_epochs: Count = 30
     """Training epochs of each reader, which reads conditions from images and sees real images only."""
-    readers: Count = 3
+    readers: Count = 2
     """Readers of different seeds whose readings are averaged; one more is trained for `tune` alone."""
     planted_copies: Count = 60
     """Copies of training images, of each kind of change, by which the search for copies is measured."""

@@ -25,6 +25,7 @@ __all__ = ["TUNING_TRUNK", "Reader", "Trained", "read", "reading_cells", "restor
 log = logging.getLogger(__name__)
 
 TUNING_TRUNK = "scratch"  # no released metric is measured in it, as distances are in EfficientNet-Lite0
+TUNING_SHARE = 0.5  # of the epochs: it compares settings, and is no yardstick
 HOPELESS = 1.5  # times the validation loss of the trunk before: one that stays above it is given up
 
 
@@ -63,7 +64,8 @@ def train_readers(
     more = [train_reader(training, validation, schema, epochs, seed + number, best)[0] for number in range(1, count)]
     tuning = first[TUNING_TRUNK]
     if best == TUNING_TRUNK:
-        tuning, _ = train_reader(training, validation, schema, epochs, seed + count, TUNING_TRUNK)
+        fewer = max(1, round(TUNING_SHARE * epochs))
+        tuning, _ = train_reader(training, validation, schema, fewer, seed + count, TUNING_TRUNK)
     return Trained((first[best], *more), tuning, losses)
 
 

@@ -18,7 +18,7 @@ from medsynth.judges.reader_network import PATCH, TRUNKS, Reader
 LONGEST_SIDE = {2: 256, 3: 32}  # larger images are averaged down to it, which bounds the time a reader takes
 BATCH = 16
 AT_ONCE = 128
-EPOCH = (256, 4096)  # images that an epoch draws at least, and at most
+EPOCH = (256, 2048)  # images that an epoch draws at least, and at most
 MOST_REPEATED = 10.0  # how much more often than others an image of a rare class is drawn, at most
 WEIGHT_DECAY = 0.02
 SHIFT = 0.06  # largest random shift while training, as a fraction of each side

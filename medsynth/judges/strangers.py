@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtri
 
 SHARES = np.array((0.1, 0.5))
 HEAVIER = 1.15
@@ -35,7 +35,7 @@ def stranger_limit(likeness: np.ndarray, among: int, exceeded: float, total: int
         return 1.0
     fisher = np.arctanh(np.clip(np.asarray(likeness, float), -CLOSEST, CLOSEST))
     found = np.quantile(fisher, SHARES)
-    standard = norm.isf(-np.expm1(np.log(SHARES) / among))
+    standard = -ndtri(-np.expm1(np.log(SHARES) / among))
     deviation = (found[1] - found[0]) / (standard[1] - standard[0])
-    beyond = norm.isf(-math.expm1(math.log1p(-exceeded) / (total or among)))
+    beyond = -ndtri(-math.expm1(math.log1p(-exceeded) / (total or among)))
     return math.tanh(HEAVIER * (found[0] + deviation * (beyond - standard[0])))

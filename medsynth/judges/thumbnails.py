@@ -63,8 +63,9 @@ class Whitening:
         return self.apply(values, rank) * (contrast > FLAT)[:, None]
 
     def apply(self, values: Tensor, rank: int | None = None) -> Tensor:
-        """(n, D) → (n, rank) of length 1, so that an inner product is a cosine."""
-        return F.normalize((values - self.mean) @ self.matrix[:, :rank], eps=1e-12)
+        """(n, D) → (n, rank) of length 1, so that an inner product is a cosine; 0 beyond the directions there are."""
+        known = F.normalize((values - self.mean) @ self.matrix[:, :rank], eps=1e-12)
+        return F.pad(known, (0, max((rank or 0) - known.shape[1], 0)))
 
 
 def thumbnails(images: Images, cells: int) -> Tensor:

@@ -64,7 +64,7 @@ def test_prepare_on_a_full_disk(fault, on_a_small_disk, tmp_path: Path) -> None:
         is_refused(done, "prepare")
         assert left == []
     done, left = on_a_small_disk(arguments, 1000)
-    assert done.returncode == 0 and len(left) == 6
+    assert done.returncode == 0 and len(left) == 7
 
 
 def test_train_on_a_full_disk(fault, on_a_small_disk, store, tmp_path: Path) -> None:

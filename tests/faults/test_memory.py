@@ -36,7 +36,7 @@ main(sys.argv[2:])
 
 def training(program: list[str], store: Path, out: Path, **options) -> list[str]:
     """The command of a training whose whole batch takes more than a GiB."""
-    chosen = settings(images=256, effective_batch_size=128, validate_every=256, precision="float32", **options)
+    chosen = settings(images=128, effective_batch_size=128, validate_every=128, precision="float32", **options)
     arguments = ["train", "--settings", settings_file(out.parent, chosen), "--store", store, "--out", out]
     return [sys.executable, *program, *map(str, arguments)]
 
@@ -49,9 +49,9 @@ def train_within(mebibytes: int, store: Path, out: Path, **options) -> subproces
 
 
 def is_whole(out: Path) -> None:
-    """All the images were seen, in steps of the effective batch."""
-    assert json.loads((out / "model.json").read_text())["images_seen"] == 256
-    assert (out / "history.csv").read_text().splitlines()[-1].startswith("2,256,")
+    """All the images were seen, in one step of the effective batch."""
+    assert json.loads((out / "model.json").read_text())["images_seen"] == 128
+    assert (out / "history.csv").read_text().splitlines()[-1].startswith("1,128,")
 
 
 @pytest.fixture

@@ -109,3 +109,12 @@ def test_black_corners_that_all_images_share_are_no_parts_alike() -> None:
     images[..., :40, :] = 0
     likeness = TrainingIndex(images[:50]).nearest(images[50:])
     assert likeness.parts.max() < 0.8
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_few_training_images_whose_tiles_vary_in_few_directions_are_searched(dims: int) -> None:
+    training = np.random.default_rng(0).integers(0, SPREAD, (7, 1, *[16] * dims)).astype(np.uint16)
+    training[4:, ..., :8] = 1000  # there, tiles of four images alone tell something
+    likeness = TrainingIndex(training).nearest(training[:2])
+    assert likeness.position.tolist() == [0, 1]
+    np.testing.assert_allclose(likeness.parts, 1, atol=1e-3)
