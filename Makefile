@@ -14,7 +14,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 help:
 	@echo "make demo   train on simulated chest X-rays, sample, judge, release, report (minutes)"
 	@echo "make test   linters, type checks and all tests"
-	@echo "make quick  the tests of single parts, in under a minute; make coverage, how much of the package they run"
+	@echo "make quick  the tests that train no network and start no program; make coverage, all, and what they run of the package"
 	@echo "make lint   linters and type checks alone"
 	@echo "make docs   the pages of docs/ as a site, in site/; make setup installs alone"
 	@echo "make schema write the schema and the tables of keys anew, after a change of medsynth/config"
@@ -48,7 +48,7 @@ quick: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow"
 
 coverage: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow" --cov=medsynth --cov-report=term:skip-covered
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --cov=medsynth --cov-report=term:skip-covered
 
 lint: $(READY)
 	$(BIN)/ruff check

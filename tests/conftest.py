@@ -29,8 +29,11 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 SHARED_DATA = Path(os.environ.get("MEDSYNTH_TEST_DATA", Path(__file__).parents[1] / "../shared/data")).resolve()
 
 
-# What starts programs, or runs every family or every fault: all but these is `make quick`.
-SLOW = {"benchmarks", "contracts", "faults", "security", "slurm", "track", "workflow"}
+# What starts programs, trains a network, or runs every family or every fault: all but these is `make quick`.
+SLOW = {
+    *("benchmarks", "contracts", "evaluate", "faults", "judges", "machine", "models"),
+    *("reference", "security", "slurm", "track", "train", "tune", "workflow"),
+}
 
 
 def pytest_collection_modifyitems(items) -> None:

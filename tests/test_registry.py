@@ -133,6 +133,7 @@ CASES = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_an_entry_is_added_by_one_file_and_one_line(name: str, tmp_path: Path) -> None:
     source, line, program = CASES[name]

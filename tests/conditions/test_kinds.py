@@ -33,6 +33,7 @@ def test_every_kind_has_a_toy():
     assert list(FIELDS) == KINDS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dims", [2, 3])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_reader_learns_to_read_it_back(kind: str, dims: int):
@@ -162,6 +163,7 @@ class EvenKind(Kind):
 """
 
 
+@pytest.mark.slow
 def test_a_kind_is_added_by_one_module_and_one_line_of_the_registry(tmp_path: Path):
     (tmp_path / "toy_kind.py").write_text(TOY_KIND)
     program = """

@@ -76,7 +76,6 @@ def results(collection: Store, reference: Reference, synthetic, tmp_path_factory
     return out
 
 
-@pytest.mark.slow
 def test_writes_tables_and_figures(results: Path) -> None:
     names = {"metrics.csv", "samples.csv", "contact_sheet.png", "curves.png", "nearest.png", "adherence.png"}
     assert {path.name for path in results.iterdir()} == names

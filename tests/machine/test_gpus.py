@@ -10,8 +10,6 @@ import pytest
 from medsynth.errors import InputError
 from medsynth.machine import gpus
 
-pytestmark = pytest.mark.slow  # each test starts several processes that import torch
-
 # torch as it looks to a process that CUDA shows these GPUs.
 STAND_IN = """
 import logging, sys

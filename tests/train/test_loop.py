@@ -86,7 +86,6 @@ def test_minutes_end_a_training_before_its_images(store):
     assert trainer.progress == 0.5
 
 
-@pytest.mark.slow
 def test_training_lowers_the_held_out_loss_and_uses_the_condition(store):
     trainer = Trainer(settings(images=2400, learning_rate=3e-3), store, CPU)
     before = trainer.validate()
@@ -316,7 +315,6 @@ def start(
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
 
 
-@pytest.mark.slow
 def test_two_processes_train_as_one_does(store_folder, tmp_path):
     chosen = settings(images=160, batch_size=4, validate_every=80)
     start(store_folder, tmp_path / "one", chosen).communicate()

@@ -48,7 +48,6 @@ def learn(student, steps: int) -> None:
         optimiser.step()
 
 
-@pytest.mark.slow
 def test_a_student_finds_the_end_of_every_path_of_gaussian_data():
     # The optimal denoiser of latent x ~ N(0, 1) is x / (1 + sigma^2), so that one step of the solver from a level to
     # the next multiplies x by (next / level) + (1 - next / level) / (1 + level^2).
