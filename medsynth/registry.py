@@ -97,6 +97,10 @@ LOSSES = {
 EXTRACTORS = {
     "efficientnet_lite0": Entry("medsynth.judges.features:features", "medsynth.config.judges:OfImages"),
     "efficientnet_lite0_planes": Entry("medsynth.judges.features:plane_features", "medsynth.config.judges:OfVolumes"),
+    "efficientnet_lite1": Entry("medsynth.judges.features:lite1_features", "medsynth.config.judges:OfImages"),
+    "efficientnet_lite1_planes": Entry(
+        "medsynth.judges.features:lite1_plane_features", "medsynth.config.judges:OfVolumes"
+    ),
 }
 
 # What is measured, in this order: config key `metrics`. `adherence` has a line for each statistic of a kind.

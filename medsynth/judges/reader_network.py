@@ -16,7 +16,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from medsynth.conditions.kind import Features
 from medsynth.conditions.planes import grid_centres
 from medsynth.conditions.schema import ConditionSchema
-from medsynth.judges.features import efficientnet_lite0
+from medsynth.judges.features import efficientnet
 
 PATCH = 4  # pixels a side of a position of the grid
 NARROW = 32  # channels of the grid
@@ -87,7 +87,7 @@ class ImageNet(nn.Module):
 
     def __init__(self, channels: int, size: Sequence[int]) -> None:
         super().__init__()
-        network = efficientnet_lite0()
+        network = efficientnet()
         network._fc = nn.Identity()
         _normalise_in_convolutions(network)
         for frozen in (network._conv_stem, *network._blocks[:FROZEN]):

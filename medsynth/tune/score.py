@@ -2,10 +2,11 @@
 
 Three measures, each 0 for images that cannot be told from real ones:
 
-fidelity   kernel distance of the features of a reader (KID's kernel; Binkowski et al. 2018) that no metric of a release
-           is measured in
-adherence  how much worse the same reader reads what was asked for from synthetic images than from real ones: the mean
-           over the fields that it can read, of shares and rank correlations; better than real counts as nothing
+fidelity   kernel distance (KID's kernel; Binkowski et al. 2018) of the features of a fixed network that no metric of a
+           release is measured in
+adherence  how much worse a reader of tuning's own reads what was asked for from synthetic images than from real ones:
+           the mean over the fields that it can read, of shares and rank correlations; better than real counts as
+           nothing
 texture    squared distance of the mean texture, in standard deviations between real images
 
 A setting's score against another one is the mean over the measures of ln(measure / the other's measure): halving one

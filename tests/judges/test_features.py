@@ -3,7 +3,8 @@ import importlib.util
 import numpy as np
 import pytest
 
-from medsynth.judges.features import extract, features, to_uint8
+from medsynth.config.judges import other_extractor
+from medsynth.judges.features import extract, features, lite1_features, to_uint8
 from tests.conftest import SHARED_DATA
 
 REFERENCE = SHARED_DATA.parent / "measure/kid.py"
@@ -32,6 +33,17 @@ def test_features_are_those_recorded(images: np.ndarray) -> None:
     np.testing.assert_allclose(
         [f.mean(), f[0].max(), f[:, 7].sum()], [0.14242267815, 4.25826263428, 0.06674918532], rtol=1e-4
     )
+
+
+def test_a_sampler_is_chosen_by_another_network_than_distances_are_measured_in(images: np.ndarray) -> None:
+    assert other_extractor("efficientnet_lite0", 2) == "efficientnet_lite1"
+    assert other_extractor("efficientnet_lite1", 2) == "efficientnet_lite0"
+    assert other_extractor("efficientnet_lite0_planes", 3) == "efficientnet_lite1_planes"
+    assert other_extractor("my_own", 2) == "efficientnet_lite1"
+    stored = images[:, None].astype(np.uint16) * 257
+    other = extract(stored, name="efficientnet_lite1")
+    assert np.array_equal(other, lite1_features(images)) and other.shape == (20, 1280)
+    assert np.abs(other - features(images)).mean() > 0.1
 
 
 def test_grey_is_rgb_with_equal_channels(images: np.ndarray) -> None:

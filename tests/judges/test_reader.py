@@ -7,7 +7,7 @@ from medsynth.conditions.kind import Reading
 from medsynth.conditions.schema import ConditionSchema
 from medsynth.config import Categorical, Lesions, Number
 from medsynth.judges import reader_training
-from medsynth.judges.features import efficientnet_lite0
+from medsynth.judges.features import efficientnet
 from medsynth.judges.reader import Reader, read, reading_cells, train_readers
 from medsynth.judges.reader_training import as_input, drawn, input_size, reading_loss, row_weights, train_reader
 
@@ -164,7 +164,7 @@ def test_the_imagenet_trunk_begins_with_the_network_and_keeps_its_first_stages()
     images = torch.rand(2, 1, 64, 64) * 2 - 1
     reader = Reader(ONE_CLASS, 1, (64, 64), "imagenet").eval()
     with torch.no_grad():
-        expected = efficientnet_lite0().extract_features(images.expand(-1, 3, -1, -1))
+        expected = efficientnet().extract_features(images.expand(-1, 3, -1, -1))
         torch.testing.assert_close(reader.trunk(images)[2], expected, rtol=1e-3, atol=1e-4)
     arrays = np.random.default_rng(0).integers(0, 65536, (40, 1, 32, 32)).astype(np.uint16)
     part = arrays, ONE_CLASS.encode(pd.DataFrame({"type": ["clear", "lesion"] * 20}))

