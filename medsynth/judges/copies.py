@@ -11,8 +11,10 @@ compression do not hide a copy, in two ways:
 Comparing every query in every pose with every training image would cost too much. So the search has two steps:
 
 1. Every tile of the query is compared with the same tile of every training image, shifted by up to MARGIN cells each
-   way (10 %), as it is and mirrored. A small rotation or change of scale shifts tiles, so that this covers them too.
-   The SHORTLIST training images whose tiles are most like the query's go on.
+   way (10 %), as it is and mirrored. The SHORTLIST training images whose tiles are most like the query's, and of these
+   the FINALISTS whose tiles agree on a pose, go on. So do the BY_VIEWS that are most like the whole thumbnail, by its
+   leading components, when it is turned, enlarged and shifted by VIEWS: where all images have the same structures, as
+   ribs, turned tiles are like many.
 2. Each of these is registered with the query (`registration`: the tiles' shifts, then Gauss-Newton) and compared.
 
 Poses up to 8 degrees, 12 % of scale and 10 % of shift are covered, which includes the generator's own augmentations.
@@ -53,7 +55,11 @@ TILE_RIDGE = 0.1  # as RIDGE, of a tile
 FLAT_TILE = 0.1  # a tile of less contrast, as a share of the image's, tells nothing
 FEWEST_TILES = 4  # that `parts` is the mean of
 RANK = 24  # leading components of a tile that the first step looks at
-SHORTLIST, FINALISTS = 16, 5  # training images for each query that are registered by tiles, and finely
+SHORTLIST, FINALISTS = 16, 4  # training images for each query that are registered by tiles, and finely
+BY_VIEWS = 3  # further ones that are finely registered, from the whole thumbnail
+VIEW_RANK = 64  # leading components of the whole thumbnail that are compared
+VIEWS = tuple(product((-5.0, 0.0, 5.0), (-0.1, 0.0, 0.1)))  # degrees and scales (as logarithms)
+VIEW_SHIFTS = {2: (-2.0, 0.0, 2.0), 3: (0.0,)}  # cells, along each axis
 FINER = {2: 2, 3: 1}  # cells of the query's thumbnail for each of a training image's, when it is finely registered
 BLOCK = 32  # queries
 TRAINING_BLOCK = 4096
@@ -74,6 +80,35 @@ class Likeness:
     whole: np.ndarray
     parts: np.ndarray
     position: np.ndarray
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Queries beside training images that they may be copies of.
+
+    Attributes:
+        side: (n, K) row of the query, or of its mirror image; position: (n, K) of the training image.
+        alike: (n, K, T) how much each tile counts.
+        pose: of the n * K pairs, in which they are most alike as far as is known.
+    """
+
+    side: Tensor
+    position: Tensor
+    alike: Tensor
+    pose: Pose
+
+    def beside(self, other: Pairs) -> Pairs:
+        """These, and for each query those of another search too."""
+        count = len(self.side)
+        linear, offset = (
+            torch.cat([part.unflatten(0, (count, -1)) for part in parts], 1).flatten(0, 1)
+            for parts in ((self.pose.linear, other.pose.linear), (self.pose.offset, other.pose.offset))
+        )
+        side, position, alike = (
+            torch.cat(parts, 1)
+            for parts in ((self.side, other.side), (self.position, other.position), (self.alike, other.alike))
+        )
+        return Pairs(side, position, alike, Pose(linear, offset))
 
 
 class TrainingIndex:
@@ -139,12 +174,15 @@ class TrainingIndex:
         self._shifts = list(product(range(-margin, margin + 1), repeat=dims))
         self._frame = Frame(grid, self._shape)
         self._centres = torch.tensor(self._places) + (tile - 1) / 2 - (grid - 1) / 2
+        shifts = product(VIEW_SHIFTS[dims], repeat=dims)
+        self._views = self._frame.poses([(*view, shift) for shift in shifts for view in VIEWS])
 
     def _embed(self) -> None:
         """(T, N, RANK) of the training images' tiles."""
         self._embedded = torch.stack(
             [self._embed_tile(number, self._thumbnails, rank=RANK) for number in range(len(self._places))]
         )
+        self._embedded_whole = self._whole.told(self._thumbnails[self._inner], VIEW_RANK)
 
     def _cells(self, place: tuple[int, ...], margin: int = 0) -> Window:
         """The tile at a place, and so many cells around it."""
@@ -182,21 +220,39 @@ class TrainingIndex:
         contrast = self._contrast(coarse)
         # (T, 2n, S, RANK): each tile of each query and of its mirror image, at each shift.
         tiles = torch.stack([self._embed_shifted(number, coarse, contrast) for number in range(len(self._places))])
-        side, position = self._shortlist(tiles, len(block))
+        pairs = self._by_tiles(tiles, len(block)).beside(self._by_views(coarse, len(block)))
+        whole, parts = (score.reshape(pairs.side.shape) for score in self._compare(fine, coarse, pairs))
+        best = torch.maximum(whole, parts).argmax(1, keepdim=True)
+        nearest = pairs.position.gather(1, best)[:, 0]
+        return Likeness(whole.amax(1).numpy(), parts.amax(1).numpy(), nearest.numpy())
+
+    def _by_tiles(self, tiles: Tensor, count: int) -> Pairs:
+        """Of the shortlist, those whose tiles agree on a pose."""
+        side, position = self._shortlist(tiles, count)
         cosine = torch.einsum("tbsr,tbr->bts", tiles[:, side], self._embedded[:, position])
         alike, shift = cosine.max(2)
         alike = alike.clamp_min(0).square()
         moved = torch.tensor(self._shifts, dtype=torch.float32)[shift]
         pose, agreed = self._frame.fitted(moved, self._centres, alike.square())
         # Of strangers some tiles are alike, but where they lie does not agree.
-        last = agreed.reshape(len(block), -1).topk(min(FINALISTS, agreed.numel() // len(block)), 1).indices
-        chosen = (last + torch.arange(len(block))[:, None] * (agreed.numel() // len(block))).flatten()
-        side, position = side[chosen], position[chosen]
-        found = self._compare(fine[side], coarse[side], position, alike[chosen], pose[chosen])
-        whole, parts = (score.reshape(last.shape) for score in found)
-        best = torch.maximum(whole, parts).argmax(1, keepdim=True)
-        nearest = position.reshape(last.shape).gather(1, best)[:, 0]
-        return Likeness(whole.amax(1).numpy(), parts.amax(1).numpy(), nearest.numpy())
+        agreed = agreed.reshape(count, -1)
+        last = agreed.topk(min(FINALISTS, agreed.shape[1]), 1).indices
+        chosen = last + torch.arange(count)[:, None] * agreed.shape[1]
+        return Pairs(side[chosen], position[chosen], alike[chosen], pose[chosen.flatten()])
+
+    def _by_views(self, coarse: Tensor, count: int) -> Pairs:
+        """Those most like the whole thumbnail, (2n, C, *cells), of a query or of its mirror image, in any view."""
+        total = len(self._embedded_whole)
+        best = torch.full((2 * count, total), -torch.inf)
+        view = torch.zeros(2 * count, total, dtype=torch.long)
+        for number in range(len(self._views.offset)):
+            seen = self._frame.warped(coarse, self._views[torch.full([2 * count], number)])
+            cosine = self._whole.told(seen[self._inner], VIEW_RANK) @ self._embedded_whole.T
+            better = cosine > best
+            best[better], view[better] = cosine[better], number
+        side, position = _most_alike(best, count, BY_VIEWS)
+        pose = self._views[view[side, position].flatten()]
+        return Pairs(side, position, torch.ones(*side.shape, len(self._places)), pose)
 
     def _shortlist(self, tiles: Tensor, count: int) -> tuple[Tensor, Tensor]:
         """For each query the training images whose tiles are most like its own.
@@ -212,24 +268,20 @@ class TrainingIndex:
                 cosine = (queries.flatten(0, 1) @ training.T).unflatten(0, queries.shape[:2]).amax(1)
                 # Squares let tiles that are alike count for more than many that are a little alike.
                 score[:, start : start + len(training)] += cosine.clamp_min(0).square()
-        both = torch.cat(score.split(count), 1)  # (n, 2N)
-        chosen = both.topk(min(SHORTLIST, total), 1).indices
-        side = torch.div(chosen, total, rounding_mode="floor") * count + torch.arange(count)[:, None]
-        return side.flatten(), (chosen % total).flatten()
+        side, position = _most_alike(score, count, SHORTLIST)
+        return side.flatten(), position.flatten()
 
-    def _compare(
-        self, fine: Tensor, coarse: Tensor, position: Tensor, alike: Tensor, first: Pose
-    ) -> tuple[Tensor, Tensor]:
-        """Register pairs, and take `whole` and `parts` (B,) in the better of two poses: the first, and the refined one.
+    def _compare(self, fine: Tensor, coarse: Tensor, pairs: Pairs) -> tuple[Tensor, Tensor]:
+        """Register pairs, and take `whole` and `parts` (n * K,) in the better of two poses: the first, the refined one.
 
         Args:
-            fine, coarse: thumbnails of the queries; position: (B,) of the training images.
-            alike: (B, T) how much each tile counts.
+            fine, coarse: thumbnails of the queries and of their mirror images.
         """
         dims = len(self._shape)
-        training = self._thumbnails[position]
-        weights = torch.zeros(len(position), *[GRID[dims]] * dims)
-        for place, likeness in zip(self._places, alike.T, strict=True):
+        fine, coarse, first = fine[pairs.side.flatten()], coarse[pairs.side.flatten()], pairs.pose
+        training = self._thumbnails[pairs.position.flatten()]
+        weights = torch.zeros(len(training), *[GRID[dims]] * dims)
+        for place, likeness in zip(self._places, pairs.alike.flatten(0, 1).T, strict=True):
             tile = weights[self._cells(place)]
             torch.maximum(tile, likeness.reshape(-1, *[1] * dims), out=tile)
         pose = self._frame.refined(training, coarse, weights, first)
@@ -256,6 +308,14 @@ class TrainingIndex:
         half = ((telling + 1) // 2).clamp_min(FEWEST_TILES)
         best = cosine.sort(1, descending=True).values.cumsum(1).gather(1, half[:, None] - 1)[:, 0] / half
         return best
+
+
+def _most_alike(score: Tensor, count: int, most: int) -> tuple[Tensor, Tensor]:
+    """The training images most like a query or its mirror image, from scores (2n, N): rows and positions (n, K)."""
+    total = score.shape[1]
+    chosen = torch.cat(score.split(count), 1).topk(min(most, total), 1).indices
+    side = torch.div(chosen, total, rounding_mode="floor") * count + torch.arange(count)[:, None]
+    return side, chosen % total
 
 
 def _padded(matrix: Tensor) -> Tensor:

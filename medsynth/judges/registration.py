@@ -10,6 +10,7 @@ Sources: block matching with a robust fit, Ourselin et al. 2000; inverse composi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -94,6 +95,12 @@ class Frame:
         """Parameters (B, P) → linear (B, d, d) without the identity, offset (B, d)."""
         dims = len(self.places)
         return torch.einsum("bp,pij->bij", step[:, dims:], self.linear), step[:, :dims]
+
+    def poses(self, views: Sequence[tuple[float, float, Sequence[float]]]) -> Pose:
+        """Poses of so many degrees in the plane of the last two axes, logarithms of scale, and cells of shift."""
+        dims = len(self.places)
+        turns = [math.radians(degrees) * self.linear[-1] + scale * torch.eye(dims) for degrees, scale, _ in views]
+        return Pose(torch.linalg.matrix_exp(torch.stack(turns)), torch.tensor([shift for *_, shift in views]))
 
     def fitted(self, displacements: Tensor, centres: Tensor, weights: Tensor) -> tuple[Pose, Tensor]:
         """The similarity transform that displacements of blocks tell of, by weighted least squares.

@@ -4,8 +4,12 @@ import pytest
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
+from medsynth.artifacts.store import Store
 from medsynth.judges.copies import TrainingIndex
+from medsynth.judges.planted import planted
+from medsynth.prepare.prepare import prepare
 from tests.conftest import SHARED_DATA
+from tests.prepare.test_phantoms import phantom
 
 RADIOGRAPHS = SHARED_DATA / "chest_xray"
 SPREAD = 65535
@@ -58,6 +62,14 @@ def test_planted_copies_are_found_and_named(radiographs, indexed, disguise: str)
     likeness = index.nearest(DISGUISES[disguise](training[20:60]))
     found = (likeness.whole > limit) & (likeness.position == np.arange(20, 60))
     assert found.mean() >= 0.95
+
+
+def test_turned_copies_are_named_where_all_images_have_the_same_ribs(tmp_path) -> None:
+    source = {"kind": "phantom", "phantom": "chest_xray", "count": 160}
+    prepare(phantom(source=source, size=(64, 64)), tmp_path / "store")
+    training = Store.open(tmp_path / "store").images
+    turned = {kind: (images, rows) for kind, images, rows in planted(training, training, 40, 0)}["turned 5°"]
+    assert (TrainingIndex(training).nearest(turned[0]).position == turned[1]).mean() >= 0.95  # by tiles alone 0.85
 
 
 def test_strangers_are_beyond_the_limit_as_rarely_as_it_says(radiographs) -> None:
