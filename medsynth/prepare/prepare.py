@@ -23,7 +23,6 @@ from medsynth.artifacts import store
 from medsynth.artifacts.store import StoreInfo
 from medsynth.conditions.schema import ConditionSchema
 from medsynth.config import SPLITS, PhantomSource, PrepareSettings, TableSource
-from medsynth.config.conditions import Categorical
 from medsynth.disk import files, tables
 from medsynth.errors import InputError
 from medsynth.images.intensity import CONTAINER_BITS
@@ -178,10 +177,9 @@ def _write_store(settings: PrepareSettings, folder: Path, threads: int, rejected
 
 def _tell_of_unseen(settings: PrepareSettings, training: Sequence[Mapping[str, str]]) -> None:
     """Warn of classes without a training image, before a model is trained that cannot draw them."""
-    label = settings.conditions[settings.label]
-    assert isinstance(label, Categorical)
+    label = ConditionSchema(settings.conditions, len(settings.size)).of_column[settings.label]
     shown = {cells[settings.label] for cells in training}
-    unseen = [value for value in label.values if value not in shown]
+    unseen = [value for value in label.choices(settings.label) if value not in shown]
     if unseen:
         log.warning(
             "%s: no training image of %s: a plan that asks for it is refused when sampling begins",
