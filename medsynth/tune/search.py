@@ -12,7 +12,7 @@ from medsynth.config import Sampler
 from medsynth.errors import InputError
 from medsynth.tune.score import Measured, score
 
-ERRORS = 2.0  # standard errors by which a setting must be better to replace another one
+ERRORS = 1.0  # standard errors by which a setting must be better to replace another one
 
 AnySampler = TypeVar("AnySampler", bound=Sampler)
 
