@@ -12,8 +12,6 @@ from medsynth.config import Sampler
 from medsynth.errors import InputError
 from medsynth.tune.score import Measured, score
 
-ERRORS = 1.0  # standard errors by which a setting must be better to replace another one
-
 AnySampler = TypeVar("AnySampler", bound=Sampler)
 
 
@@ -92,11 +90,11 @@ def _try(best: Trial, key: str, value: Any, measure: Callable[[Sampler], Measure
 
 
 def _replaces(trial: Trial, best: Trial) -> bool:
-    """By more than chance, unless one of the two alone is burnt out."""
+    """By more than a standard error, unless one of the two alone is burnt out."""
     if trial.measured is None:
         return False
     assert best.measured is not None
     if trial.measured.is_burnt != best.measured.is_burnt:
         return best.measured.is_burnt
     gain, error = trial.gain
-    return gain > ERRORS * error
+    return gain > error

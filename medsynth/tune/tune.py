@@ -28,7 +28,7 @@ from medsynth.models.generation import generate
 from medsynth.tune import figures
 from medsynth.tune.reading import looking
 from medsynth.tune.score import MOST_BURNT
-from medsynth.tune.search import ERRORS, Trial, search
+from medsynth.tune.search import Trial, search
 from medsynth.tune.yardstick import LEAST_SUBJECTS, Asked, Yardstick
 
 log = logging.getLogger(__name__)
@@ -103,8 +103,8 @@ def _nothing_to_try(settings: TuneSettings, val: Store) -> str:
 def _note(trials: Sequence[Trial], yardstick: Yardstick) -> str:
     taken = [trial for trial in trials if trial.taken]
     parts = [
-        f"{len(taken) - 1} of {len(trials) - 1} settings were better than the one before by more than {ERRORS:g} "
-        f"standard errors, by {', '.join(yardstick.measures)}"
+        f"{len(taken) - 1} of {len(trials) - 1} settings were better than the one before by more than a standard error, "
+        f"by {', '.join(yardstick.measures)}"
     ]
     if yardstick.left_out:
         parts.append(f"not read from real images, and left out: {', '.join(yardstick.left_out)}")
