@@ -103,8 +103,8 @@ def _nothing_to_try(settings: TuneSettings, val: Store) -> str:
 def _note(trials: Sequence[Trial], yardstick: Yardstick) -> str:
     taken = [trial for trial in trials if trial.taken]
     parts = [
-        f"{len(taken) - 1} of {len(trials) - 1} settings were better than the one before by more than a standard error, "
-        f"by {', '.join(yardstick.measures)}"
+        f"{len(taken) - 1} of {len(trials) - 1} settings were better than the one before by more than a standard "
+        f"error, by {', '.join(yardstick.measures)}"
     ]
     if yardstick.left_out:
         parts.append(f"not read from real images, and left out: {', '.join(yardstick.left_out)}")
