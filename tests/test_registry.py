@@ -70,7 +70,7 @@ whole = parse(Config, {
         "conditions": {"shade": {"kind": "categorical", "values": ["dark", "bright"]}}, "label": "shade",
         "plan": {"request": {"kind": "per_class", "column": "shade", "counts": {"dark": 2}}}, "formats": ["FORMAT"]}},
     "models": {"m": {"family": "diffusion", "stages": [{"channels": [8]}]}},
-    "judges": {"extractor": "EXTRACTOR", "reader_epochs": 1},
+    "judges": {"extractor": "EXTRACTOR", "reader_epochs": 1, "readers": 1, "planted_copies": 4},
     "evaluation": {"metrics": ["METRIC", "kept_rate"], "bootstrap": 20}}, "test")
 """
 

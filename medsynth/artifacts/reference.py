@@ -19,11 +19,11 @@ from torch import Tensor
 
 from medsynth.artifacts.store import Store
 from medsynth.artifacts.tensors import read_tensors, write_tensors
+from medsynth.config.columns import INADEQUATE
 from medsynth.disk import files, tables
 from medsynth.errors import InputError
 
 TENSORS, RECORD, READINGS = "reference.safetensors", "reference.json", "readings.csv"
-INADEQUATE = "reader inadequate"  # how the note of a number begins that rests on a field that is not read well enough
 
 
 @dataclass(frozen=True)

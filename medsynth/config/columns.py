@@ -29,6 +29,7 @@ SHARD = {"sample_id", "seed", "model_sha256", "sampler"}
 # Of a shard where images are asked for by masks: the position in the store of the training image whose mask it is.
 MASK_OF = "mask_of"
 MASK_FILE = "mask_file_name"
+INADEQUATE = "reader inadequate"  # how the note of a metric begins that rests on what the readers cannot read
 VERDICT = (
     "requested_probability",
     "conformity",

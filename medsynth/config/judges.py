@@ -10,16 +10,16 @@ from medsynth import registry
 from medsynth.config.section import Count, Strict, one_of, refuse_unknown
 
 # By the number of spatial axes: the one by default, and the one that stands in where a choice must not see the first.
-PAIRS = {
+EXTRACTOR_PAIRS = {
     2: ("efficientnet_lite0", "efficientnet_lite1"),
     3: ("efficientnet_lite0_planes", "efficientnet_lite1_planes"),
 }
-EXTRACTORS = {dims: pair[0] for dims, pair in PAIRS.items()}
+EXTRACTORS = {dims: pair[0] for dims, pair in EXTRACTOR_PAIRS.items()}
 
 
 def other_extractor(extractor: str, spatial_dims: int) -> str:
     """The extractor by which a sampler is chosen: another one than distances are measured in."""
-    first, second = PAIRS[spatial_dims]
+    first, second = EXTRACTOR_PAIRS[spatial_dims]
     return first if extractor == second else second
 
 
@@ -45,7 +45,8 @@ class Judges(Strict):
     planted_copies: Count = 60
     """Copies of training images, of each kind of change, by which the search for copies is measured."""
     extractor: Annotated[str, one_of(registry.EXTRACTORS)] | None = None
-    """The network whose features distances are measured in; null takes the one for the images' axes."""
+    """The network whose features distances are measured in; null takes the one for the images' axes. `tune`
+    looks through another one."""
 
     @field_validator("extractor")
     @classmethod

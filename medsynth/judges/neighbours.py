@@ -94,7 +94,8 @@ class Neighbours:
             nearest += [likeness[images == image].max() for image in images.unique()]
         if len(nearest) < FEWEST:
             return MOST
-        return min(max(stranger_limit(torch.stack(nearest).numpy(), AMONG, EXPECTED / count, count), LEAST), MOST)
+        found = stranger_limit(torch.stack(nearest).numpy(), AMONG, EXPECTED / count, count)
+        return float(np.clip(found, LEAST, MOST))
 
     def _window(self, rows: Tensor, shift: tuple[int, ...] | None = None) -> Tensor:
         return self._thumbnails[rows][inner_window(self._dims, shift)].float()

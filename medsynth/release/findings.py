@@ -7,9 +7,9 @@ from typing import Any
 
 import pandas as pd
 
+from medsynth.config.columns import INADEQUATE
 from medsynth.release.markdown import code, listed, plain, table
 
-INADEQUATE = "reader inadequate"  # how the note begins of a number that rests on a predictor that cannot read
 READ = 0.5  # of the real images of a class: where the predictor reads fewer, it is no judge of the class
 FOLLOWED = 0.8  # of the share of real images that the predictor reads as labelled
 

@@ -115,9 +115,9 @@ def whole_configuration(folder: Path) -> config.Config:
                 "tuning": {"candidates": 1, "images": 16},
             }
         },
-        "judges": {"reader_epochs": 1},
+        "judges": {"reader_epochs": 1, "readers": 1, "planted_copies": 4},
         "evaluation": {"bootstrap": 20},
-        "tracking": {"uri": f"sqlite:///{folder}/work/mlflow.db"},
+        "tracking": {"uri": f"sqlite:///{folder / 'work' / 'mlflow.db'}"},
     }
     return config.parse(config.Config, values, "test")
 

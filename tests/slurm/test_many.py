@@ -30,7 +30,7 @@ def config(tmp_path_factory) -> Path:
     del values["models"]["student"]
     for model in values["models"].values():
         model["training"] = {"images": 160, "validate_every": 80}
-    values["judges"] = {"reader_epochs": 1}
+    values["judges"] = {"reader_epochs": 1, "readers": 1, "planted_copies": 4}
     values["evaluation"] = {"bootstrap": 20}
     path = tmp_path_factory.mktemp("config") / "config.yaml"
     path.write_text(yaml.safe_dump(values, sort_keys=False))

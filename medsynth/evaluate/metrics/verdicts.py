@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from medsynth.artifacts.reference import INADEQUATE
+from medsynth.config.columns import INADEQUATE
 from medsynth.evaluate.metrics.metric import Evidence, Metric, Row, Side, image_rows
 
 
