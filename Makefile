@@ -29,6 +29,7 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet uv
 	UV_FIND_LINKS="$${PIP_FIND_LINKS:-}" $(BIN)/uv pip install --python $(BIN)/python --compile-bytecode \
 		-r requirements.lock -e .
+	$(BIN)/python -m compileall -q medsynth
 	@touch $@
 
 setup: $(READY)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[2]
 
@@ -16,8 +17,14 @@ ROOT = Path(__file__).parents[2]
 def checkout(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("checkout")
     for name in ("medsynth", "workflow", "config"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / name, folder / name)
     return folder
+
+
+@pytest.fixture(scope="session")
+def values(checkout: Path) -> dict:
+    """The tiny configuration."""
+    return yaml.safe_load((checkout / "config/tiny.yaml").read_text())
 
 
 @pytest.fixture(scope="session")

@@ -318,7 +318,7 @@ def start(
 def test_two_processes_train_as_one_does(store_folder, tmp_path):
     chosen = settings(images=160, batch_size=4, validate_every=80)
     start(store_folder, tmp_path / "one", chosen).communicate()
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
+    launch = [sys.executable, "-m", "medsynth.machine.launch", "2", "-m"]
     two = start(store_folder, tmp_path / "two", chosen, launch)
     assert two.communicate()[1] is not None and two.returncode == 0
     one, two = (pd.read_csv(tmp_path / name / "history.csv") for name in ("one", "two"))

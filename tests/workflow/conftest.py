@@ -31,5 +31,5 @@ def checkout(tmp_path_factory) -> Path:
     """A copy of the sources, so that a test may edit them."""
     folder = tmp_path_factory.mktemp("a checkout")
     for name in ("medsynth", "workflow", "config"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / name, folder / name)
     return folder

@@ -51,7 +51,7 @@ def test_another_workflow_can_use_it_as_a_module(tmp_path: Path) -> None:
 
 def test_the_catalogs_test_folder_is_planned_without_naming_a_configuration() -> None:
     jobs = planned(snakemake(ROOT, "-n", "--directory", ROOT / ".test"))
-    assert jobs["train"] == 3 and jobs["prepare"] == 1
+    assert jobs["train"] == 2 and jobs["prepare"] == 1
 
 
 def test_the_catalog_is_told_how_software_comes() -> None:

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.xdist_group("conda")  # the run below is made once
 
 ENVIRONMENT = "workflow/envs/medsynth.yaml"
 STEPS = {"prepare", "reference", "train", "tune", "sample", "evaluate", "release", "track_initialise", "track"}
-TARGET = "results/train/tiny/unshuffle/model.json"
+TARGET = "results/train/tiny/haar/model.json"
 
 
 def arguments(checkout: Path, folder: Path) -> list[str | Path]:
