@@ -20,7 +20,7 @@ from tests.conditions.toys import FIELDS, STRUCTURES, toy
 
 PACKAGE = Path(__file__).parents[2] / "medsynth"
 KINDS = list(registry.CONDITIONS)
-SIDE = {2: 32, 3: 16}
+SIDE = {2: 32, 3: 12}
 
 EPOCHS = {"lesions": 45}
 

@@ -16,6 +16,8 @@ from medsynth.evaluate.metrics import metric
 from medsynth.reference.reference import look
 from tests.conditions.toys import FIELDS, STRUCTURES, toy
 
+pytestmark = pytest.mark.xdist_group("evaluate")  # the fixture below is made once
+
 CLASSES = ("dark", "bright")
 SETTINGS = EvaluateSettings(seed=0, evaluation=Evaluation(bootstrap=20))
 JUDGES = ReferenceSettings(seed=0, reader_epochs=6, readers=2, planted_copies=20, extractor="efficientnet_lite0")

@@ -42,9 +42,12 @@ def training(program: list[str], store: Path, out: Path, **options) -> list[str]
 
 
 def train_within(mebibytes: int, store: Path, out: Path, **options) -> subprocess.CompletedProcess:
-    """Train with so much address space beside what the imports take."""
+    """Train with so much address space beside what the imports take.
+
+    What is freed goes back at once: glibc's heap, which shrinks from its end alone, would keep it from all but itself.
+    """
     command = training(["-c", LIMITED, str(mebibytes)], store, out, **options)
-    environment = os.environ | {"MALLOC_ARENA_MAX": "1"}
+    environment = os.environ | {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "65536"}
     return subprocess.run(command, stderr=subprocess.PIPE, text=True, env=environment)
 
 

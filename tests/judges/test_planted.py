@@ -5,6 +5,8 @@ from scipy.ndimage import gaussian_filter
 from medsynth.judges.copies import TrainingIndex
 from medsynth.judges.planted import KINDS, planted
 
+pytestmark = pytest.mark.xdist_group("planted")  # the fixture below is made once
+
 SPREAD = 65535
 COUNT = 60
 WHOLE = ("exact", "mirrored", "gamma 0.7 or 1.4", "noise of 5 %", "turned 5°", "scaled 10 %", "shifted 10 %")

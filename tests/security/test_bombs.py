@@ -18,6 +18,8 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEGBaseline8Bit
 from tests.images.formats.test_dicom import STORED, dataset, encode
 from tests.images.formats.test_raster import huge_png
 
+pytestmark = pytest.mark.xdist_group("bombs")  # the fixture below is made once
+
 SMALL = PIL.Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16))
 MEMORY = 256 * 2**20  # beyond what the imports take
 GIGABYTE = 2**30

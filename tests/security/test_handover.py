@@ -19,6 +19,8 @@ from tests.conftest import settings_file
 from tests.images.formats.test_dicom import dataset, encode
 from tests.workflow.conftest import snakemake
 
+pytestmark = pytest.mark.xdist_group("handover")  # the fixture below is made once
+
 ROOT = Path(__file__).parents[2]
 PLANTED = (
     *("PatientName", "PatientID", "PatientAddress", "OtherPatientNames", "PatientComments", "InstitutionName"),

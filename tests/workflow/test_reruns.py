@@ -14,6 +14,8 @@ import yaml
 
 from tests.workflow.conftest import snakemake
 
+pytestmark = pytest.mark.xdist_group("reruns")  # the fixture below is made once
+
 STAND_IN = """
 import sys
 from pathlib import Path

@@ -9,6 +9,8 @@ import yaml
 
 from tests.workflow.conftest import snakemake
 
+pytestmark = pytest.mark.xdist_group("resources")  # the fixture below is made once
+
 COUNTS = {"a": 120_000, "b": 60_000, "c": 20_000}  # rows of each class; seven in ten are for training
 REQUESTS = {
     "few": ({"kind": "per_class", "column": "kind", "counts": {"a": 1000, "b": 0}}, 1000),

@@ -16,6 +16,8 @@ from medsynth import config
 from tests.workflow.conftest import snakemake
 from tests.workflow.test_reruns import STAGES, STAND_IN, dataset
 
+pytestmark = pytest.mark.xdist_group("terminal")  # the fixture below is made once
+
 MODEL = {"plain": {"family": "diffusion", "stages": STAGES}}
 CONFIG = {"datasets": {"rays": dataset("chest_xray", "chest_xray", 2, ["plain"])}, "models": MODEL}
 SLOW_OR_BROKEN = """
