@@ -38,7 +38,6 @@ demo: $(READY)
 	$(BIN)/snakemake --cores $(CORES)
 	$(BIN)/snakemake --cores 1 --report report.html
 	@echo
-	@echo "Datasets:      $$(ls -d results/release/*/* | xargs)"
 	@echo "Report:        report.html"
 	@echo "Training runs: $(BIN)/mlflow ui --backend-store-uri sqlite:///mlflow.db"
 

@@ -251,8 +251,8 @@ def main(argv: list[str] | None = None) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("medsynth").setLevel(os.environ.get("MEDSYNTH_LOG", "INFO"))
     os.umask(os.umask(0o077) | 0o002)  # a umask that lets everyone write is too open for medical images
-    # Read when torch is loaded. Else a thread that waits for another spins, and where other programs want the cores too,
-    # a step takes several times as long (docs/decisions/waiting-threads.md).
+    # Read when torch is loaded. Else a thread that waits for another spins, and beside other programs a step takes
+    # several times as long (docs/decisions/waiting-threads.md).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         args.run(args)

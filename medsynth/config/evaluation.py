@@ -9,6 +9,9 @@ from pydantic import Field, field_validator
 from medsynth import registry
 from medsynth.config.section import Count, Strict, one_of, refuse_unknown
 
+MISREAD_LEVEL = 0.05
+FEWEST_OF_A_CLASS = round(1 / MISREAD_LEVEL) - 1  # validation images of it without which no p-value is that low
+
 
 class Evaluation(Strict):
     """How the synthetic images are judged and which of them are kept."""

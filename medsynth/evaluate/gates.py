@@ -9,8 +9,8 @@ the reader reads them a little better than other images, which makes the second 
 - Misread: the reader sees another class, and gives the class that was asked so low a probability that at most
   MISREAD_LEVEL of the real images of that class have one as low (split conformal prediction, Vovk et al. 2005). A
   reader that is unsure of real images gives them low probabilities too, and then rejects little: the gate is never
-  stricter than the reader is good. It is off for a class of fewer than FEWEST validation images, and for all classes
-  where the reader does not read the label well enough; `off` says so.
+  stricter than the reader is good. It is off for a class of fewer than FEWEST_OF_A_CLASS validation images, and for
+  all classes where the reader does not read the label well enough; `off` says so.
 """
 
 from __future__ import annotations
@@ -22,10 +22,8 @@ import numpy as np
 import pandas as pd
 
 from medsynth.config import Evaluation
+from medsynth.config.evaluation import FEWEST_OF_A_CLASS, MISREAD_LEVEL
 from medsynth.evaluate.copy_limits import CopyLimits
-
-MISREAD_LEVEL = 0.05
-FEWEST = round(1 / MISREAD_LEVEL) - 1  # validation images of a class without which no conformity is that low
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,12 @@ class Gates:
         """
         of_own = requested_probability(label, probabilities, values)
         real = {value: np.sort(of_own[label == value]) for value in values}
-        few = {value: f"{len(of)} validation images, needs {FEWEST}" for value, of in real.items() if len(of) < FEWEST}
+        counts = {value: len(of) for value, of in real.items()}
+        few = {
+            value: f"{count} validation images, needs {FEWEST_OF_A_CLASS}"
+            for value, count in counts.items()
+            if count < FEWEST_OF_A_CLASS
+        }
         whole = inadequate or ("" if evaluation.reject_misread else "reject_misread is false")
         return cls(
             CopyLimits.from_validation(likeness, training, evaluation.max_similarity_quantile),

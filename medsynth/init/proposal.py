@@ -231,9 +231,11 @@ class Proposal:
 
     def _budget_notes(self, size: Sequence[int]) -> list[str]:
         seconds = self._images(size) * math.prod(size) / PIXELS_PER_SECOND[len(size)]
+        shortest = max(1, round(seconds / 60))
         return [
-            f"The budget, in images seen: about {max(1, round(seconds / 60))} minutes on two cores, for a first look. "
-            "Ten times as many make better images; take a GPU for that."
+            f"The budget, in images seen: on two cores {shortest} to {3 * shortest} minutes by their kind, for a first "
+            "look, and about half as long again for what judges the images. Ten times as many make better images; take "
+            "a GPU for that."
         ]
 
 

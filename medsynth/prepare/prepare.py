@@ -8,7 +8,7 @@ import multiprocessing
 import multiprocessing.connection
 import os
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -23,6 +23,7 @@ from medsynth.artifacts import store
 from medsynth.artifacts.store import StoreInfo
 from medsynth.conditions.schema import ConditionSchema
 from medsynth.config import SPLITS, PhantomSource, PrepareSettings, TableSource
+from medsynth.config.evaluation import FEWEST_OF_A_CLASS
 from medsynth.disk import files, tables
 from medsynth.errors import InputError
 from medsynth.images.intensity import CONTAINER_BITS
@@ -138,7 +139,7 @@ def _write_store(settings: PrepareSettings, folder: Path, threads: int, rejected
     if intake.has_masks:
         store.write_in_order(folder / "masks.npy", raw_masks, settings.size, np.uint8, order)
     tables.write_rows(folder / "samples.csv", list(kept[0]), (kept[row] for row in order))
-    _tell_of_unseen(settings, [cells for cells in kept if cells["split"] == "train"])
+    _tell_of_rare_classes(settings, [kept[place] for place in places])
     split_rows = ({"subject_id": subject, "split": split} for subject, split in sorted(split_of.items()))
     tables.write_rows(folder / "split.csv", ("subject_id", "split"), split_rows)
     _write_quarantine(folder / "quarantine.csv", rejected)
@@ -175,16 +176,26 @@ def _write_store(settings: PrepareSettings, folder: Path, threads: int, rejected
     return info
 
 
-def _tell_of_unseen(settings: PrepareSettings, training: Sequence[Mapping[str, str]]) -> None:
-    """Warn of classes without a training image, before a model is trained that cannot draw them."""
+def _tell_of_rare_classes(settings: PrepareSettings, rows: Sequence[Mapping[str, str]]) -> None:
+    """Warn of classes that cannot be drawn or cannot be checked, before a model is trained."""
     label = ConditionSchema(settings.conditions, len(settings.size)).of_column[settings.label]
-    shown = {cells[settings.label] for cells in training}
-    unseen = [value for value in label.choices(settings.label) if value not in shown]
-    if unseen:
+    shown = Counter((cells["split"], cells[settings.label]) for cells in rows)
+    values = label.choices(settings.label)
+    if unseen := [f"{settings.label} {value}" for value in values if not shown["train", value]]:
         log.warning(
             "%s: no training image of %s: a plan that asks for it is refused when sampling begins",
             settings.dataset,
-            ", ".join(f"{settings.label} {value}" for value in unseen),
+            ", ".join(unseen),
+        )
+    of_validation = {value: shown["val", value] for value in values if shown["train", value]}
+    if few := [f"{value} ({n})" for value, n in of_validation.items() if n < FEWEST_OF_A_CLASS]:
+        log.warning(
+            "%s: fewer than %d validation images of %s %s: no sample of it can be rejected as misread; a larger "
+            "split.val mends it",
+            settings.dataset,
+            FEWEST_OF_A_CLASS,
+            settings.label,
+            ", ".join(few),
         )
 
 

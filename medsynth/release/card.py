@@ -10,6 +10,7 @@ import pandas as pd
 from medsynth import __version__
 from medsynth.artifacts.store import Store
 from medsynth.config import ReleaseSettings
+from medsynth.config.columns import PREDICTED
 from medsynth.images.image import spacing_of
 from medsynth.release.findings import findings, interval, reads_label, short
 from medsynth.release.formats import Encoder, ReleaseFormat, file_columns
@@ -29,6 +30,7 @@ DIGESTS = {
     False: "SHA-256 of its file (`sha256sum FILE`)",
     True: "SHA-256 of its stored pixels, since it was simulated and has no file",
 }
+USES = {"train": "training", "val": "validation", "test": "tests"}
 UNREAD = """
 The predictor cannot read {label} on held-out real images: here `kept` means that no copy was found, and no more.
 """
@@ -78,7 +80,7 @@ copies of those, which does not prove that there is none. Not for diagnosis.**
 
 ## Read this first
 
-{findings(metrics, info.label)}
+{findings(metrics, table, info.label)}
 
 ## What is here
 
@@ -118,8 +120,10 @@ CI is a 95 % interval. Of `kid`, a bootstrap over the subjects of the held-out r
 images; of `fid`, `density` and `coverage`, a jackknife that leaves out groups of those subjects, and groups of
 synthetic images; of all else, a bootstrap over the synthetic images alone. No interval covers what another training of
 the generator or of the predictor would change. The floor is what held-out real images reach in place of the synthetic
-ones: a value that good cannot be told from real images by this measure. Where neither higher nor lower is better, the
-nearer to the floor the better: noise is like no training image, and a copy is like one.
+ones, and the best that a measure can tell: an `accuracy` above it means images that are easier to read than real ones,
+not better ones. Where neither higher nor lower is better, the nearer to the floor the better: noise is like no training
+image, and a copy is like one. `real` and `synthetic` count images; what compares features takes real images of the
+classes that were asked for alone, and synthetic ones in the same shares.
 {_extractors(metrics)}
 ## How they were made
 
@@ -131,7 +135,7 @@ nearer to the floor the better: noise is like no training image, and a copy is l
 | `generator.json`: how it was trained and sampled, SHA-256 | {made_by.config} |
 | generators that it began from or learnt from, SHA-256 | {_parents(made_by)} |
 | training data, SHA-256 | {made_by.training_data} |
-| training images | {len(store.split("train"))}, of {info.rows_in} rows; {info.rows_quarantined} could not be used |
+| real images | {_real_images(store)} |
 | licence of the training images | {_stated(settings.licence)} |
 | source of the training images, to be cited | {_stated(settings.citation)} |
 | images that the generator, and those before it, saw in training, repeats counted | {made_by.images_seen} |
@@ -148,6 +152,11 @@ evidence of how a disease looks. The images repeat the biases of the training im
 was asked of the generator, not what a reader found. Images close to a training image were rejected, which lowers the
 risk of showing one but does not exclude it. A model trained on these images must be tested on real ones.
 """
+
+
+def _real_images(store: Store) -> str:
+    counts = [f"{len(store.split(split))} for {use}" for split, use in USES.items()]
+    return f"{listed(counts)}; {store.info.rows_quarantined} of {store.info.rows_in} could not be used"
 
 
 def _spacing(encoder: Encoder, spatial_dims: int) -> str:
@@ -199,9 +208,11 @@ def _by_class(table: pd.DataFrame, label: str) -> str:
     groups = [(value or "missing", group) for value, group in table.groupby(label, sort=True)]
     rows = []
     for name, group in [*groups, ("all", table)]:
-        kept = int((group["verdict"] == "kept").sum())
-        rows.append((plain(name), str(len(group)), str(kept), str(len(group) - kept)))
-    return markdown_table((label, "asked", "kept", "rejected"), ("---", "---:", "---:", "---:"), rows)
+        kept = group[group["verdict"] == "kept"]
+        others = int((kept[f"{PREDICTED}{label}"] != kept[label]).sum())
+        rows.append((plain(name), *(str(count) for count in (len(group), len(kept), others, len(group) - len(kept)))))
+    header = (label, "asked", "kept", f"of them read as another {label}", "rejected")
+    return markdown_table(header, ("---", *["---:"] * 4), rows)
 
 
 def _metric_table(metrics: pd.DataFrame) -> str:

@@ -14,16 +14,21 @@ READ = 0.5  # of the real images of a class: where the predictor reads fewer, it
 FOLLOWED = 0.8  # of the share of real images that the predictor reads as labelled
 
 
-def findings(metrics: pd.DataFrame, label: str) -> str:
+def findings(metrics: pd.DataFrame, table: pd.DataFrame, label: str) -> str:
     """The card's first section.
 
     Args:
         metrics: metrics.csv as text.
+        table: the samples with their verdicts.
         label: the condition that classes are of.
     """
-    return f"""{_reading(metrics, label)}
+    return f"""{_telling_apart(metrics)}
+
+{_reading(metrics, label)}
 
 {_following(metrics, label)}
+
+{_gate(table, label)}
 
 {_screening(metrics)}"""
 
@@ -49,6 +54,31 @@ def short(cell: Any) -> str:
 def interval(row: Mapping[Hashable, Any]) -> str:
     low, high = short(row["ci_low"]), short(row["ci_high"])
     return f"{low} to {high}" if low and high else ""
+
+
+def _telling_apart(metrics: pd.DataFrame) -> str:
+    """Whether `kid` of all images tells them from real ones."""
+    rows = metrics[(metrics["metric"] == "kid") & (metrics["group"] == "all")].to_dict("records")
+    if not rows or rows[0]["value"] == "":
+        return "Whether the images as a whole can be told from real ones was not measured."
+    low, floor = float(rows[0]["ci_low"]), float(rows[0]["floor"])
+    values = f"`kid` {short(rows[0]['value'])} ({interval(rows[0])}), held-out real images {short(rows[0]['floor'])}"
+    if low > floor:
+        return f"**The images as a whole can be told from real ones**: {values}. Look at some before you use them."
+    return f"By `kid`, the images as a whole are not told from real ones: {values}."
+
+
+def _gate(table: pd.DataFrame, label: str) -> str:
+    """Of which classes no sample could be rejected for its reading."""
+    off = table[table["misread_gate"] != "on"]
+    if not len(off):
+        return f"Samples of every {label} could be rejected as misread, see below."
+    reasons = off.groupby("misread_gate", sort=False)[label].unique()
+    of = [
+        f"{listed([plain(value or 'missing') for value in sorted(values)])} ({plain(str(why).removeprefix('off: '))})"
+        for why, values in reasons.items()
+    ]
+    return f"**No sample was rejected as misread of: {'; '.join(of)}.** There `kept` means that no copy was found."
 
 
 def _reading(metrics: pd.DataFrame, label: str) -> str:
@@ -82,10 +112,12 @@ def _following(metrics: pd.DataFrame, label: str) -> str:
         )
     if followed := [_class_of(row) for row in known if row not in weak]:
         sentences.append(f"Read as asked at least {FOLLOWED} times as often as on real images: {listed(followed)}.")
-    if unknown := [_class_of(row) for row in rows if row not in known]:
+    unknown = [row for row in rows if row not in known]
+    if absent := [_class_of(row) for row in unknown if row["value"] == ""]:
+        sentences.append(f"No image was asked for of {listed(absent)}.")
+    if unread := [_class_of(row) for row in unknown if row["value"] != ""]:
         sentences.append(
-            f"**Not known: {listed(unknown)}.** No image of it was asked for, or the predictor reads less than "
-            f"{READ:.0%} of the real ones."
+            f"**Not known: {listed(unread)}.** The predictor reads less than {READ:.0%} of the real images of it."
         )
     return " ".join(sentences)
 

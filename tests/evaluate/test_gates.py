@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from medsynth.config import Evaluation
-from medsynth.evaluate.gates import MISREAD_LEVEL, Gates, requested_probability
+from medsynth.config.evaluation import MISREAD_LEVEL
+from medsynth.evaluate.gates import Gates, requested_probability
 
 
 def gates(reject_misread: bool = True, of_real: int = 99, inadequate: str = "") -> Gates:

@@ -2,6 +2,7 @@ import csv
 import errno
 import hashlib
 import os
+from collections import Counter
 
 import nibabel
 import numpy as np
@@ -209,6 +210,15 @@ def test_a_class_without_an_image_is_warned_of(collection, caplog):
     caplog.clear()
     collection.prepare()
     assert not any("no training image" in message for message in caplog.messages)
+
+
+def test_a_class_of_which_no_sample_can_be_rejected_is_warned_of(collection, caplog):
+    collection.prepare()
+    with (collection.folder / "out/demo/samples.csv").open() as table:
+        counts = Counter(row["pathology"] for row in csv.DictReader(table) if row["split"] == "val")
+    few = ", ".join(f"{value} ({counts[value]})" for value in ("normal", "nodule"))
+    [message] = [message for message in caplog.messages if "rejected as misread" in message]
+    assert f"fewer than 19 validation images of pathology {few}: no sample" in message
 
 
 def test_full_disk_leaves_nothing(collection, monkeypatch):

@@ -86,11 +86,16 @@ def deep(collection, largest) -> None:
         PIL.Image.fromarray(values).save(collection.folder / cells["image"])
 
 
+def warned(caplog) -> list[str]:
+    """All warnings but that of classes as rare as they are here."""
+    return [message for message in caplog.messages if "misread" not in message]
+
+
 def test_12_bits_in_16_are_found_and_are_one_scale_for_all(collection, caplog):
     deep(collection, [4095, 900, *[3000] * (COUNT - 2)])
     with caplog.at_level(logging.WARNING):
         store = prepared(collection)
-    assert caplog.messages == [
+    assert warned(caplog) == [
         "demo: its 16-bit images have values up to 4,095 and are read again as of 12 bits; "
         "source.bits_stored: 12 spares the second reading"
     ]
@@ -100,20 +105,20 @@ def test_12_bits_in_16_are_found_and_are_one_scale_for_all(collection, caplog):
             assert np.abs(shown(store, row)[:, 4:36] - np.asarray(file)).max() < 0.1
     caplog.clear()
     assert prepared(collection, bits_stored=12).info == store.info
-    assert not caplog.messages
+    assert not warned(caplog)
 
 
 def test_16_bits_and_8_are_read_once_and_say_nothing(collection, caplog):
     assert prepared(collection).info.bits_stored is None
     deep(collection, [*[40000] * (COUNT - 1), 65535])
     store = prepared(collection)
-    assert store.info.bits_stored == 16 and set(store.samples["high"]) == {"65535.0"} and not caplog.messages
+    assert store.info.bits_stored == 16 and set(store.samples["high"]) == {"65535.0"} and not warned(caplog)
 
 
 def test_one_bright_image_among_dark_ones_is_warned_of_and_can_be_left_out(collection, caplog):
     deep(collection, [65535, *[4000] * (COUNT - 1)])
     assert prepared(collection).info.bits_stored == 16
-    assert caplog.messages == [
+    assert warned(caplog) == [
         "demo: one of its 16-bit images has values up to 65,535, half of them use 12 bits at most and are stored dark: "
         "source.bits_stored: 12 puts the brighter ones into quarantine"
     ]
@@ -133,7 +138,7 @@ def test_rows_that_cannot_be_used_are_counted_once_where_images_are_read_twice(c
 
 def test_an_image_whose_own_percentiles_are_taken_needs_no_bits(collection, caplog):
     deep(collection, [4095] * COUNT)
-    assert prepared(collection, "mri").info.bits_stored is None and not caplog.messages
+    assert prepared(collection, "mri").info.bits_stored is None and not warned(caplog)
 
 
 # --- colour -----------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ def test_card_counts_by_class_and_shows_each_metric(tmp_path: Path) -> None:
     text = (tmp_path / "out/README.md").read_text()
     front = yaml.safe_load(text.split("---\n")[1])
     assert front["license"] == "other" and {"synthetic", "medical"} <= set(front["tags"])
-    for line in ("| normal | 2 | 1 | 1 |", "| nodule | 2 | 2 | 0 |", "| all | 4 | 3 | 1 |"):
+    for line in ("| normal | 2 | 1 | 0 | 1 |", "| nodule | 2 | 2 | 0 | 0 |", "| all | 4 | 3 | 0 | 1 |"):
         assert line in text
     assert "| kid | all | 2.41 | 2.2 to 2.6 | -0.001 | 100 | 4 | lower | 4 of 9 synthetic images |" in text
     assert "| nearest_similarity | pathology=normal | 0.5 |  | 0.6 | 100 | 4 | neither |  |" in text
@@ -77,10 +77,42 @@ def test_the_first_section_names_the_classes_that_are_not_followed(tmp_path: Pat
     assert "Whether the images follow the pathology that was asked for is not known." in card_of(tmp_path)
 
 
-@pytest.mark.parametrize("of", ["0;0;0;0.0", "0.4;0.3;0.5;0.4", ";;;0.9", "0.9;0.8;1;"])
-def test_a_class_that_is_not_read_on_real_images_or_was_not_asked_for_is_not_known(tmp_path: Path, of: str) -> None:
+@pytest.mark.parametrize(
+    ("of", "said"),
+    [
+        *(
+            (of, "**Not known: nodule.** The predictor reads less")
+            for of in ("0;0;0;0.0", "0.4;0.3;0.5;0.4", "0.9;0.8;1;")
+        ),
+        (";;;0.9", "No image was asked for of nodule."),
+    ],
+)
+def test_a_class_that_is_not_read_on_real_images_or_was_not_asked_for_is_said(tmp_path: Path, of: str, said) -> None:
     text = card_of(tmp_path, ACCURATE, f"accuracy;pathology=nodule;{of};5;6;True;;")
-    assert "Read as asked at least 0.8 times as often as on real images: normal. **Not known: nodule.**" in text
+    assert f"Read as asked at least 0.8 times as often as on real images: normal. {said}" in text
+
+
+KID = "kid;all;{};{};{};0.01;50;50;False;;a_net"
+
+
+def test_it_is_said_first_whether_the_images_can_be_told_from_real_ones(tmp_path: Path) -> None:
+    apart = card_of(tmp_path, KID.format(0.2, 0.1, 0.3)).partition("## What is here")[0]
+    assert "**The images as a whole can be told from real ones**: `kid` 0.2 (0.1 to 0.3), held-out real" in apart
+    assert "the images as a whole are not told from real ones" in card_of(tmp_path, KID.format(0.02, 0.005, 0.03))
+    for rows in ((), (KID.format("", "", ""),)):
+        assert "can be told from real ones was not measured" in card_of(tmp_path, *rows)
+
+
+def test_a_class_whose_gate_was_off_and_kept_images_that_read_as_another_are_counted(tmp_path: Path) -> None:
+    samples = make_samples()
+    why = "18 validation images, needs 19"
+    samples["verdicts"]["misread_gate"] = ["on", f"off: {why}"] * 2  # in turn of a nodule and a normal image
+    samples["verdicts"]["predicted_pathology"] = "nodule"
+    release(AS_PNG, make_store(), **samples, out=tmp_path / "out")
+    text = (tmp_path / "out/README.md").read_text()
+    assert f"**No sample was rejected as misread of: normal ({why}).**" in text.partition("## What is here")[0]
+    assert "| normal | 2 | 1 | 1 | 1 |" in text and "| nodule | 2 | 2 | 0 | 0 |" in text
+    assert "Samples of every pathology could be rejected as misread" in card_of(tmp_path)
 
 
 def test_a_number_that_rests_on_a_predictor_that_cannot_read_is_said_first(tmp_path: Path) -> None:

@@ -23,6 +23,8 @@ CONFIG = {"datasets": {"rays": dataset("chest_xray", "chest_xray", 2, ["plain"])
 SLOW_OR_BROKEN = """
 import time
 print(f"{step}:  40%|####      | 40/100 [00:04<00:06,  8.00it/s]", end="\\r", flush=True)
+if step == "prepare":
+    print("\\nWARNING medsynth.prepare.table: one row is odd\\nWARNING other: what another library warns of", flush=True)
 while step == "train" and not Path("go").exists():
     time.sleep(0.05)
 if step == "sample":
@@ -80,6 +82,12 @@ def test_each_job_is_one_line_that_says_how_far_the_run_is(shown) -> None:
 
 def test_a_training_says_how_far_it_is_and_what_is_left(shown) -> None:
     assert shown.count("    train plain on rays: 40 %, 00:06 left") == 1
+
+
+def test_what_a_step_warns_of_is_said_when_it_has_ended(shown) -> None:
+    at = shown.index("    warning: one row is odd")
+    assert at > next(place for place, line in enumerate(shown) if " of 9] prepare " in line)
+    assert [line for line in shown if "warning:" in line] == [shown[at]]
 
 
 def test_a_failed_run_ends_in_the_line_of_its_step(shown) -> None:

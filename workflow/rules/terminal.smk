@@ -1,4 +1,5 @@
-"""The terminal of a run: one line a job, how far the long ones are, and last of all what a failed one said.
+"""The terminal of a run: one line a job, how far the long ones are, what they warn of, and last of all what a failed one
+said, or where the datasets are.
 
 Snakemake's own account of the run is in .snakemake/log; `--verbose` and `--printshellcmds` show it here too.
 """
@@ -14,8 +15,10 @@ from snakemake.settings.enums import Quietness
 from snakemake_interface_logger_plugins.common import LogEvent
 
 TOLD_SHORTER = {LogEvent.JOB_INFO, LogEvent.JOB_STARTED, LogEvent.JOB_FINISHED, LogEvent.PROGRESS}
+WARNING = re.compile(r"^WARNING medsynth[\w.]*: (.+)$", re.MULTILINE)
 BAR = re.compile(r"(\d+)%\|.*?<([\d:]+)")  # of tqdm: the share that is done, the time that is left
 QUIET = {Quietness.ALL, Quietness.RULES, Quietness.PROGRESS}
+MOST_WARNINGS = 5  # of one job
 PERCENT, SECONDS = 10, 10  # between two lines of one job, at least
 
 
@@ -43,7 +46,8 @@ class Terminal(logging.Handler):
             self.failed.pop(record.jobid, None)
             self.say(f"[{[*self.started].index(record.jobid) + 1} of {self.jobs}] {message}")
         elif event == LogEvent.JOB_FINISHED:
-            self.running.pop(record.job_id, None)
+            if log := self.running.pop(record.job_id, None):
+                self.warn(log)
         elif event == LogEvent.JOB_ERROR:
             self.running.pop(record.jobid, None)
             self.started.setdefault(record.jobid, record.rule_name)
@@ -52,6 +56,14 @@ class Terminal(logging.Handler):
     def say(self, line: str) -> None:
         if not self.quiet:
             print(line, file=sys.stderr, flush=True)
+
+    def warn(self, log: Path) -> None:
+        """Say what a job that has ended warned of."""
+        found = list(dict.fromkeys(WARNING.findall(content(log))))
+        for text in found[:MOST_WARNINGS]:
+            self.say(f"    warning: {text}")
+        if len(found) > MOST_WARNINGS:
+            self.say(f"    {len(found) - MOST_WARNINGS} more warnings in {log}")
 
     def watch(self) -> None:
         """Say now and then how far each job is, by the bar in its log."""
@@ -77,14 +89,18 @@ class Terminal(logging.Handler):
         return "\n".join(lines)
 
 
-def tail(path: Path) -> str:
-    """The end of a log; empty where there is none yet."""
+def content(path: Path, last: int | None = None) -> str:
+    """A log, or its last bytes; empty where there is none yet. A bar is drawn over itself: each state is a line here."""
     try:
         with open(path, "rb") as file:
-            file.seek(max(0, os.stat(path).st_size - 4096))
-            return file.read().decode(errors="replace")
+            file.seek(max(0, os.stat(path).st_size - last) if last else 0)
+            return file.read().decode(errors="replace").replace("\r", "\n")
     except OSError:
         return ""
+
+
+def tail(path: Path) -> str:
+    return content(path, 4096)
 
 
 def is_told_longer(record: logging.LogRecord) -> bool:
@@ -105,6 +121,12 @@ def show_one_line_a_job() -> None:
                 handler.addFilter(is_told_longer)
     logger.addHandler(terminal)
     threading.Thread(target=terminal.watch, daemon=True).start()
+
+
+def say_last_where_datasets_are() -> None:
+    for run in RUNS if TERMINAL else ():
+        if exists(f"{RESULTS}/release/{run}/SHA256SUMS"):
+            TERMINAL[-1].say(f"Dataset: {RESULTS}/release/{run}, begin with its README.md")
 
 
 def say_last_what_failed() -> None:
