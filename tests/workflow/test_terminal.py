@@ -24,7 +24,7 @@ SLOW_OR_BROKEN = """
 import time
 print(f"{step}:  40%|####      | 40/100 [00:04<00:06,  8.00it/s]", end="\\r", flush=True)
 if step == "prepare":
-    print("\\nWARNING medsynth.prepare.table: one row is odd\\nWARNING other: what another library warns of", flush=True)
+    print("\\nWARNING medsynth.prepare.table: one row is odd\\nWARNING other: of a library", flush=True)
 while step == "train" and not Path("go").exists():
     time.sleep(0.05)
 if step == "sample":
