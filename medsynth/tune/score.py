@@ -14,9 +14,9 @@ counts as much as halving another one, whatever its unit. A measure below its ow
 as then it is not known to differ from 0. Subjects are resampled together for all settings (paired bootstrap), so that
 what they have in common cancels; the score's standard error is its spread over these draws.
 
-Beside the score stands one condition. An image is burnt out where more of its pixels are as bright, or as dark, as can
-be, than of nearly all real ones; where more images are than MOST_BURNT, a setting yields to one that meets the
-condition, whatever the score.
+An image is burnt out where more of its pixels are as bright, or as dark, as can be, than of nearly all real ones. A
+setting of which more images are than MOST_BURNT counts as BURNT_WORSE worse: the measures hardly see small lesions that
+are burnt out, but see the blur that would be the price of a few pixels more that are black.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ import numpy as np
 
 DRAWS = 100
 MOST_BURNT = 0.1  # of the images; of real ones about 0.05 by definition
+BURNT_WORSE = 0.2  # about a fifth of every measure
 REAL_SHARE = 0.95  # of real images that have no more pixels at an end than the limit
 TOLERATED = 1e-3  # of the pixels, above that
 MEASURES = ("fidelity", "adherence", "texture")

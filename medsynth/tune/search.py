@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from medsynth.config import Sampler
 from medsynth.errors import InputError
-from medsynth.tune.score import Measured, score
+from medsynth.tune.score import BURNT_WORSE, Measured, score
 
 AnySampler = TypeVar("AnySampler", bound=Sampler)
 
@@ -64,7 +64,7 @@ def search(
                 of_key.append(trial)
         better = [trial for trial in of_key if _replaces(trial, best)]
         if better:
-            chosen = max(better, key=lambda trial: (not trial.measured.is_burnt, trial.gain[0]))  # type: ignore[union-attr]
+            chosen = max(better, key=lambda trial: _gain(trial, best))
             best = Trial(**(vars(chosen) | {"taken": True}))
             of_key[of_key.index(chosen)] = best
         trials += of_key
@@ -90,11 +90,11 @@ def _try(best: Trial, key: str, value: Any, measure: Callable[[Sampler], Measure
 
 
 def _replaces(trial: Trial, best: Trial) -> bool:
-    """By more than a standard error, unless one of the two alone is burnt out."""
-    if trial.measured is None:
-        return False
-    assert best.measured is not None
-    if trial.measured.is_burnt != best.measured.is_burnt:
-        return best.measured.is_burnt
-    gain, error = trial.gain
-    return gain > error
+    """Whether it is better by more than a standard error."""
+    return trial.measured is not None and _gain(trial, best) > trial.gain[1]
+
+
+def _gain(trial: Trial, best: Trial) -> float:
+    """By the score, and by what being burnt out counts as."""
+    assert trial.measured is not None and best.measured is not None
+    return trial.gain[0] + BURNT_WORSE * (best.measured.is_burnt - trial.measured.is_burnt)
