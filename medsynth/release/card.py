@@ -120,10 +120,10 @@ CI is a 95 % interval. Of `kid`, a bootstrap over the subjects of the held-out r
 images; of `fid`, `density` and `coverage`, a jackknife that leaves out groups of those subjects, and groups of
 synthetic images; of all else, a bootstrap over the synthetic images alone. No interval covers what another training of
 the generator or of the predictor would change. The floor is what held-out real images reach in place of the synthetic
-ones, and the best that a measure can tell: an `accuracy` above it means images that are easier to read than real ones,
-not better ones. Where neither higher nor lower is better, the nearer to the floor the better: noise is like no training
-image, and a copy is like one. `real` and `synthetic` count images; what compares features takes real images of the
-classes that were asked for alone, and synthetic ones in the same shares.
+ones: a measure does not tell images that reach it from real ones. An `accuracy` above its floor means images that are
+easier to read than real ones, not better. Where neither higher nor lower is better, the nearer to the floor the
+better: noise is like no training image, and a copy is like one. `real` and `synthetic` count images; metrics that
+compare features use only real images of the classes that were asked for, and synthetic images in the same shares.
 {_extractors(metrics)}
 ## How they were made
 
@@ -209,7 +209,7 @@ def _by_class(table: pd.DataFrame, label: str) -> str:
     rows = []
     for name, group in [*groups, ("all", table)]:
         kept = group[group["verdict"] == "kept"]
-        others = int((kept[f"{PREDICTED}{label}"] != kept[label]).sum())
+        others = int(((kept[f"{PREDICTED}{label}"] != kept[label]) & (kept[label] != "")).sum())
         rows.append((plain(name), *(str(count) for count in (len(group), len(kept), others, len(group) - len(kept)))))
     header = (label, "asked", "kept", f"of them read as another {label}", "rejected")
     return markdown_table(header, ("---", *["---:"] * 4), rows)

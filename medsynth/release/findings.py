@@ -69,16 +69,17 @@ def _telling_apart(metrics: pd.DataFrame) -> str:
 
 
 def _gate(table: pd.DataFrame, label: str) -> str:
-    """Of which classes no sample could be rejected for its reading."""
+    """For which classes the misread gate was off, and why."""
     off = table[table["misread_gate"] != "on"]
     if not len(off):
-        return f"Samples of every {label} could be rejected as misread, see below."
+        return f"The check for misread samples, described below, was on for every {label}."
     reasons = off.groupby("misread_gate", sort=False)[label].unique()
     of = [
         f"{listed([plain(value or 'missing') for value in sorted(values)])} ({plain(str(why).removeprefix('off: '))})"
         for why, values in reasons.items()
     ]
-    return f"**No sample was rejected as misread of: {'; '.join(of)}.** There `kept` means that no copy was found."
+    off_for = "; ".join(of)
+    return f"**The check for misread samples was off for {off_for}.** There `kept` only means that no copy was found."
 
 
 def _reading(metrics: pd.DataFrame, label: str) -> str:
@@ -114,7 +115,7 @@ def _following(metrics: pd.DataFrame, label: str) -> str:
         sentences.append(f"Read as asked at least {FOLLOWED} times as often as on real images: {listed(followed)}.")
     unknown = [row for row in rows if row not in known]
     if absent := [_class_of(row) for row in unknown if row["value"] == ""]:
-        sentences.append(f"No image was asked for of {listed(absent)}.")
+        sentences.append(f"Not asked for: {listed(absent)}.")
     if unread := [_class_of(row) for row in unknown if row["value"] != ""]:
         sentences.append(
             f"**Not known: {listed(unread)}.** The predictor reads less than {READ:.0%} of the real images of it."

@@ -15,8 +15,8 @@ as then it is not known to differ from 0. Subjects are resampled together for al
 what they have in common cancels; the score's standard error is its spread over these draws.
 
 An image is burnt out where more of its pixels are as bright, or as dark, as can be, than of nearly all real ones. A
-setting of which more images are than MOST_BURNT counts as BURNT_WORSE worse: the measures hardly see small lesions that
-are burnt out, but see the blur that would be the price of a few pixels more that are black.
+setting of which more images are than MOST_BURNT counts as BURNT_WORSE worse. The measures hardly see a small lesion
+that is burnt out; but were such a setting never taken, a blurred one could win for having fewer black pixels.
 """
 
 from __future__ import annotations

@@ -31,7 +31,6 @@ class Work:
         (folder / "results").symlink_to(self.disk)
         config = yaml.safe_load((ROOT / "config/tiny.yaml").read_text())
         config["models"] = {"haar": config["models"]["haar"]}
-        config["datasets"]["tiny"]["plan"]["shards"] = 2
         config["models"]["haar"]["training"] = {"images": 160, "validate_every": 80, "checkpoint_seconds": 1e-9}
         (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
         self.arguments = ["--cores", "1", "--configfile", folder / "config.yaml", "--directory", folder]

@@ -2,7 +2,6 @@ import csv
 import errno
 import hashlib
 import os
-from collections import Counter
 
 import nibabel
 import numpy as np
@@ -214,8 +213,7 @@ def test_a_class_without_an_image_is_warned_of(collection, caplog):
 
 def test_a_class_of_which_no_sample_can_be_rejected_is_warned_of(collection, caplog):
     collection.prepare()
-    with (collection.folder / "out/demo/samples.csv").open() as table:
-        counts = Counter(row["pathology"] for row in csv.DictReader(table) if row["split"] == "val")
+    counts = Store.open(collection.folder / "out/demo").split("val").samples["pathology"].value_counts()
     few = ", ".join(f"{value} ({counts[value]})" for value in ("normal", "nodule"))
     [message] = [message for message in caplog.messages if "rejected as misread" in message]
     assert f"fewer than 19 validation images of pathology {few}: no sample" in message

@@ -84,7 +84,7 @@ def test_the_first_section_names_the_classes_that_are_not_followed(tmp_path: Pat
             (of, "**Not known: nodule.** The predictor reads less")
             for of in ("0;0;0;0.0", "0.4;0.3;0.5;0.4", "0.9;0.8;1;")
         ),
-        (";;;0.9", "No image was asked for of nodule."),
+        (";;;0.9", "Not asked for: nodule."),
     ],
 )
 def test_a_class_that_is_not_read_on_real_images_or_was_not_asked_for_is_said(tmp_path: Path, of: str, said) -> None:
@@ -110,9 +110,9 @@ def test_a_class_whose_gate_was_off_and_kept_images_that_read_as_another_are_cou
     samples["verdicts"]["predicted_pathology"] = "nodule"
     release(AS_PNG, make_store(), **samples, out=tmp_path / "out")
     text = (tmp_path / "out/README.md").read_text()
-    assert f"**No sample was rejected as misread of: normal ({why}).**" in text.partition("## What is here")[0]
+    assert f"**The check for misread samples was off for normal ({why}).**" in text.partition("## What is here")[0]
     assert "| normal | 2 | 1 | 1 | 1 |" in text and "| nodule | 2 | 2 | 0 | 0 |" in text
-    assert "Samples of every pathology could be rejected as misread" in card_of(tmp_path)
+    assert "The check for misread samples, described below, was on for every pathology." in card_of(tmp_path)
 
 
 def test_a_number_that_rests_on_a_predictor_that_cannot_read_is_said_first(tmp_path: Path) -> None:
