@@ -35,7 +35,7 @@ class Pair:
     """Two images of different subjects that show the same; the columns of duplicates.csv.
 
     Attributes:
-        source_row, image, subject_id: of the later one in the table, by what the table says.
+        source_row, image, subject_id, label: of the later one in the table, by what the table says.
         likeness: 1 for the same pixels.
         action: joined, quarantined or reported.
     """
@@ -43,9 +43,11 @@ class Pair:
     source_row: int
     image: str
     subject_id: str
+    label: str
     like_source_row: int
     like_image: str
     like_subject_id: str
+    like_label: str
     likeness: float
     action: str
 
@@ -76,13 +78,18 @@ NONE = Duplicates((), (), {}, None)
 
 
 def find(
-    images: np.ndarray, samples: Sequence[Sample], twins: Sequence[tuple[Sample, Sample]], source: TableSource
+    images: np.ndarray,
+    samples: Sequence[Sample],
+    twins: Sequence[tuple[Sample, Sample]],
+    source: TableSource,
+    label: str,
 ) -> Duplicates:
     """Compare all images of different subjects.
 
     Args:
         images: uint16 (n, C, *spatial); samples: their n rows.
         twins: rows that were quarantined already, since they have the very pixels of another, and that other.
+        label: column of the class; two images that show the same and differ in it are told of.
     """
     from medsynth.judges.neighbours import Neighbours  # brings torch, which a simulated collection does not need
 
@@ -103,26 +110,26 @@ def find(
             if not {first.source_row, later.source_row} & set(rejected):
                 reason = f"shows the same as row {first.source_row} ({first.image}), likeness {like:.3f}"
                 rejected[later.source_row] = Rejection(later.source_row, later.image, "image", later.image, reason)
-        pairs.append(_pair(first, later, like, action))
+        pairs.append(_pair(first, later, label, like, action))
     for first, later in twins:
         if first.subject_id != later.subject_id:
             if source.duplicates == "join" and first.split == later.split:
                 joined.append((first.subject_id, later.subject_id))
-            pairs.append(_pair(first, later, 1.0, "quarantined"))
+            pairs.append(_pair(first, later, label, 1.0, "quarantined"))
     result = Duplicates(
         sorted(pairs, key=lambda pair: (pair.source_row, pair.like_source_row)),
         list(rejected.values()),
         _components(joined),
         limit,
     )
-    _tell(result, samples, source)
+    _tell(result, samples, label)
     return result
 
 
-def _pair(first: Sample, later: Sample, likeness: float, action: str) -> Pair:
+def _pair(first: Sample, later: Sample, label: str, likeness: float, action: str) -> Pair:
     return Pair(
-        later.source_row, later.image, later.subject_id,
-        first.source_row, first.image, first.subject_id, likeness, action,
+        later.source_row, later.image, later.subject_id, later.cells[label],
+        first.source_row, first.image, first.subject_id, first.cells[label], likeness, action,
     )  # fmt: skip
 
 
@@ -138,7 +145,7 @@ def _components(joined: Sequence[tuple[str, str]]) -> dict[str, str]:
     return {str(name): first[number] for name, number in zip(names, component, strict=True)}
 
 
-def _tell(found: Duplicates, samples: Sequence[Sample], source: TableSource) -> None:
+def _tell(found: Duplicates, samples: Sequence[Sample], label: str) -> None:
     if not found.pairs:
         return
     actions = Counter(pair.action for pair in found.pairs)
@@ -149,6 +156,20 @@ def _tell(found: Duplicates, samples: Sequence[Sample], source: TableSource) -> 
         found.limit,
         done,
     )
+    if conflicts := [pair for pair in found.pairs if pair.label != pair.like_label]:
+        pair = conflicts[0]
+        log.warning(
+            "%d of these pairs have two values of %s, of which at most one is right; the first: row %d (%s, %s) and "
+            "row %d (%s, %s)",
+            len(conflicts),
+            label,
+            pair.like_source_row,
+            pair.like_image,
+            pair.like_label,
+            pair.source_row,
+            pair.image,
+            pair.label,
+        )
     held = Counter(found.subjects.get(sample.subject_id, sample.subject_id) for sample in samples)
     subject, count = held.most_common(1)[0]
     if subject in found.subjects.values() and count > LARGEST * len(samples):

@@ -121,7 +121,7 @@ def _write_store(settings: PrepareSettings, folder: Path, threads: int, rejected
     assert len(kept) + len(rejected) == intake.rows
     found = duplicates.NONE
     if isinstance(source, TableSource) and used:
-        found = duplicates.find(store.open_rows(raw_images, shape, np.uint16), used, twins, source)
+        found = duplicates.find(store.open_rows(raw_images, shape, np.uint16), used, twins, source, settings.label)
     found.write(folder / "duplicates.csv")
     rejected.extend(found.rejected)
     rejected.sort(key=lambda rejection: rejection.source_row)

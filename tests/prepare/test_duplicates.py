@@ -56,7 +56,13 @@ def collection(tmp_path):
 def doubled(collection):
     """Five pictures are there again, saved as JPEG under another subject of another name."""
     for number in range(5):
-        collection.add(f"again{number}.jpg", f"z{number}", "normal", collection.pictures[number], quality=85)
+        collection.add(
+            f"again{number}.jpg",
+            f"z{number}",
+            ("normal", "nodule")[number % 2],
+            collection.pictures[number],
+            quality=85,
+        )
     return collection
 
 
@@ -95,6 +101,22 @@ def test_a_report_changes_nothing_else(doubled):
     assert (whole.info.rows_out, whole.info.duplicates, whole.info.subjects_joined) == (45, 5, 0)
     assert {row["action"] for row in doubled.table("duplicates")} == {"reported"}
     assert "z0" in set(whole.samples["subject_id"])
+
+
+def test_pairs_of_two_classes_are_told_of(doubled, caplog):
+    doubled.rows[40]["pathology"] = "nodule"
+    with caplog.at_level(logging.WARNING):
+        doubled.prepare()
+    first, *others = doubled.table("duplicates")
+    assert (first["label"], first["like_label"]) == ("nodule", "normal")
+    assert all(pair["label"] == pair["like_label"] for pair in others)
+    assert "1 of these pairs have two values of pathology" in caplog.text
+    assert "row 1 (00.png, normal) and row 41 (again0.jpg, nodule)" in caplog.text
+    caplog.clear()
+    doubled.rows[40]["pathology"] = "normal"
+    with caplog.at_level(logging.WARNING):
+        doubled.prepare()
+    assert "two values" not in caplog.text
 
 
 def test_a_chain_is_one_subject(collection):
