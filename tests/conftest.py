@@ -32,13 +32,22 @@ SHARED_DATA = Path(os.environ.get("MEDSYNTH_TEST_DATA", Path(__file__).parents[1
 # What starts programs, trains a network, or runs every family or every fault: all but these is `make quick`.
 SLOW = {
     *("benchmarks", "contracts", "evaluate", "faults", "judges", "machine", "models"),
-    *("reference", "security", "slurm", "track", "train", "tune", "workflow"),
+    *("reference", "sample", "security", "slurm", "track", "train", "tune", "workflow"),
 }
+
+
+def is_slow(path: Path) -> bool:
+    return path.relative_to(Path(__file__).parent).parts[:1] in {(room,) for room in SLOW}
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """`make quick` does not import what it leaves out, which would take as long as its tests."""
+    return True if config.option.markexpr == "not slow" and is_slow(collection_path) else None
 
 
 def pytest_collection_modifyitems(items) -> None:
     for item in items:
-        if item.path.relative_to(Path(__file__).parent).parts[0] in SLOW:
+        if is_slow(item.path):
             item.add_marker(pytest.mark.slow)
 
 

@@ -38,12 +38,15 @@ def contact_sheet(
 ) -> None:
     """For each class a row of real images above a row of synthetic ones, the first of each: nothing is picked.
 
+    A class without synthetic images has no row of them.
+
     Args:
         real, synthetic: uint16 (n, C, *spatial), and the class (n,) of each; a class may have none.
     """
     rows = [[np.flatnonzero(labels == name) for _, labels in (real, synthetic)] for name in classes]
     columns = max([1, *(min(columns, len(found)) for pair in rows for found in pair)])
-    page, draw = new_sheet(columns * (TILE + GAP), len(classes) * (2 * (TILE + GAP) + 34), title)
+    tiles = sum(1 + bool(len(of_synthetic)) for _, of_synthetic in rows)
+    page, draw = new_sheet(columns * (TILE + GAP), tiles * (TILE + GAP) + len(classes) * 34, title)
     y = 3 * MARGIN
     for name, (of_real, of_synthetic) in zip(classes, rows, strict=True):
         draw.text((MARGIN, y), name.replace("_", " "), INK, font(17))
@@ -51,8 +54,10 @@ def contact_sheet(
         draw.text((page.width - MARGIN, y + 4), counts, FAINT, font(13), anchor="ra")
         y += 26
         row_of(page, y, real[0][of_real[:columns]], REAL, "")
-        row_of(page, y + TILE + GAP, synthetic[0][of_synthetic[:columns]], SYNTHETIC, MARK)
-        y += 2 * (TILE + GAP)
+        y += TILE + GAP
+        if len(of_synthetic):
+            row_of(page, y, synthetic[0][of_synthetic[:columns]], SYNTHETIC, MARK)
+            y += TILE + GAP
         y += 8
     page.save(path)
 

@@ -61,7 +61,7 @@ def test_a_contact_sheet_shows_each_class_in_its_row(tmp_path: Path) -> None:
     figures.contact_sheet(tmp_path / "a.png", "d", ["a", "b"], (white, labels), (white[:0], labels[:0]))
     sheet = np.asarray(Image.open(tmp_path / "a.png"))
     left, top = drawing.MARGIN + drawing.TILE // 2, 3 * drawing.MARGIN + 26 + drawing.TILE // 2
-    next_class = 2 * (drawing.TILE + drawing.GAP) + 34
+    next_class = drawing.TILE + drawing.GAP + 34  # without a row of synthetic images, of which there are none
     assert sheet[top, left].tolist() == [0, 0, 0] and sheet[top + next_class, left].tolist() == [255, 255, 255]
 
 

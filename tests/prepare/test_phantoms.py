@@ -18,6 +18,7 @@ def phantom(name="chest_xray", **changes):
     return settings("", **(given | changes))
 
 
+@pytest.mark.slow
 def test_a_phantom_is_the_same_in_any_process(tmp_path):
     alone = prepare(phantom(), tmp_path / "a")
     assert prepare(phantom(), tmp_path / "b", threads=2).digest == alone.digest
