@@ -143,8 +143,10 @@ def class_weights(real: np.ndarray, synthetic: np.ndarray) -> tuple[np.ndarray |
     for value in shared:
         of_value = synthetic == value
         weights[of_value] = (real == value).mean() / of_value.mean()
-    if not weights.any() or np.ptp(weights) < 1e-9:
+    if not weights.any():
         return None, []
+    if np.ptp(weights) < 1e-9:
+        return None, _left_out(real, synthetic)
     return weights, ["weighted to the class shares of the test images", *_left_out(real, synthetic)]
 
 

@@ -1,7 +1,10 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from scipy.stats import binomtest
 
+from medsynth.evaluate.metrics import adherence
 from medsynth.evaluate.metrics.metric import bootstrap_interval, share_interval
 
 
@@ -25,3 +28,17 @@ def test_weights_leave_as_many_images_as_they_are_worth() -> None:
     weights = np.array([3.0, 1.0] * 10)  # the share is 0.75, of 40^2 / 100 = 16 images: 12 of them
     exact = binomtest(12, 16).proportion_ci(method="exact")
     assert share_interval(hits, weights) == pytest.approx((exact.low, exact.high), abs=1e-9)
+
+
+def test_the_floor_of_an_accuracy_is_of_the_classes_that_were_asked_for() -> None:
+    """Real images of class 0, which is read best, say nothing of samples of the others."""
+    accuracy = SimpleNamespace(name="accuracy", higher_is_better=True, hits=np.equal)
+    kind = SimpleNamespace(name="pathology", has_classes=True)
+    evidence = SimpleNamespace(inadequate={}, gates=SimpleNamespace(off={}), label="pathology")
+    real = np.array([0, 0, 0, 0, 1, 1, 2, 2]), np.array([0, 0, 0, 0, 1, 2, 2, 1])
+    for asked in (np.array([1, 1, 2, 2]), np.array([1, 2, 2, 2])):
+        row = adherence._row(kind, accuracy, "pathology", "pathology", (asked, asked), real, evidence)
+        assert (row.value, row.floor, row.n_real) == (1, 0.5, 4)
+        assert "no synthetic image of 0" in row.note
+    whole = adherence._row(kind, accuracy, "pathology", "pathology", real, real, evidence)
+    assert (whole.floor, whole.note) == (0.75, "")

@@ -56,13 +56,8 @@ def collection(tmp_path):
 def doubled(collection):
     """Five pictures are there again, saved as JPEG under another subject of another name."""
     for number in range(5):
-        collection.add(
-            f"again{number}.jpg",
-            f"z{number}",
-            ("normal", "nodule")[number % 2],
-            collection.pictures[number],
-            quality=85,
-        )
+        label = collection.rows[number]["pathology"]
+        collection.add(f"again{number}.jpg", f"z{number}", label, collection.pictures[number], quality=85)
     return collection
 
 

@@ -50,7 +50,10 @@ def _row(
     real: Sequence[np.ndarray],
     evidence: Evidence,
 ) -> Row:
-    """A share of images is weighted so that each class counts as often as in the test images."""
+    """A share of images is weighted so that each class counts as often as in the test images.
+
+    Its floor is of the classes that were asked for, as it is.
+    """
     name = statistic.name, statistic.higher_is_better
     notes: list[str] = []
     if statistic.hits is None:
@@ -60,6 +63,8 @@ def _row(
         weights = None
         if kind.has_classes and group == part:
             weights, notes = fidelity.class_weights(real[0], synthetic[0])
+            asked_for = np.isin(real[0], synthetic[0])
+            of_real = of_real[asked_for] if asked_for.any() else of_real
         row = statistic_row(name, group, np.mean, [hits], [of_real], evidence, weights)
     inadequate = evidence.inadequate.get((part, statistic.name), "")
     gate = evidence.gates.off.get(group.partition("=")[2], "") if kind.name == evidence.label else ""
