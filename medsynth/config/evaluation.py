@@ -10,6 +10,7 @@ from medsynth import registry
 from medsynth.config.section import Count, Strict, one_of, refuse_unknown
 
 MISREAD_LEVEL = 0.05
+FEWEST_SUBJECTS = 20  # held-out ones without which nothing is concluded from them
 FEWEST_OF_A_CLASS = round(1 / MISREAD_LEVEL) - 1  # validation images of it without which no p-value is that low
 
 

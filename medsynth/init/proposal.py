@@ -43,6 +43,8 @@ FEW_IMAGES, SMALL_SPLIT = 100, {"train": 0.5, "val": 0.2, "test": 0.3}
 BALANCED = 0.8  # the smallest class as a share of the largest
 BALANCE_FROM, BALANCE_TO = 50, 2_000  # samples that balancing asks for
 PER_CLASS, ALL_CLASSES = 100, 1_000
+LEAST_OF_A_CLASS = 20
+MOST_SAMPLES = 2  # for each training image, unless a class would have fewer than the least
 PER_SHARD = 128
 BAD_FROM, BAD_SPARE = 0.03, 0.02  # shares of the rows
 
@@ -219,11 +221,14 @@ class Proposal:
                 f"About {lacking:,} samples, so that every class has as many training images as the largest. "
                 "Rejected samples are not replaced."
             ]
-        each = max(10, min(PER_CLASS, ALL_CLASSES // len(counts)))
+        learnt = round(self._train_share() * sum(counts.values()))
+        most = min(ALL_CLASSES, MOST_SAMPLES * learnt) // len(counts)
+        each = max(LEAST_OF_A_CLASS, min(PER_CLASS, most))
         values = self.label.condition.settings["values"]
-        return {"kind": "per_class", "column": column, "counts": dict.fromkeys(values, each)}, [
-            "As many samples of each class. Rejected samples are not replaced."
-        ]
+        notes = ["As many samples of each class. Rejected samples are not replaced."]
+        if learnt < LEAST_OF_A_CLASS * len(values):
+            notes.append(f"With about {learnt} images to learn from, expect many of them to be rejected as copies.")
+        return {"kind": "per_class", "column": column, "counts": dict.fromkeys(values, each)}, notes
 
     def _images(self, size: Sequence[int]) -> int:
         few = self._train_share() * len(self._column()) < 2 * FEW_IMAGES

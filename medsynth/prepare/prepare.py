@@ -23,7 +23,7 @@ from medsynth.artifacts import store
 from medsynth.artifacts.store import StoreInfo
 from medsynth.conditions.schema import ConditionSchema
 from medsynth.config import SPLITS, PhantomSource, PrepareSettings, TableSource
-from medsynth.config.evaluation import FEWEST_OF_A_CLASS
+from medsynth.config.evaluation import FEWEST_OF_A_CLASS, FEWEST_SUBJECTS
 from medsynth.disk import files, tables
 from medsynth.errors import InputError
 from medsynth.images.intensity import CONTAINER_BITS
@@ -139,7 +139,9 @@ def _write_store(settings: PrepareSettings, folder: Path, threads: int, rejected
     if intake.has_masks:
         store.write_in_order(folder / "masks.npy", raw_masks, settings.size, np.uint8, order)
     tables.write_rows(folder / "samples.csv", list(kept[0]), (kept[row] for row in order))
-    _tell_of_rare_classes(settings, [kept[place] for place in places])
+    usable = [kept[place] for place in places]
+    _tell_of_few_subjects(settings.dataset, usable)
+    _tell_of_rare_classes(settings, usable)
     split_rows = ({"subject_id": subject, "split": split} for subject, split in sorted(split_of.items()))
     tables.write_rows(folder / "split.csv", ("subject_id", "split"), split_rows)
     _write_quarantine(folder / "quarantine.csv", rejected)
@@ -174,6 +176,21 @@ def _write_store(settings: PrepareSettings, folder: Path, threads: int, rejected
     info = info.model_copy(update={"digest": store.digest(folder, info)})
     (folder / "store.json").write_text(info.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return info
+
+
+def _tell_of_few_subjects(dataset: str, rows: Sequence[Mapping[str, str]]) -> None:
+    """Warn of what will not be judged, before a model is trained."""
+    lost = {
+        "val": "no field can be found readable and no sampler is tuned",
+        "test": "KID, FID, density and coverage are not measured",
+    }
+    for split, what in lost.items():
+        count = len({cells["subject_id"] for cells in rows if cells["split"] == split})
+        if count < FEWEST_SUBJECTS:
+            log.warning(
+                "%s: %d subjects in %s, fewer than %d: %s; a larger split.%s mends it, or more patients",
+                *(dataset, count, split, FEWEST_SUBJECTS, what, split),
+            )
 
 
 def _tell_of_rare_classes(settings: PrepareSettings, rows: Sequence[Mapping[str, str]]) -> None:

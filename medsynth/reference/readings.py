@@ -11,9 +11,9 @@ import pandas as pd
 from medsynth.artifacts.store import Store
 from medsynth.conditions.kind import Reading
 from medsynth.conditions.schema import ConditionSchema
+from medsynth.config.evaluation import FEWEST_SUBJECTS
 
 DRAWS = 500
-FEWEST = 20  # held-out subjects without which no field is found adequate
 LOW, HIGH = 0.025, 0.975
 
 
@@ -85,8 +85,8 @@ def judge(schema: ConditionSchema, split: str, view: Store, reading: Reading, se
 def _why_not(
     criterion: str, of: tuple[float, float, float], limit: float, split: str, images: int, subjects: int
 ) -> str:
-    if subjects < FEWEST:
-        return f"{subjects} subjects in {split} for it, needs {FEWEST}"
+    if subjects < FEWEST_SUBJECTS:
+        return f"{subjects} subjects in {split} for it, needs {FEWEST_SUBJECTS}"
     value, low, high = of
     if low > limit:  # NaN is above nothing
         return ""

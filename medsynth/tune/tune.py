@@ -19,6 +19,7 @@ from medsynth.artifacts.reference import Reference
 from medsynth.artifacts.store import Store
 from medsynth.artifacts.tuned import Tuned
 from medsynth.config import Sampler, TuneSettings
+from medsynth.config.evaluation import FEWEST_SUBJECTS
 from medsynth.disk import tables
 from medsynth.disk.files import folder_written_whole
 from medsynth.errors import InputError
@@ -29,7 +30,7 @@ from medsynth.tune import figures
 from medsynth.tune.reading import looking
 from medsynth.tune.score import MOST_BURNT
 from medsynth.tune.search import Trial, search
-from medsynth.tune.yardstick import LEAST_SUBJECTS, Asked, Yardstick
+from medsynth.tune.yardstick import Asked, Yardstick
 
 log = logging.getLogger(__name__)
 
@@ -95,8 +96,8 @@ def _nothing_to_try(settings: TuneSettings, val: Store) -> str:
         return "taken as configured: tuning.candidates is 0"
     if not settings.candidates:
         return "taken as configured: no key of the sampler is left to try"
-    if (count := val.samples["subject_id"].nunique()) < LEAST_SUBJECTS:
-        return f"taken as configured: {count} validation subjects, comparing settings needs {LEAST_SUBJECTS}"
+    if (count := val.samples["subject_id"].nunique()) < FEWEST_SUBJECTS:
+        return f"taken as configured: {count} validation subjects, comparing settings needs {FEWEST_SUBJECTS}"
     return ""
 
 

@@ -28,7 +28,6 @@ from medsynth.tune.score import (
 )
 from medsynth.tune.texture import ends, texture
 
-LEAST_SUBJECTS = 4  # resampling fewer says nothing
 SEED_BITS = 48  # as those of samples
 LEAST_DEVIATION = 0.05  # of a logarithm of power or kurtosis between images
 

@@ -72,6 +72,8 @@ def test_a_plain_table_is_prepared_as_it_is(pictures, tmp_path, capsys):
     assert "# Images: normal: 12 (rare), mass: 8 (rare), cyst: 4 (rare)." in text
     assert "Guessed from 'xray' in the folder's name: check." in text
     assert "Cropping cuts 12% off the longer side on average" in text  # 70 of 80
+    assert dataset.plan.request.counts == dict.fromkeys(FINDING, 20)
+    assert "With about 12 images to learn from, expect many of them to be rejected as copies." in text
     info = prepare(whole.prepare("lung_xray"), tmp_path / "store")
     assert (info.rows_in, info.rows_out, info.label) == (ROWS, ROWS, "finding")
 

@@ -78,11 +78,6 @@ class Collection:
             return list(csv.DictReader(file))
 
 
-@pytest.fixture
-def collection(tmp_path):
-    return Collection(tmp_path)
-
-
 def test_images_come_back_by_the_inverse(collection):
     whole = collection.prepare(size=(40, 40))
     assert len(whole) == 2 * EACH and collection.rejected() == []
@@ -200,23 +195,6 @@ def test_a_class_that_loses_its_images_is_named(collection):
     with pytest.raises(InputError, match=r"pathology 'nodule' has 2 subjects"):
         collection.prepare()
     assert not (collection.folder / "out" / "demo").exists()
-
-
-def test_a_class_without_an_image_is_warned_of(collection, caplog):
-    wider = {"pathology": {"kind": "categorical", "values": ["normal", "nodule", "effusion"]}}
-    collection.prepare(conditions=wider)
-    assert any("no training image of pathology effusion: a plan" in message for message in caplog.messages)
-    caplog.clear()
-    collection.prepare()
-    assert not any("no training image" in message for message in caplog.messages)
-
-
-def test_a_class_of_which_no_sample_can_be_rejected_is_warned_of(collection, caplog):
-    collection.prepare()
-    counts = Store.open(collection.folder / "out/demo").split("val").samples["pathology"].value_counts()
-    few = ", ".join(f"{value} ({counts[value]})" for value in ("normal", "nodule"))
-    [message] = [message for message in caplog.messages if "rejected as misread" in message]
-    assert f"fewer than 19 validation images of pathology {few}: no sample" in message
 
 
 def test_full_disk_leaves_nothing(collection, monkeypatch):

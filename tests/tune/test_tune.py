@@ -85,8 +85,12 @@ def test_each_measure_sees_what_it_is_for(val):
 
 
 @pytest.fixture
-def trained(store, tmp_path):
-    """A store, what is known of its real images, and weights that have learnt a little."""
+def trained(store, val, tmp_path):
+    """A store with more validation images, what is known of its real images, and weights that have learnt a little."""
+    train_and_test = [np.flatnonzero((store.samples["split"] == split).to_numpy()) for split in ("train", "test")]
+    images = [store.images[train_and_test[0]], val.images, store.images[train_and_test[1]]]
+    tables = [store.samples.iloc[train_and_test[0]], val.samples, store.samples.iloc[train_and_test[1]]]
+    store = Store(store.info, np.concatenate(images), None, pd.concat(tables, ignore_index=True))
     train(train_settings(images=160), store, tmp_path / "train")
     reference = look_at(
         ReferenceSettings(seed=0, reader_epochs=3, readers=1, planted_copies=4, extractor="efficientnet_lite0"), store
@@ -117,6 +121,17 @@ def test_nothing_of_the_test_split_is_looked_at(trained, tmp_path):
     blank = Store(store.info, images, None, store.samples)
     tune(settings(), blank, reference, weights, tmp_path / "two")
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
+
+
+def test_a_sampler_is_taken_as_configured_where_few_subjects_say_what_is_better(trained, tmp_path):
+    store, reference, weights = trained
+    val = np.flatnonzero((store.samples["split"] == "val").to_numpy())
+    rows = np.setdiff1d(np.arange(len(store)), val[19:])
+    few = Store(store.info, store.images[rows], None, store.samples.iloc[rows].reset_index(drop=True))
+    tune(settings(), few, reference, weights, tmp_path / "out")
+    assert Tuned.read(tmp_path / "out/sampler.json").note == (
+        "taken as configured: 19 validation subjects, comparing settings needs 20"
+    )
 
 
 @pytest.mark.parametrize(

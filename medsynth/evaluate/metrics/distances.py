@@ -7,11 +7,10 @@ from functools import partial
 
 import numpy as np
 
+from medsynth.config.evaluation import FEWEST_SUBJECTS
 from medsynth.evaluate import diversity, fidelity
 from medsynth.evaluate.metrics.metric import NAN, Evidence, Function, Metric, Row
 from medsynth.judges.features import MOST
-
-FEWEST = 20  # synthetic images, training images and test subjects that a distance between distributions needs
 
 
 def _distance_rows(
@@ -20,7 +19,7 @@ def _distance_rows(
     interval: Callable[..., tuple[float, float]],
     evidence: Evidence,
     by_group: bool = False,
-    fewest: int = FEWEST,
+    fewest: int = FEWEST_SUBJECTS,
 ) -> Iterator[Row]:
     """Synthetic against test images; the floor is training against test images, as many of them."""
     metric, higher_is_better = name
@@ -74,7 +73,7 @@ def _neighbour_rows(name: str, metric: Function, most: float, evidence: Evidence
     distance = partial(metric, neighbours=neighbours)
     interval = partial(fidelity.jackknife_interval, distance, bounds=(0.0, most))
     # The jackknife leaves out at least one subject, and k neighbours must remain.
-    return _distance_rows((name, True), distance, interval, evidence, fewest=max(FEWEST, 2 * neighbours))
+    return _distance_rows((name, True), distance, interval, evidence, fewest=max(FEWEST_SUBJECTS, 2 * neighbours))
 
 
 FEATURES = frozenset({"features"})
