@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test quick coverage lint docs schema lock clean
+.PHONY: help setup demo test quick coverage lint docs base schema lock clean
 
 help:
 	@echo "make demo   train on simulated chest X-rays, sample, judge, release, report (minutes)"
@@ -17,6 +17,7 @@ help:
 	@echo "make quick  the tests that train no network and start no program; make coverage, all, and what they run of the package"
 	@echo "make lint   linters and type checks alone"
 	@echo "make docs   the pages of docs/ as a site, in site/; make setup installs alone"
+	@echo "make base   train the base model that comes with the package anew (half an hour)"
 	@echo "make schema write the schema and the tables of keys anew, after a change of medsynth/config"
 	@echo "make lock   resolve requirements.lock anew"
 	@echo "make clean  remove results/, of the demo and of your own runs, site/ and .snakemake/"
@@ -60,6 +61,11 @@ lint: $(READY)
 # A broken link or an unresolved name ends it.
 docs: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+base: $(READY)
+	$(BIN)/snakemake --cores $(CORES) --configfile config/base.yaml --until train
+	$(BIN)/python -m medsynth base --checkpoint results/train/leaves/base/model.safetensors \
+		--out medsynth/models/weights/grey.safetensors
 
 schema: $(READY)
 	$(BIN)/python -m medsynth schema --out workflow/schemas/config.schema.json --page config/README.md

@@ -17,6 +17,7 @@ from peers import PEER_SETTINGS, DenoisingDiffusionPytorch, Monai
 from medsynth import config
 from medsynth.artifacts.store import to_stored
 from medsynth.config import TrainSettings
+from medsynth.config.base import ROLE
 from medsynth.config.families.diffusion import Diffusion
 from medsynth.errors import InputError
 from medsynth.judges.features import to_uint8
@@ -33,10 +34,12 @@ class Medsynth(Contender):
         training = {"compile": task.compile, "precision": task.precision} | values.get("training", {})
         values["training"] = training | {"images": 10**12, "minutes": task.minutes, "patience": None}  # time decides
         model = config.parse(Diffusion, values, "medsynth")
+        base = model.base(task.store.info.image_shape)
         self.trainer = Trainer(
-            TrainSettings(seed=task.seed, model=model),
+            TrainSettings(seed=task.seed, model=model, base=base.sha256 if base else None),
             task.store,
             task.device,
+            parents={ROLE: base.weights} if base else {},
         )
         self.settings = model
         self.training_samples = task.store.split("train").samples

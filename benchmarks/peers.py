@@ -18,7 +18,8 @@ from medsynth.artifacts.store import to_stored
 from medsynth.conditions.schema import GIVEN, Condition
 from medsynth.judges.features import to_uint8
 from medsynth.machine.devices import autocast_dtype, memory_format
-from medsynth.train.batches import Examples, training_order
+from medsynth.train.batches import Examples
+from medsynth.train.order import TrainingOrder
 
 SAMPLED_TOGETHER = 64
 
@@ -32,7 +33,9 @@ class Peer(Contender):
         torch.manual_seed(task.seed)
         self.task, self.setting = task, setting
         self.batch_size = setting["batch_size"]
-        self.examples = Examples(task.store.split("train"), task.device)
+        train = task.store.split("train")
+        self.examples = Examples(train, task.device)
+        self.order = TrainingOrder(task.seed, train.label_values())
         self.layout = memory_format(2) if setting["channels_last"] else torch.contiguous_format
 
     def prepare(self, network: nn.Module) -> nn.Module:
@@ -53,8 +56,7 @@ class Peer(Contender):
         return count_parameters(self.network)
 
     def step(self) -> None:
-        rows = training_order(self.task.seed, len(self.examples), self.images_seen, self.batch_size)
-        batch = self.examples.gather(rows)
+        batch = self.examples.gather(self.order.rows(self.images_seen, self.batch_size))
         with self.autocast():
             loss = self.loss(batch.image.contiguous(memory_format=self.layout), batch.condition)
         loss.backward()

@@ -20,73 +20,24 @@ from typing import Any
 
 import contenders
 import numpy as np
-import pandas as pd
 import pictures
 import torch
-import yaml
 from ceiling import synchronise
+from collection import add_table, prepare_store, read_overrides
 from command import add_precision, positive, positives, run_or_exit, write_table
 from contract import Contender, NotInstalledError, Task
 
 from medsynth.artifacts.store import Store
-from medsynth.config import PrepareSettings, Split, TableSource
+from medsynth.config import Split
 from medsynth.disk import files
 from medsynth.errors import InputError
 from medsynth.evaluate.fidelity import kid
-from medsynth.images.modalities import MODALITIES
 from medsynth.judges.features import features, to_uint8
 from medsynth.machine.devices import choose_device
-from medsynth.prepare.prepare import prepare
 
 COLUMNS = ("contender", "seconds", "images_seen", "images_per_s", "kid", "floor", "n_synthetic")
 SHARES = Split(train=0.7, val=0.05, test=0.25)
 MOST_SAMPLES = 500
-NOT_LABELS = {"image", "subject_id", "mask", "split"}
-MOST_VALUES = 20
-
-
-def read_labels(table: Path, label: str | None) -> tuple[str, tuple[str, ...]]:
-    """The label column and its values: the one asked for, else the first that looks categorical.
-
-    Raises:
-        InputError: the table cannot be read, or has no such column.
-    """
-    try:
-        with table.open(encoding="utf-8-sig") as file:
-            delimiter = max(",;\t", key=file.readline().count)
-        rows = pd.read_csv(table, dtype=str, keep_default_na=False, sep=delimiter, encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
-        raise InputError(f"{table}: cannot be read ({' '.join(str(error).split())})") from None
-    counts = {column: rows.loc[rows[column] != "", column].nunique() for column in rows if column not in NOT_LABELS}
-    likely = [column for column, count in counts.items() if 2 <= count <= min(MOST_VALUES, len(rows) // 3)]
-    chosen = label or next(iter(likely), None)
-    if chosen is None:
-        raise InputError(f"{table}: no column with 2 to {MOST_VALUES} repeated values, name one with --label")
-    if chosen not in counts:
-        raise InputError(f"{table}: no column {chosen!r} for --label, expected one of {', '.join(counts) or 'none'}")
-    return chosen, tuple(sorted(set(rows[chosen]) - {""}))
-
-
-def prepare_store(args: argparse.Namespace, folder: Path) -> Store:
-    """The store that all contenders train on, split by subject."""
-    if args.modality not in MODALITIES or MODALITIES[args.modality].spatial_dims != 2:
-        known = ", ".join(name for name, modality in MODALITIES.items() if modality.spatial_dims == 2)
-        raise InputError(f"--modality: got {args.modality!r}, expected one of {known}")
-    label, values = read_labels(args.table, args.label)
-    settings = PrepareSettings(
-        seed=args.seed,
-        dataset="benchmark",
-        data_root=str(args.table.parent),
-        source=TableSource(kind="table", table=args.table.name),
-        modality=args.modality,
-        size=(args.size, args.size),
-        fit="pad",
-        conditions={label: {"kind": "categorical", "values": values}},
-        label=label,
-        split=SHARES,
-    )
-    prepare(settings, folder, args.threads)
-    return Store.open(folder)
 
 
 class Judge:
@@ -163,36 +114,18 @@ def compete(name: str, task: Task, judge: Judge, points: list[float]) -> tuple[l
     return rows, images
 
 
-def read_overrides(path: Path | None) -> dict[str, Any]:
-    """Keys of `Diffusion` from a YAML or JSON file."""
-    if path is None:
-        return {}
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{path}: cannot be read as YAML ({' '.join(str(error).split())})") from None
-    if not isinstance(values, dict):
-        raise InputError(f"{path}: got {type(values).__name__}, expected a mapping of a diffusion model's keys")
-    return values
-
-
 def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--table", type=Path, required=True, help="CSV with image, subject_id and a label column")
-    parser.add_argument("--label", help="the label column; the first that looks categorical if left out")
-    parser.add_argument("--modality", default="chest_xray")
-    parser.add_argument("--size", default="64", help="pixels a side")
+    add_table(parser)
     parser.add_argument("--minutes", default="4", help="training time of each contender")
     parser.add_argument("--contenders", default=",".join(contenders.SETTINGS), help="name or name:setting, by commas")
     parser.add_argument("--points", default="0.25,0.5,1", help="shares of the time at which images are judged")
     parser.add_argument("--samples", help=f"images judged; as many as are held out, at most {MOST_SAMPLES}")
-    parser.add_argument("--medsynth-config", type=Path, help="YAML or JSON of a diffusion model's keys to change")
     add_precision(parser)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args(argv)
-    args.size = int(positive(args.size, "size", int))
     args.minutes = positive(args.minutes, "minutes")
     args.samples = args.samples and int(positive(args.samples, "samples", int))
     args.points = sorted(positives(args.points, "points"))
@@ -210,7 +143,7 @@ def main(argv: list[str] | None = None) -> None:
     torch.set_num_threads(args.threads)
     torch.set_flush_denormal(True)
     device = choose_device()
-    store = prepare_store(args, args.out / "store")
+    store = prepare_store(args, args.out / "store", SHARES)
     task = Task(store, device, args.seed, args.minutes, overrides, device.type == "cuda", args.precision)
     ready = refuse_small_budget(args.contenders, task)
     judge = Judge(store, args.samples, args.seed)

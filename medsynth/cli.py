@@ -63,6 +63,12 @@ def train(args: argparse.Namespace) -> None:
     train(settings, Store.open(args.store, verify=True), args.out, dict(args.parent), dict(args.sampler))
 
 
+def base(args: argparse.Namespace) -> None:
+    from medsynth.models.base import ship
+
+    ship(args.checkpoint, args.out)
+
+
 def tune(args: argparse.Namespace) -> None:
     from medsynth.artifacts.reference import Reference
     from medsynth.artifacts.store import Store
@@ -234,6 +240,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     tracking_step.add_argument("--initialise", action="store_true", help="make ready what all runs share, and log none")
     tracking_step.add_argument("--initialised", type=Path, help="file that --initialise wrote")
+    step(base, "write trained weights as they come with the package", "checkpoint", settings=False)
     starting = steps.add_parser("init", help=INIT_SUMMARY, description=INIT_SUMMARY)
     starting.set_defaults(run=init)
     starting.add_argument("table", type=Path, help="CSV or TSV with one image a row, paths counted from its folder")

@@ -55,6 +55,7 @@ CONDITIONS = {
 PHANTOMS = {
     "chest_xray": Entry("medsynth.phantoms.chest_xray:CHEST_XRAY"),
     "ellipsoids": Entry("medsynth.phantoms.ellipsoids:ELLIPSOIDS"),
+    "leaves": Entry("medsynth.phantoms.leaves:LEAVES_PHANTOM"),
 }
 
 # Image files, by suffix; a file of any other suffix, or none, is DICOM if it has DICOM's preamble.

@@ -17,6 +17,7 @@ from pydantic import Field, field_validator, model_validator
 from medsynth import registry
 from medsynth.config import choices
 from medsynth.config.addresses import public
+from medsynth.config.base import NO_PARENT
 from medsynth.config.conditions import (
     Categorical,
     ConditionField,
@@ -142,6 +143,13 @@ class Config(Strict):
             refuse_unknown(f"model in datasets.{name}.models", dataset.models or (), self.models)
         return self
 
+    @field_validator("models")
+    @classmethod
+    def _names_are_free(cls, models: dict[str, Family]) -> dict[str, Family]:
+        if NO_PARENT in models:
+            raise ValueError(f"{NO_PARENT!r} is no model's name: in `parents` it stands for no model")
+        return models
+
     @model_validator(mode="after")
     def _parents_fit(self) -> Self:
         for name, model in self.models.items():
@@ -169,7 +177,7 @@ class Config(Strict):
     def _check_parents(self, model: Family) -> None:
         refuse_unknown("role in parents", model.parents, model.roles)
         for role, needs in model.roles.items():
-            if role not in model.parents:
+            if model.parents.get(role, NO_PARENT) == NO_PARENT:
                 if needs.required:
                     raise ValueError(f"parents has no {role}, a {model.family} model learns from one")
                 continue
@@ -218,11 +226,11 @@ class Config(Strict):
 
     def parents(self, dataset: str, model: str) -> dict[str, Run]:
         """Role → the run that a run begins from or learns from."""
-        named = {role: name.rpartition("/") for role, name in self.models[model].parents.items()}
+        named = {role: name.rpartition("/") for role, name in _named(self.models[model]).items()}
         return {role: (place or dataset, parent) for role, (place, _, parent) in named.items()}
 
     def _parent_settings(self, model: Family) -> dict[str, Family]:
-        return {role: self.models[name.rpartition("/")[2]] for role, name in model.parents.items()}
+        return {role: self.models[name.rpartition("/")[2]] for role, name in _named(model).items()}
 
     def chosen(self, step: str, dataset: str, model: str = "") -> set[registry.Entry]:
         """Registry entries that a step depends on, for one dataset and, where the step has one, one model."""
@@ -233,9 +241,15 @@ class Config(Strict):
         shared = {key: getattr(chosen, key) for key in PrepareSettings.model_fields if key in Dataset.model_fields}
         return PrepareSettings(seed=self.seed, dataset=dataset, data_root=self.data_root, **shared)
 
-    def train(self, model: str) -> TrainSettings:
+    def train(self, dataset: str, model: str) -> TrainSettings:
         chosen = self.models[model]
-        whole = TrainSettings(seed=self.seed, model=chosen, parents=self._parent_settings(chosen))
+        base = chosen.base(self.datasets[dataset].image_shape)
+        whole = TrainSettings(
+            seed=self.seed,
+            model=chosen,
+            parents=self._parent_settings(chosen),
+            base=base.sha256 if base else None,
+        )
         return TrainSettings.model_validate(whole.model_dump())  # as the step is given it, without samplers
 
     def sample(self, dataset: str, model: str) -> SampleSettings:
@@ -281,6 +295,11 @@ class Config(Strict):
         tried = [self.tune(*run).model_dump(mode="json") for run in self.runs()]  # follows from which keys were written
         digest = hashlib.sha256(json.dumps([written, tried], sort_keys=True).encode()).hexdigest()
         return TrackSettings(tracking=self.tracking, datasets=tuple(self.datasets), configuration_sha256=digest)
+
+
+def _named(model: Family) -> dict[str, str]:
+    """Role → the model that has it."""
+    return {role: name for role, name in model.parents.items() if name != NO_PARENT}
 
 
 def load(path: Path) -> Config:

@@ -30,7 +30,7 @@ def _prepare(config: Config, dataset: str, model: str) -> set[Entry]:
 
 
 def _train(config: Config, dataset: str, model: str) -> set[Entry]:
-    return training_entries(config.train(model), config.datasets[dataset].conditions)
+    return training_entries(config.train(dataset, model), config.datasets[dataset].conditions)
 
 
 def _reference(config: Config, dataset: str, model: str) -> set[Entry]:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from medsynth import registry
+from medsynth.config.base import Base
 from medsynth.config.section import Count, Positive, Strict
 from medsynth.config.training import Training
 from medsynth.config.tuning import Tuning
@@ -73,7 +74,7 @@ class Family(Strict):
 
     family: str
     parents: dict[str, ParentName] = {}
-    """Role → model that this one begins from or learns from."""
+    """Role → model that this one begins from or learns from; `initial: none` is from scratch where there is a base."""
     training: Training = Training()
     """Budget and optimiser."""
     sampler: Sampler
@@ -88,6 +89,14 @@ class Family(Strict):
     def cost(self, size: Sequence[int]) -> float:
         """Pixels that go through a network for each image of its training."""
         return float(math.prod(size))
+
+    def base(self, shape: Sequence[int]) -> Base | None:
+        """The weights of the package that it begins with where `initial` is not named, None where none fit.
+
+        Args:
+            shape: (C, *spatial) of its images.
+        """
+        return None
 
     def check_parents(self, parents: Mapping[str, Family]) -> None:
         """Check that it can learn from these parents.

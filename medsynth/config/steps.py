@@ -39,11 +39,15 @@ class TrainSettings(Strict):
     """Settings of one training.
 
     Its JSON leaves out samplers, except a parent's that affects the training.
+
+    Attributes:
+        base: SHA-256 of the package's weights that it begins with; None where it begins with others, or from scratch.
     """
 
     seed: int
     model: Model
     parents: dict[str, Model] = {}
+    base: str | None = None
 
     @model_validator(mode="after")
     def _has_its_parents(self) -> Self:

@@ -38,6 +38,10 @@ class Training(Strict):
     """Budget in time, null for none. The learning rate follows whichever budget is further spent, so that a repeat
     ends with other weights.
     """
+    balance: Fraction = 1.0
+    """How often a class comes: in proportion to its number of images to this power. At 1 every image comes as often, at
+    0 every class.
+    """
     effective_batch_size: Count = 32
     """Images for each optimiser step."""
     batch_size: Count | Literal["auto"] = "auto"

@@ -22,11 +22,16 @@ VERSION = 1
 
 
 class ParentInfo(config.Strict):
-    """A model that another one began from or learnt from."""
+    """A model that another one began from or learnt from.
+
+    Attributes:
+        simulated: every image that it and its own parents learned from.
+    """
 
     weights_sha256: str
     store_sha256: str
     images_seen: int
+    simulated: bool
 
 
 class CheckpointInfo(config.Strict):
@@ -140,7 +145,12 @@ def load_parent(
             f"{weights}: makes images of {got.channels} channels and {len(got.size)} axes, expected "
             f"{expected.channels} and {len(expected.size)}"
         )
-    return model, ParentInfo(weights_sha256=info.weights_sha256, store_sha256=got.digest, images_seen=info.images_seen)
+    return model, ParentInfo(
+        weights_sha256=info.weights_sha256,
+        store_sha256=got.digest,
+        images_seen=info.images_seen,
+        simulated=got.simulated and all(parent.simulated for parent in info.parents.values()),
+    )
 
 
 def refuse_other_store(weights: Path, learned: StoreInfo, store: StoreInfo) -> None:

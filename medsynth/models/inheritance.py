@@ -12,16 +12,22 @@ from medsynth.errors import InputError
 
 log = logging.getLogger(__name__)
 SHOWN = 8
+NO_INPUTS: Mapping[str, int] = {}
 
 
 @torch.no_grad()
-def inherit(child: nn.Module, parent: nn.Module, counterparts: Mapping[str, str]) -> list[str]:
+def inherit(
+    child: nn.Module, parent: nn.Module, counterparts: Mapping[str, str], inputs: Mapping[str, int] = NO_INPUTS
+) -> list[str]:
     """Copy every parameter whose counterpart in the parent has the same name and shape.
 
     Buffers stay the child's own: they describe its data.
 
     Args:
         counterparts: path of a submodule of the child → path of the parent's submodule that it begins from.
+        inputs: a weight of the child → how many of its input channels, the first ones, mean the same in both. Of a
+            weight of another shape these are copied, and the others begin at zero: what a parent was not told of
+            changes nothing at first.
     Returns:
         The names of the parameters that were not taken, which the log names too.
     Raises:
@@ -35,6 +41,10 @@ def inherit(child: nn.Module, parent: nn.Module, counterparts: Mapping[str, str]
         if found is not None and found.shape == parameter.shape:
             parameter.copy_(found)
             taken += 1
+        elif found is not None and name in inputs and _differ_by_inputs(parameter, found, inputs[name]):
+            parameter.zero_()
+            parameter[:, : inputs[name]].copy_(found[:, : inputs[name]])
+            taken += 1
         else:
             left.append(name)
     if not taken:
@@ -42,3 +52,9 @@ def inherit(child: nn.Module, parent: nn.Module, counterparts: Mapping[str, str]
     shown = ", ".join(left[:SHOWN]) + (", ..." if len(left) > SHOWN else "")
     log.info("initial: began with %d of %d tensors; new are %s", taken, taken + len(left), shown or "none")
     return left
+
+
+def _differ_by_inputs(own: torch.Tensor, other: torch.Tensor, shared: int) -> bool:
+    """Whether two weights (out, in, ...) have the same shape but for inputs, of which both have the shared ones."""
+    same = own.shape[:1] + own.shape[2:] == other.shape[:1] + other.shape[2:]
+    return same and min(own.shape[1], other.shape[1]) >= shared

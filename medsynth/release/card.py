@@ -189,9 +189,11 @@ def _parents(made_by: Provenance) -> str:
 
 
 def _elsewhere(made_by: Provenance) -> str:
-    if not made_by.elsewhere:
-        return ""
-    return f"Its {listed(made_by.elsewhere)}, a generator before it, learned from other images, which are not listed.\n"
+    what = {True: "simulated images, which show no patient", False: "other images, which are not listed"}
+    return "".join(
+        f"Its {role}, a generator before it, learned from {what[simulated]}.\n"
+        for role, simulated in made_by.elsewhere.items()
+    )
 
 
 def _extractors(metrics: pd.DataFrame) -> str:

@@ -20,7 +20,7 @@ class Provenance:
     Attributes:
         images_seen: by the generator while it trained, and by its parents, each as often as it came.
         parents: role → SHA-256 of the weights of a generator that it began from or learnt from.
-        elsewhere: the roles of those that learned from other images.
+        elsewhere: the roles of those that learned from other images → whether all of these were simulated.
         tuned: how its sampler was chosen.
     """
 
@@ -31,7 +31,7 @@ class Provenance:
     generator: str
     config: str
     training_data: str
-    elsewhere: tuple[str, ...]
+    elsewhere: Mapping[str, bool]
 
 
 def configuration_of(checkpoint_info: Mapping[str, Any], tuned: Mapping[str, Any], rows: pd.DataFrame) -> str:
@@ -58,7 +58,9 @@ def provenance_of(checkpoint_info: Mapping[str, Any], tuned: Mapping[str, Any], 
             generator=checkpoint_info["weights_sha256"],
             config=hashlib.sha256(configuration.encode()).hexdigest(),
             training_data=store,
-            elsewhere=tuple(role for role, parent in parents.items() if parent["store_sha256"] != store),
+            elsewhere={
+                role: parent["simulated"] for role, parent in parents.items() if parent["store_sha256"] != store
+            },
         )
     except KeyError as error:
         raise InputError(f"release: model.json has no key {error}") from None

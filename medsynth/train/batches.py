@@ -1,10 +1,9 @@
-"""Batches for training: which rows, in which order, with which randomness, and their tensors."""
+"""Batches for training: the tensors of rows, and the seeds of their randomness."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 
 import numpy as np
 import torch
@@ -74,17 +73,3 @@ def decode(stored: Tensor) -> Tensor:
 def derive_seed(*parts: int) -> int:
     """One seed from several numbers, far from those of neighbouring numbers, and of the same with zeros after them."""
     return int(np.random.SeedSequence((len(parts), *parts)).generate_state(1, np.uint64)[0] >> np.uint64(1))
-
-
-def training_order(seed: int, size: int, first: int, count: int) -> list[int]:
-    """Rows at positions first … first + count of an endless series of shuffled epochs."""
-    rows: list[int] = []
-    while len(rows) < count:
-        epoch, offset = divmod(first + len(rows), size)
-        rows.extend(_epoch_order(seed, size, epoch)[offset : offset + count - len(rows)].tolist())
-    return rows
-
-
-@lru_cache(maxsize=2)  # a batch may end in the next epoch; drawing the order of a million rows takes as long as a step
-def _epoch_order(seed: int, size: int, epoch: int) -> np.ndarray:
-    return np.random.default_rng((seed, epoch)).permutation(size)

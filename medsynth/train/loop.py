@@ -14,7 +14,9 @@ from tqdm import tqdm
 from medsynth.artifacts.store import Store, StoreInfo
 from medsynth.artifacts.tuned import Tuned
 from medsynth.config import TrainSettings
+from medsynth.config.base import ROLE
 from medsynth.disk import files
+from medsynth.errors import InputError
 from medsynth.machine.devices import choose_device
 from medsynth.machine.processes import StopSignal, joined
 from medsynth.models import checkpoint
@@ -42,6 +44,7 @@ def train(
         parents: role → the weights of a model to begin from or learn from.
         samplers: role → the sampler.json of such a model, in place of the sampler that it is configured with.
     """
+    parents = _with_base(settings, store.info, parents)
     settings = _sampled_by(settings, parents, samplers)
     origin = origin_of(settings, store.info, parents)
     device = choose_device()
@@ -54,6 +57,24 @@ def train(
         trainer = Trainer(settings, store, device, processes, parents)
         trainer.origin = origin  # of before: the sources may have been edited since
         _train(trainer, store.info, out)
+
+
+def _with_base(settings: TrainSettings, store: StoreInfo, parents: Mapping[str, Path]) -> Mapping[str, Path]:
+    """The parents, and the package's weights where the model begins with them.
+
+    Raises:
+        InputError: they are not those that the settings name.
+    """
+    if settings.base is None:
+        return parents
+    base = settings.model.base(store.image_shape)
+    if base is None or base.sha256 != settings.base:
+        got = "none that fit" if base is None else f"those with sha256 {base.sha256[:12]}"
+        raise InputError(
+            f"base: this installation has {got}, expected weights with sha256 {settings.base[:12]}: make the settings "
+            "with the same version of medsynth"
+        )
+    return {**parents, ROLE: base.weights}
 
 
 def _sampled_by(settings: TrainSettings, weights: Mapping[str, Path], samplers: Mapping[str, Path]) -> TrainSettings:

@@ -32,8 +32,9 @@ from medsynth.models.augmentation import augment
 from medsynth.models.checkpoint import difference, spec_of
 from medsynth.models.contract import AUGMENTATION_FEATURES, Batch, build
 from medsynth.train.averaging import Averages
-from medsynth.train.batches import Examples, derive_seed, training_order
+from medsynth.train.batches import Examples, derive_seed
 from medsynth.train.optimisers import from_tensors, optimisers_of, to_tensors
+from medsynth.train.order import TrainingOrder
 from medsynth.train.schedule import learning_rate
 from medsynth.train.validation import Validation
 
@@ -81,7 +82,9 @@ class Trainer:
         self.origin = origin_of(settings, store.info, parents)  # now: the sources may be edited while this runs
         self.spec = spec_of(store.info)
         self.flip_axes = MODALITIES[store.info.modality].flip_axes
-        self.examples = Examples(store.split("train"), device)
+        of_training = store.split("train")
+        self.examples = Examples(of_training, device)
+        self.order = TrainingOrder(settings.seed, of_training.label_values(), options.balance)
         self.validation = Validation(Examples(store.split("val"), device), settings.seed, processes)
 
         torch.manual_seed(settings.seed)
@@ -197,7 +200,7 @@ class Trainer:
             for micro in range(self.processes.rank, math.ceil(images / size), self.processes.count):
                 torch.manual_seed(derive_seed(self.settings.seed, self.step, micro, turn))
                 count = min(size, images - micro * size)
-                rows = training_order(self.settings.seed, len(self.examples), self.step * images + micro * size, count)
+                rows = self.order.rows(self.step * images + micro * size, count)
                 augmentation = self.options.augmentation
                 batch = augment(self.examples.gather(rows), self.spec.conditions, augmentation, self.flip_axes)
                 losses = self._losses(batch, phase)

@@ -84,7 +84,9 @@ def test_sampling_speed_has_a_row_for_each_sampler_and_counts_its_evaluations(ta
     student = Consistency(family="consistency", parents={"teacher": "t"})
     taught = config.TrainSettings(seed=0, model=student, parents={"teacher": chosen.model})
     student = {f"student.{name}": tensor for name, tensor in now.items()}
-    parent = ParentInfo(weights_sha256=info.weights_sha256, store_sha256=store.info.digest, images_seen=0)
+    parent = ParentInfo(
+        weights_sha256=info.weights_sha256, store_sha256=store.info.digest, images_seen=0, simulated=True
+    )
     save_model(tmp_path / "student", student, store.info, taught, {"teacher": parent}, 0, 0.0, 1.0)
     both = [tmp_path / "model.safetensors", tmp_path / "student/model.safetensors"]
     arguments = ["--checkpoints", *both, "--store", tmp_path / "store", "--out", tmp_path]

@@ -3,6 +3,7 @@ import json
 import sys
 from types import SimpleNamespace
 
+import collection
 import contenders
 import numpy as np
 import pandas as pd
@@ -87,5 +88,5 @@ def test_bad_arguments_are_refused_in_one_line(arguments, tmp_path, change, mess
 
 
 def test_the_label_is_the_first_column_that_looks_categorical(table):
-    assert time_to_quality.read_labels(table, None) == ("finding", ("nodule", "normal"))
-    assert time_to_quality.read_labels(table, "age_years")[1][:2] == ("20", "21")
+    assert collection.read_labels(table, None) == ("finding", ("nodule", "normal"))
+    assert collection.read_labels(table, "age_years")[1][:2] == ("20", "21")

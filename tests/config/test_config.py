@@ -253,19 +253,28 @@ def test_a_parent_elsewhere_is_another_run():
     }
     whole = config.parse(config.Config, values, "")
     assert whole.runs() == [("d", "m"), ("other", "c")] and whole.parents("other", "c") == {"initial": ("d", "m")}
-    assert whole.train("c").parents.keys() == {"initial"} and "sampler" not in whole.train("c").model_dump()["model"]
+    assert (
+        whole.train("other", "c").parents.keys() == {"initial"}
+        and "sampler" not in whole.train("other", "c").model_dump()["model"]
+    )
+
+
+def test_no_model_is_called_none():
+    values = {"datasets": {"d": DATASET}, "models": {"none": {"family": "diffusion"}}}
+    with pytest.raises(InputError, match="'none' is no model's name: in `parents` it stands for no model"):
+        config.parse(config.Config, values, "")
 
 
 def test_every_slice_survives_json():
     whole = config.parse(config.Config, changed("models.s", STUDENT | {"sampler": {"batch_size": 8}}), "")
-    of_models = (part for model in whole.models for part in (whole.train(model), whole.sample("d", model)))
+    of_models = (part for model in whole.models for part in (whole.train("d", model), whole.sample("d", model)))
     for part in (whole.prepare("d"), *of_models, whole.evaluate(), whole.tracking):
         assert config.parse_json(type(part), part.model_dump_json(), "") == part
 
 
 def test_a_loss_at_all_noise_levels_survives_json_and_no_number_is_infinite():
     whole = config.parse(config.Config, changed("models.m.losses", {"edge": {"weight": 0.1}}), "")
-    settings = whole.train("m")
+    settings = whole.train("d", "m")
     assert config.parse_json(config.TrainSettings, settings.model_dump_json(), "") == settings
     assert settings.model.losses["edge"].below is None
     for path, value in (("models.m.sampler.guided", [0.1, float("inf")]), ("models.m.p_mean", float("nan"))):

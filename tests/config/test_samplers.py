@@ -9,12 +9,14 @@ from tests.config.test_config import CONFIG, STUDENT, changed
 
 
 def test_a_sampler_does_not_reach_training_and_a_learning_rate_does():
-    plain = config.parse(config.Config, CONFIG, "").train("m")
+    plain = config.parse(config.Config, CONFIG, "").train("d", "m")
     sampler = config.parse(config.Config, changed("models.m.sampler", {"guidance": 3}), "")
-    assert sampler.train("m") == plain and sampler.tune("d", "m").sampler.guidance == 3
+    assert sampler.train("d", "m") == plain and sampler.tune("d", "m").sampler.guidance == 3
     tuning = config.parse(config.Config, changed("models.m.tuning", {"candidates": 3}), "")
-    assert tuning.train("m") == plain and tuning.sample("d", "m") == sampler.sample("d", "m")
-    assert config.parse(config.Config, changed("models.m.training", {"learning_rate": 1e-4}), "").train("m") != plain
+    assert tuning.train("d", "m") == plain and tuning.sample("d", "m") == sampler.sample("d", "m")
+    assert (
+        config.parse(config.Config, changed("models.m.training", {"learning_rate": 1e-4}), "").train("d", "m") != plain
+    )
 
 
 def test_what_is_set_of_a_sampler_is_not_tried_though_it_is_the_default():
@@ -39,8 +41,8 @@ def test_a_student_is_taught_by_its_teachers_sampler_but_for_the_steps():
     values = changed("models.s", STUDENT | {"training": {"images": 7}})
     values["models"]["m"]["sampler"] = {"guidance": 1.7, "steps": [9], "precision": "bfloat16", "batch_size": 3}
     whole = config.parse(config.Config, values, "")
-    settings = whole.train("s")
+    settings = whole.train("d", "s")
     student, teacher = settings.model, settings.parents["teacher"]
     assert teacher.sampler == DiffusionSampler(guidance=1.7, steps=(9,)) and student.steps == (12, 8, 1)
-    assert teacher.trained_by() == whole.train("m").model.trained_by()
+    assert teacher.trained_by() == whole.train("d", "m").model.trained_by()
     assert student.training == Distillation(images=7) and student.training.learning_rate == 5e-4

@@ -54,13 +54,21 @@ def test_a_card_says_what_the_generator_learned_from_and_promises_nothing(tmp_pa
     assert "None shows a patient" not in text
 
 
-def test_images_that_a_parent_alone_learned_from_are_said_to_be_missing(tmp_path: Path) -> None:
-    for store, said in ((DATA, False), ("e" * 64, True)):
-        parents = {"initial": {"weights_sha256": "b" * 64, "store_sha256": store, "images_seen": 5}}
-        samples = make_samples() | {"checkpoint_info": CHECKPOINT | {"parents": parents}}
-        release(AS_PNG, make_store(), **samples, out=tmp_path / "out")
-        text = (tmp_path / "out/README.md").read_text()
-        assert ("Its initial, a generator before it, learned from other images, which are not listed." in text) == said
+@pytest.mark.parametrize(
+    ("store", "simulated", "said"),
+    [
+        (DATA, False, None),
+        ("e" * 64, False, "learned from other images, which are not listed."),
+        ("e" * 64, True, "learned from simulated images, which show no patient."),
+    ],
+)
+def test_images_that_a_parent_alone_learned_from_are_said_to_be_missing(tmp_path: Path, store, simulated, said) -> None:
+    parent = {"weights_sha256": "b" * 64, "store_sha256": store, "images_seen": 5, "simulated": simulated}
+    samples = make_samples() | {"checkpoint_info": CHECKPOINT | {"parents": {"initial": parent}}}
+    release(AS_PNG, make_store(), **samples, out=tmp_path / "out")
+    text = (tmp_path / "out/README.md").read_text()
+    assert ("Its initial, a generator before it, learned from" in text) == (said is not None)
+    assert said is None or f"Its initial, a generator before it, {said}" in text
 
 
 ACCURATE = "accuracy;pathology=normal;0.8;0.7;0.9;1.0;50;50;True;;"

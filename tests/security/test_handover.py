@@ -133,7 +133,7 @@ def commands(whole: config.Config, folder: Path) -> list[list[str]]:
     settings = {
         "prepare": whole.prepare("d"),
         "reference": whole.reference("d"),
-        "train": whole.train("m"),
+        "train": whole.train("d", "m"),
         "tune": whole.tune("d", "m"),
         "sample": whole.sample("d", "m"),
         "evaluate": whole.evaluate(),

@@ -1,4 +1,4 @@
-"""Two datasets with two models each run through by themselves while a node dies, a job is cancelled, one runs out
+"""Four datasets with two models each run through by themselves while a node dies, a job is cancelled, one runs out
 of memory."""
 
 import csv
@@ -15,9 +15,9 @@ from tests.slurm.test_cluster import QUICK, SLURM, answer, cluster, wait_until  
 pytestmark = pytest.mark.xdist_group("slurm")
 
 MODELS = ("haar", "other")
-DATASETS = [f"d{number:02d}" for number in range(1, 3)]
+DATASETS = [f"d{number:02d}" for number in range(1, 5)]
 ASKED = {"normal": 2, "pneumonia": 2}
-SCARCE = "train:mem_mb=250*attempt**2 if wildcards.dataset in 'd02' and wildcards.model in 'haar' else 2000"
+SCARCE = "train:mem_mb=250*attempt**2 if wildcards.dataset in 'd03' and wildcards.model in 'haar' else 2000"
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def test_many_runs_end_whole_through_faults(config: Path, tmp_path: Path, node: 
     output = log.read_text()
     assert process.returncode == 0, output[-5000:]
     assert lost and f"SLURM-job '{cancelled}' failed" in output
-    assert len(set(re.findall(r"rule_train/d02_haar/(\d+)\.log", output))) > 1, "memory never ran out"
+    assert len(set(re.findall(r"rule_train/d03_haar/(\d+)\.log", output))) > 1, "memory never ran out"
     keys = Counter()
     for dataset in DATASETS:
         for model in MODELS:
@@ -92,4 +92,4 @@ def test_many_runs_end_whole_through_faults(config: Path, tmp_path: Path, node: 
             assert (tmp_path / f"results/track/{dataset}/{model}.json").exists()
     assert len(keys) == len(DATASETS) * len(MODELS) * sum(ASKED.values()) and set(keys.values()) == {1}
     for kind in ("node lost", "job cancelled", "job out of memory"):
-        record_property("fault", f"{kind}, among 4 runs")
+        record_property("fault", f"{kind}, among 8 runs")

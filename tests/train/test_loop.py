@@ -19,7 +19,7 @@ from medsynth.models.checkpoint import difference, load_model
 from medsynth.models.contract import Batch
 from medsynth.train import loop
 from medsynth.train import trainer as training
-from medsynth.train.batches import Examples, _epoch_order, derive_seed, training_order
+from medsynth.train.batches import Examples, derive_seed
 from medsynth.train.loop import train
 from medsynth.train.trainer import Trainer
 from tests.conftest import settings_file
@@ -38,21 +38,6 @@ def advance(trainer: Trainer, steps: int) -> Trainer:
         trainer.advance()
         trainer.record(None)
     return trainer
-
-
-def test_every_epoch_has_every_row_once_whatever_the_step():
-    whole = training_order(0, 10, 0, 30)
-    assert [sorted(whole[start : start + 10]) for start in (0, 10, 20)] == [list(range(10))] * 3
-    assert [row for first in range(0, 30, 6) for row in training_order(0, 10, first, 6)] == whole
-    assert whole[:10] != whole[10:20] and training_order(1, 10, 0, 10) != whole[:10]
-
-
-def test_an_epoch_is_shuffled_once_for_all_its_batches():
-    _epoch_order.cache_clear()
-    drawn = [row for first in range(0, 3000, 7) for row in training_order(5, 1000, first, 7)]
-    shuffled = np.concatenate([np.random.default_rng((5, epoch)).permutation(1000) for epoch in range(4)])
-    assert drawn == shuffled[: len(drawn)].tolist()
-    assert _epoch_order.cache_info().misses == 4 and _epoch_order.cache_info().currsize <= 2
 
 
 def test_statistics_are_taken_of_few_images_at_a_time(store, monkeypatch):

@@ -105,7 +105,11 @@ def test_snakemake_keeps_its_whole_account(shown, command) -> None:
 def test_a_step_is_given_its_part_of_the_configuration(shown, command) -> None:
     folder = command[-1]
     whole = config.load(folder / "config.yaml")
-    of = {"prepare": whole.prepare("rays"), "train": whole.train("plain"), "sample": whole.sample("rays", "plain")}
+    of = {
+        "prepare": whole.prepare("rays"),
+        "train": whole.train("rays", "plain"),
+        "sample": whole.sample("rays", "plain"),
+    }
     for step, settings in of.items():
         [path] = (folder / "results/diagnostics/settings").glob(f"{step}-*.json")
         assert config.parse_json(type(settings), path.read_bytes(), path.name) == settings

@@ -24,7 +24,7 @@ rule train:
         processes=1,
     params:
         launch=launcher,
-        settings=lambda wc: settings_file("train", CONFIG.train(wc.model)),
+        settings=lambda wc: settings_file("train", CONFIG.train(wc.dataset, wc.model)),
         code=code_of("train"),
         store=folder_of("store"),
         out=subpath(output.weights, parent=True),

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from medsynth import registry
+from medsynth.config.base import ROLE, Base, bases
 from medsynth.config.family import Family, Loss, Role, Sampler
 from medsynth.config.section import Count, Fraction, Name, Positive, Strict, one_of, refuse_unknown
 
@@ -92,7 +93,8 @@ class Diffusion(Family):
     """A diffusion model: the EDM formulation (Karras et al. 2022) in a cascade of U-Nets.
 
     `parents` may name an `initial` diffusion model, of this dataset or as `<dataset>/<model>`, whose weights it begins
-    with where they fit.
+    with where they fit. Without one, grey 2D images begin with the base model of the package, where a stage is the same
+    as one of its; `initial: none` begins from scratch.
     """
 
     roles: ClassVar = {"initial": Role(families=("diffusion",), elsewhere=True)}
@@ -146,6 +148,23 @@ class Diffusion(Family):
                     f"resolutions, the first 1/{factor} of the image's, needs: take fewer of them, or fewer stages"
                 )
         return None
+
+    def base(self, shape: Sequence[int]) -> Base | None:
+        for base in () if ROLE in self.parents else bases():
+            if base.model["family"] == self.family and (base.shape[0], len(base.shape)) == (shape[0], len(shape)):
+                other = Diffusion.model_validate(base.model)
+                if not self._kinds(shape[1:]).isdisjoint(other._kinds(base.shape[1:])):
+                    return base
+        return None
+
+    def _kinds(self, size: Sequence[int]) -> set[tuple[Any, ...]]:
+        """What decides the shapes of each stage's weights: its resolution, its network, and what it is given."""
+        kinds = set()
+        for index, stage in enumerate(self.stages):
+            levels = len(self.stages) - max(index, 1)
+            codec = None if index else (self.codec.kind, self.codec.levels)
+            kinds.add((tuple(extent // 2**levels for extent in size), stage.channels, stage.blocks, codec))
+        return kinds
 
     def candidates(self, fields: Sequence[str]) -> dict[str, tuple[Any, ...]]:
         return {

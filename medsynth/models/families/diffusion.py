@@ -69,17 +69,29 @@ class DiffusionModel(GenerativeModel):
             stage.set_statistics(*moments)
         if initial := parents.get("initial"):
             assert isinstance(initial, DiffusionModel)
-            inherit(self, initial, self._counterparts(initial))
+            stages = self._counterparts(initial)
+            names = {f"stages.{own}": f"stages.{other}" for own, other in stages.items()}
+            inherit(self, initial, names, self._shared_inputs(initial, stages))
 
-    def _counterparts(self, parent: DiffusionModel) -> dict[str, str]:
+    def _counterparts(self, parent: DiffusionModel) -> dict[int, int]:
         """The parent's stage of the same resolution for each stage that has one: details begin from details."""
         counterparts = {}
         for own in range(len(self.stages)):
             fitting = [n for n in range(len(parent.stages)) if parent.shape_of(n)[1:] == self.shape_of(own)[1:]]
             same_part = [n for n in fitting if (n == 0) == (own == 0)]  # the average, and the first details
             if fitting:
-                counterparts[f"stages.{own}"] = f"stages.{(same_part or fitting)[0]}"
+                counterparts[own] = (same_part or fitting)[0]
         return counterparts
+
+    def _shared_inputs(self, parent: DiffusionModel, stages: Mapping[int, int]) -> dict[str, int]:
+        """The first inputs of each stage that has the same ones: sub-bands and the coarser image."""
+        shared = {}
+        for own, other in stages.items():
+            bands = self.pyramid.bands[own]
+            coarse = self.spec.channels if own else 0
+            if (bands, own == 0) == (parent.pyramid.bands[other], other == 0):
+                shared[f"stages.{own}.unet.enter.weight"] = bands + coarse
+        return shared
 
     def shape_of(self, index: int) -> tuple[int, ...]:
         """(bands, *spatial) of a stage's sub-bands."""

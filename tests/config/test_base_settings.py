@@ -1,0 +1,58 @@
+"""Which models begin with the weights of the package."""
+
+import pytest
+
+from medsynth import config
+from medsynth.config.base import FOLDER, bases
+from medsynth.config.families.diffusion import Diffusion
+from medsynth.disk import files
+
+GREY = (1, 64, 64)
+FINEST = {"channels": [48, 48], "share": 0.4}  # of the defaults
+
+
+def model(**changes) -> Diffusion:
+    return Diffusion.model_validate({"family": "diffusion"} | changes)
+
+
+def test_the_package_has_one_whose_record_is_true():
+    [base] = bases()
+    assert base.weights.parent == FOLDER and files.sha256(base.weights) == base.sha256
+    assert base.shape == GREY
+
+
+@pytest.mark.parametrize(
+    ("changes", "shape", "fits"),
+    [
+        ({}, GREY, True),
+        ({}, (1, 32, 32), False),  # stages of 8, 16 and 32 pixels, of other networks at each than the base
+        ({}, (3, 64, 64), False),
+        ({}, (1, 64, 64, 64), False),
+        ({"stages": [{"channels": [8]}, FINEST]}, GREY, True),  # one stage in common is enough
+        ({"stages": [{"channels": [8]}, {"channels": [8]}]}, GREY, False),
+        ({"parents": {"initial": "none"}}, GREY, False),
+        ({"parents": {"initial": "other"}}, GREY, False),
+    ],
+)
+def test_a_model_begins_with_it_where_a_stage_is_the_same(changes, shape, fits):
+    assert (model(**changes).base(shape) is not None) == fits
+
+
+def test_a_size_of_more_stages_takes_those_that_it_shares():
+    larger = model(stages=[*(stage.model_dump() for stage in model().stages), {"channels": [32, 32], "share": 0.2}])
+    assert larger.base((1, 128, 128)) is not None
+
+
+def test_settings_of_a_training_name_it_and_from_scratch_they_do_not():
+    dataset = {
+        "source": {"kind": "phantom", "phantom": "chest_xray", "count": 10},
+        "modality": "chest_xray",
+        "size": [64, 64],
+        "conditions": {"pathology": {"kind": "categorical", "values": ["a", "b"]}},
+        "label": "pathology",
+        "plan": {"request": {"kind": "balance", "column": "pathology"}},
+    }
+    models = {"based": {"family": "diffusion"}, "plain": {"family": "diffusion", "parents": {"initial": "none"}}}
+    whole = config.parse(config.Config, {"datasets": {"d": dataset}, "models": models}, "")
+    assert whole.train("d", "based").base == bases()[0].sha256 and whole.train("d", "plain").base is None
+    assert whole.parents("d", "plain") == {}
