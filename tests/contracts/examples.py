@@ -81,6 +81,7 @@ def toy_store(kind: str, dims: int, side: int | None = None, channels: int = 1) 
     splits = [name for name, count in SPLIT.items() for _ in range(count)]
     samples = samples.assign(source_row=ids, image=ids, subject_id=ids, split=splits, affine="")
     masked = kind == "mask"
+    label = "x" if "x" in samples else "split"  # lesions and masks have no column of their own that could be one
     info = StoreInfo(
         version=2,
         dataset="d",
@@ -89,7 +90,7 @@ def toy_store(kind: str, dims: int, side: int | None = None, channels: int = 1) 
         size=images.shape[2:],
         channels=channels,
         conditions={"x": FIELDS[kind].model_dump()},
-        label="x",
+        label=label,
         structures=STRUCTURES if masked else {},
         rows_in=len(images),
         rows_out=len(images),
