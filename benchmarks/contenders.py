@@ -17,7 +17,7 @@ from peers import PEER_SETTINGS, DenoisingDiffusionPytorch, Monai
 from medsynth import config
 from medsynth.artifacts.store import to_stored
 from medsynth.config import TrainSettings
-from medsynth.config.base import ROLE
+from medsynth.config.base_model import INITIAL
 from medsynth.config.families.diffusion import Diffusion
 from medsynth.errors import InputError
 from medsynth.judges.features import to_uint8
@@ -39,7 +39,7 @@ class Medsynth(Contender):
             TrainSettings(seed=task.seed, model=model, base=base.sha256 if base else None),
             task.store,
             task.device,
-            parents={ROLE: base.weights} if base else {},
+            parents={INITIAL: base.weights} if base else {},
         )
         self.settings = model
         self.training_samples = task.store.split("train").samples

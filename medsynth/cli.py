@@ -64,7 +64,7 @@ def train(args: argparse.Namespace) -> None:
 
 
 def base(args: argparse.Namespace) -> None:
-    from medsynth.models.base import ship
+    from medsynth.models.base_model import ship
 
     ship(args.checkpoint, args.out)
 

@@ -17,7 +17,7 @@ from pydantic import Field, field_validator, model_validator
 from medsynth import registry
 from medsynth.config import choices
 from medsynth.config.addresses import public
-from medsynth.config.base import NO_PARENT
+from medsynth.config.base_model import NO_PARENT
 from medsynth.config.conditions import (
     Categorical,
     ConditionField,

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from medsynth import registry
-from medsynth.config.base import Base
+from medsynth.config.base_model import Base
 from medsynth.config.section import Count, Positive, Strict
 from medsynth.config.training import Training
 from medsynth.config.tuning import Tuning

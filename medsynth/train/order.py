@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -25,7 +25,7 @@ class TrainingOrder:
         values, classes, counts = np.unique(np.asarray(labels), return_inverse=True, return_counts=True)
         self._rows = [np.flatnonzero(classes == number) for number in range(len(values))]
         self._drawn = shares(counts, balance)
-        self._epochs: OrderedDict[int, np.ndarray] = OrderedDict()
+        self._epoch = lru_cache(KEPT)(self._draw)
 
     def rows(self, first: int, count: int) -> list[int]:
         """Rows at positions first … first + count."""
@@ -35,14 +35,8 @@ class TrainingOrder:
             rows.extend(self._epoch(epoch)[offset : offset + count - len(rows)].tolist())
         return rows
 
-    def _epoch(self, epoch: int) -> np.ndarray:
-        if epoch not in self._epochs:
-            self._epochs[epoch] = self._draw(epoch)
-            if len(self._epochs) > KEPT:
-                self._epochs.popitem(last=False)
-        return self._epochs[epoch]
-
     def _draw(self, epoch: int) -> np.ndarray:
+        """The rows of an epoch, in its order."""
         chosen = [
             self._of_class(number, epoch * count, count)
             for number, count in enumerate(self._drawn.tolist())

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from medsynth import registry
-from medsynth.config.base import ROLE, Base, bases
+from medsynth.config.base_model import INITIAL, Base, bases
 from medsynth.config.family import Family, Loss, Role, Sampler
 from medsynth.config.section import Count, Fraction, Name, Positive, Strict, one_of, refuse_unknown
 
@@ -150,7 +150,9 @@ class Diffusion(Family):
         return None
 
     def base(self, shape: Sequence[int]) -> Base | None:
-        for base in () if ROLE in self.parents else bases():
+        if INITIAL in self.parents:
+            return None
+        for base in bases():
             if base.model["family"] == self.family and (base.shape[0], len(base.shape)) == (shape[0], len(shape)):
                 other = Diffusion.model_validate(base.model)
                 if not self._kinds(shape[1:]).isdisjoint(other._kinds(base.shape[1:])):

@@ -1,4 +1,4 @@
-"""Making weights that come with the package; `config.base` finds them."""
+"""Making weights that come with the package; `config.base_model` finds them."""
 
 from __future__ import annotations
 

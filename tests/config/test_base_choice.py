@@ -3,7 +3,7 @@
 import pytest
 
 from medsynth import config
-from medsynth.config.base import FOLDER, bases
+from medsynth.config.base_model import FOLDER, bases
 from medsynth.config.families.diffusion import Diffusion
 from medsynth.disk import files
 

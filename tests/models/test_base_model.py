@@ -7,9 +7,9 @@ import torch
 from medsynth.artifacts.store import Store
 from medsynth.artifacts.tensors import read_tensors
 from medsynth.config import TrainSettings
-from medsynth.config.base import bases
+from medsynth.config.base_model import bases
 from medsynth.errors import InputError
-from medsynth.models.base import ship
+from medsynth.models.base_model import ship
 from medsynth.models.checkpoint import load_model, read_info
 from medsynth.train.loop import train
 from medsynth.train.trainer import Trainer
