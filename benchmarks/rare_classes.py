@@ -4,8 +4,8 @@
     python benchmarks/rare_classes.py --table samples.csv --rare nodule --left 20,50,100 --balance 1,0.5,0 --out DIR
 
 One class of a collection is thinned; a model is trained on what is left, once for each number of images and each value
-of `training.balance`, and draws that class. A reader that was trained on all training images says whether it is what
-was asked for; held-out images of the class are the other side of every figure.
+of `training.balance`, and draws that class, and the others as often as they are held out. A reader that was trained on
+all training images says whether they are what was asked for; held-out images are the other side of every figure.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ from medsynth.train.loop import train
 COLUMNS = (
     *("left", "balance", "as_asked", "as_asked_real", "kid", "kid_floor"),
     *("copies", "copies_real", "ms_ssim", "ms_ssim_real", "n_synthetic", "n_real"),
+    *("others_as_asked", "others_as_asked_real", "others_kid", "others_kid_floor"),
 )
 PAIRS = 500
 SCALES = (0.0448, 0.2856, 0.3001)  # the first of Wang et al. 2003: 32 pixels hold no more of a 7-pixel window
@@ -54,39 +55,56 @@ QUANTILE = 0.99  # as `evaluation.max_similarity_quantile`
 
 
 @dataclass(frozen=True)
-class Rare:
-    """A class, and what is known of its real images: the yardstick of every model.
+class HeldOut:
+    """Held-out real images, uint16 (n, C, H, W), their labels and features."""
 
-    Attributes:
-        images: held out, uint16 (n, C, H, W); features: of these.
-    """
+    images: np.ndarray
+    labels: list[str]
+    features: np.ndarray
+
+    @classmethod
+    def of(cls, images: np.ndarray, labels: np.ndarray, what: str) -> HeldOut:
+        """
+        Raises:
+            InputError: too few for a distance.
+        """
+        if len(images) < 2:
+            raise InputError(f"--rare: {len(images)} held-out images of {what}, expected at least 2")
+        return cls(images, labels.tolist(), extract(images))
+
+
+@dataclass(frozen=True)
+class Yardstick:
+    """What is known of real images of a class and of all others, and a reader that was trained on all."""
 
     label: str
     store: Store
     reference: Reference
-    images: np.ndarray
-    features: np.ndarray
+    rare: HeldOut
+    others: HeldOut
 
     @classmethod
-    def of(cls, store: Store, label: str, seed: int, epochs: int) -> Rare:
-        """Train the readers on all training images.
-
-        Raises:
-            InputError: too few held-out images of it for a distance.
-        """
+    def of(cls, store: Store, label: str, seed: int, epochs: int) -> Yardstick:
         test = store.split("test")
-        images = test.images[np.array(test.label_values()) == label]
-        if len(images) < 2:
-            raise InputError(f"--rare: {len(images)} held-out images of {label}, expected at least 2")
+        labels = np.array(test.label_values())
+        rare, images = labels == label, test.images
         settings = ReferenceSettings(
             seed=seed, reader_epochs=epochs, readers=1, planted_copies=1, extractor=EXTRACTORS[len(store.info.size)]
         )
-        return cls(label, store, look(settings, store), images, extract(images))
+        held = (
+            HeldOut.of(images[rare], labels[rare], label),
+            HeldOut.of(images[~rare], labels[~rare], "other classes"),
+        )
+        return cls(label, store, look(settings, store), *held)
 
-    def judge(self, drawn: np.ndarray, store: Store) -> dict[str, Any]:
-        """Every figure of drawn images uint16 (n, C, H, W), beside that of held-out real ones."""
+    def asked(self, count: int) -> list[str]:
+        """The labels to draw: `count` of the class, then those of the others."""
+        return [self.label] * count + self.others.labels
+
+    def judge(self, drawn: np.ndarray, count: int, store: Store) -> dict[str, Any]:
+        """Every figure of the images uint16 (n, C, H, W) that were `asked`, beside that of held-out real ones."""
         train, val = store.split("train"), store.split("val")
-        own = train.images[np.array(train.label_values()) == self.label]
+        own = np.array(train.label_values()) == self.label
         index = TrainingIndex(train.images)
         of_val = index.nearest(val.images)
         limits = CopyLimits.from_validation({"whole": of_val.whole, "parts": of_val.parts}, len(train), QUANTILE)
@@ -95,24 +113,32 @@ class Rare:
             found = index.nearest(images)
             return float(np.mean(limits.exceeded({"whole": found.whole, "parts": found.parts})))
 
+        rare, others = drawn[:count], drawn[count:]
         return {
-            "as_asked": self._read(drawn),
-            "as_asked_real": self._read(self.images),
-            "kid": kid(self.features, extract(drawn)),
-            "kid_floor": kid(self.features, extract(own)),
-            "copies": copies(drawn),
-            "copies_real": copies(self.images),
-            "ms_ssim": likeness(drawn),
-            "ms_ssim_real": likeness(self.images),
-            "n_synthetic": len(drawn),
-            "n_real": len(self.images),
+            "as_asked": self._as_asked(rare, [self.label] * count),
+            "as_asked_real": self._as_asked(self.rare.images, self.rare.labels),
+            "kid": kid(self.rare.features, extract(rare)),
+            "kid_floor": kid(self.rare.features, extract(train.images[own])),
+            "copies": copies(rare),
+            "copies_real": copies(self.rare.images),
+            "ms_ssim": likeness(rare),
+            "ms_ssim_real": likeness(self.rare.images),
+            "n_synthetic": count,
+            "n_real": len(self.rare.images),
+            "others_as_asked": self._as_asked(others, self.others.labels),
+            "others_as_asked_real": self._as_asked(self.others.images, self.others.labels),
+            "others_kid": kid(self.others.features, extract(others)),
+            "others_kid_floor": kid(self.others.features, extract(train.images[~own])),
         }
 
-    def _read(self, images: np.ndarray) -> float:
+    def _as_asked(self, images: np.ndarray, labels: list[str]) -> float:
+        """Mean over the classes of how many of their images are read as asked."""
         readers = restored(
             self.reference.readers, self.reference.trunk, self.store.info.condition_schema, self.store.images.shape
         )
-        return float(np.mean(read(readers, images).values[self.store.info.label].to_numpy() == self.label))
+        asked = np.array(labels)
+        right = read(readers, images).values[self.store.info.label].to_numpy() == asked
+        return float(np.mean([right[asked == label].mean() for label in np.unique(asked)]))
 
 
 def thinned(store: Store, label: str, left: int, seed: int) -> Store:
@@ -142,16 +168,16 @@ def likeness(images: np.ndarray) -> float:
     return float(metric(scaled[first], scaled[second]).mean())
 
 
-def draw(rare: Rare, store: Store, model: Diffusion, count: int, seed: int, out: Path) -> np.ndarray:
-    """Train on a store, and draw `count` images of the class."""
+def draw(store: Store, model: Diffusion, labels: list[str], seed: int, out: Path) -> np.ndarray:
+    """Train on a store, and draw images of these labels."""
     base = model.base(store.info.image_shape)
     train(TrainSettings(seed=seed, model=model, base=base.sha256 if base else None), store, out)
     trained, info = load_model(out / "model.safetensors", choose_device())
     rows = pd.DataFrame(
         {
-            "sample_id": [f"rare-{number}" for number in range(count)],
-            "seed": [str(sample_seed(seed, str(number))) for number in range(count)],
-            store.info.label: rare.label,
+            "sample_id": [f"rare-{number}" for number in range(len(labels))],
+            "seed": [str(sample_seed(seed, str(number))) for number in range(len(labels))],
+            store.info.label: labels,
         }
     )
     return generate(trained, info.store.condition_schema, rows, model.sampler)
@@ -196,8 +222,8 @@ def main(argv: list[str] | None = None) -> None:
     torch.set_flush_denormal(True)
     whole = prepare_store(args, args.out / "store", Split())
     stores = {left: thinned(whole, args.rare, left, args.seed) for left in args.left}
-    rare = Rare.of(whole, args.rare, args.seed, args.reader_epochs)
-    sheet = {f"real, {args.rare}": to_uint8(rare.images)}
+    yardstick = Yardstick.of(whole, args.rare, args.seed, args.reader_epochs)
+    sheet = {f"real, {args.rare}": to_uint8(yardstick.rare.images)}
     rows: list[dict[str, Any]] = []
     for left, store in stores.items():
         for balance in args.balance:
@@ -205,9 +231,10 @@ def main(argv: list[str] | None = None) -> None:
             values = {"family": "diffusion"} | overrides | {"training": training | {"balance": balance}}
             model = config.parse(Diffusion, values, "medsynth")
             name = f"{left} images, balance {balance:g}"
-            drawn = draw(rare, store, model, args.samples, args.seed, args.out / f"{left}_{balance:g}")
-            rows.append({"left": left, "balance": balance} | rare.judge(drawn, store))
-            sheet[name] = to_uint8(drawn)
+            labels = yardstick.asked(args.samples)
+            drawn = draw(store, model, labels, args.seed, args.out / f"{left}_{balance:g}")
+            rows.append({"left": left, "balance": balance} | yardstick.judge(drawn, args.samples, store))
+            sheet[name] = to_uint8(drawn[: args.samples])
             write_table(args.out / "rare_classes.csv", COLUMNS, rows)  # what is there survives what comes after
             pictures.contact_sheet(args.out / "contact_sheet.png", sheet)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).parents[1] / "models" / "weights"
-INITIAL = "initial"  # the role that such weights have
+INITIAL, DETAILS = "initial", "details"  # roles of a model to begin from: whole, or after its first stage
 NO_PARENT = "none"  # in the place of a parent's name: from scratch
 
 

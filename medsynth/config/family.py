@@ -91,7 +91,7 @@ class Family(Strict):
         return float(math.prod(size))
 
     def base(self, shape: Sequence[int]) -> Base | None:
-        """The weights of the package that it begins with where `initial` is not named, None where none fit.
+        """The weights of the package that it begins with where no other are named, None where none fit.
 
         Args:
             shape: (C, *spatial) of its images.

@@ -17,13 +17,18 @@ NO_INPUTS: Mapping[str, int] = {}
 
 @torch.no_grad()
 def inherit(
-    child: nn.Module, parent: nn.Module, counterparts: Mapping[str, str], inputs: Mapping[str, int] = NO_INPUTS
+    child: nn.Module,
+    parent: nn.Module,
+    role: str,
+    counterparts: Mapping[str, str],
+    inputs: Mapping[str, int] = NO_INPUTS,
 ) -> list[str]:
     """Copy every parameter whose counterpart in the parent has the same name and shape.
 
     Buffers stay the child's own: they describe its data.
 
     Args:
+        role: of the parent, for what is said.
         counterparts: path of a submodule of the child → path of the parent's submodule that it begins from.
         inputs: a weight of the child → how many of its input channels, the first ones, mean the same in both. Of a
             weight of another shape these are copied, and the others begin at zero: what a parent was not told of
@@ -48,9 +53,9 @@ def inherit(
         else:
             left.append(name)
     if not taken:
-        raise InputError(f"initial: none of {len(left)} tensors is in both models, nothing to begin from")
+        raise InputError(f"{role}: none of {len(left)} tensors is in both models, nothing to begin from")
     shown = ", ".join(left[:SHOWN]) + (", ..." if len(left) > SHOWN else "")
-    log.info("initial: began with %d of %d tensors; new are %s", taken, taken + len(left), shown or "none")
+    log.info("%s: began with %d of %d tensors; new are %s", role, taken, taken + len(left), shown or "none")
     return left
 
 

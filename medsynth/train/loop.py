@@ -14,7 +14,7 @@ from tqdm import tqdm
 from medsynth.artifacts.store import Store, StoreInfo
 from medsynth.artifacts.tuned import Tuned
 from medsynth.config import TrainSettings
-from medsynth.config.base_model import INITIAL
+from medsynth.config.base_model import DETAILS
 from medsynth.disk import files
 from medsynth.errors import InputError
 from medsynth.machine.devices import choose_device
@@ -74,7 +74,7 @@ def _with_base(settings: TrainSettings, store: StoreInfo, parents: Mapping[str, 
             f"base: this installation has {got}, expected weights with sha256 {settings.base[:12]}: make the settings "
             "with the same version of medsynth"
         )
-    return {**parents, INITIAL: base.weights}
+    return {**parents, DETAILS: base.weights}
 
 
 def _sampled_by(settings: TrainSettings, weights: Mapping[str, Path], samplers: Mapping[str, Path]) -> TrainSettings:

@@ -2,8 +2,9 @@
 
 Three measures, each 0 for images that cannot be told from real ones:
 
-fidelity   kernel distance (KID's kernel; Binkowski et al. 2018) of the features of a fixed network that no metric of a
-           release is measured in
+fidelity   energy distance (Székely & Rizzo 2013) of the features of a fixed network that no metric of a release is
+           measured in; it grows with distance itself, so that few images far out do not outweigh all others, as they
+           do by KID's cubic kernel
 adherence  how much worse a reader of tuning's own reads what was asked for from synthetic images than from real ones:
            the mean over the fields that it can read, of shares and rank correlations; better than real counts as
            nothing
@@ -25,6 +26,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.spatial.distance import cdist
 
 DRAWS = 100
 MOST_BURNT = 0.1  # of the images; of real ones about 0.05 by definition
@@ -51,9 +53,9 @@ class Scale:
         return (features - self.mean) / self.deviation
 
 
-def cubic(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """KID's kernel (x.y / d + 1)^3: (n, d) and (m, d) → (n, m)."""
-    return (x @ y.T / x.shape[1] + 1) ** 3
+def energy(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """-|x - y| / sqrt(d), whose squared MMD is the energy distance: (n, d) and (m, d) → (n, m)."""
+    return -cdist(x, y) / x.shape[1] ** 0.5
 
 
 def linear(x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -20,7 +20,7 @@ from medsynth.tune.score import (
     Measured,
     Scale,
     burnt_share,
-    cubic,
+    energy,
     linear,
     pair_terms,
     resampled,
@@ -99,7 +99,7 @@ class Yardstick:
         adherence = self._adherence.shortfall(reading)
         grain = self._of_texture(texture(to_intensity(images)))
         values = [
-            self._distance(cubic, self._features, self._of_features(features)),
+            self._distance(energy, self._features, self._of_features(features)),
             *([] if adherence is None else [adherence]),
             self._distance(linear, self._texture, grain),
         ]

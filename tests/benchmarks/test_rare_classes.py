@@ -26,8 +26,11 @@ def test_each_number_of_images_and_balance_has_its_row_and_pictures(arguments, t
     rows = pd.read_csv(tmp_path / "out/rare_classes.csv")
     assert tuple(rows) == rare_classes.COLUMNS
     assert rows[["left", "balance"]].to_numpy().tolist() == [[2, 1], [2, 0], [6, 1], [6, 0]]
-    assert (rows["n_synthetic"] == 5).all() and rows["as_asked_real"].nunique() == 1
-    assert rows.notna().all(axis=None) and (rows["kid"] > rows["kid_floor"]).all()  # noise is no chest X-ray
+    assert (rows["n_synthetic"] == 5).all()
+    assert rows["as_asked_real"].nunique() == 1 and rows["others_as_asked_real"].nunique() == 1
+    assert rows.notna().all(axis=None)
+    for part in ("", "others_"):
+        assert (rows[f"{part}kid"] > rows[f"{part}kid_floor"]).all()  # noise is no chest X-ray
     assert (tmp_path / "out/contact_sheet.png").stat().st_size
 
 

@@ -32,6 +32,7 @@ def test_the_package_has_one_whose_record_is_true():
         ({"stages": [{"channels": [8]}, {"channels": [8]}]}, GREY, False),
         ({"parents": {"initial": "none"}}, GREY, False),
         ({"parents": {"initial": "other"}}, GREY, False),
+        ({"parents": {"details": "other"}}, GREY, False),
     ],
 )
 def test_a_model_begins_with_it_where_a_stage_is_the_same(changes, shape, fits):

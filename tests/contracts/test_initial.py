@@ -20,11 +20,11 @@ def child(**changes) -> TrainSettings:
     return settings_of("diffusion", parents={"initial": "diffusion"}, **changes)
 
 
-def begin(settings, store, parent) -> tuple[Trainer, set[str], dict[str, torch.Tensor]]:
+def begin(settings, store, parent, role="initial") -> tuple[Trainer, set[str], dict[str, torch.Tensor]]:
     """The child, the names of its parameters that alone it would begin with otherwise, and the parent's tensors."""
     alone = TrainSettings(seed=settings.seed, model=settings.model.model_copy(update={"parents": {}}))
     before = Trainer(alone, store, CPU).model
-    trainer = Trainer(settings, store, CPU, parents={"initial": parent.weights})
+    trainer = Trainer(settings, store, CPU, parents={role: parent.weights})
     for (name, own), (_, buffer) in zip(before.named_buffers(), trainer.model.named_buffers(), strict=True):
         assert torch.equal(own, buffer), name  # they describe the child's data
     known = dict(before.named_parameters())
@@ -80,6 +80,17 @@ def test_stages_of_another_size_are_matched_by_resolution(parent):
             assert torch.equal(tensor, known[name]), name
 
 
+def test_details_leave_out_the_first_stage(parent, messages):
+    details = settings_of("diffusion", parents={"details": "diffusion"})
+    trainer, changed, known = begin(details, toy_store("categorical", 2), parent, "details")
+    for name, tensor in trainer.model.named_parameters():
+        if name.startswith("stages.0."):
+            assert name not in changed
+        else:
+            assert torch.equal(tensor, known[name]), name
+    assert "details: began with" in messages.text
+
+
 def test_a_model_with_nothing_in_common_is_refused(parent):
     with pytest.raises(InputError, match=r"initial: none of \d+ tensors is in both models, nothing to begin from"):
         begin(child(stages=[{"channels": [8]}]), toy_store("categorical", 2, side=24), parent)
@@ -99,7 +110,7 @@ def test_a_parent_of_other_images_is_refused(parent, dims, channels, message):
 
 
 def test_a_role_that_the_family_does_not_take_is_refused(parent):
-    with pytest.raises(InputError, match="parents: a diffusion model has no teacher, expected initial"):
+    with pytest.raises(InputError, match="parents: a diffusion model has no teacher, expected initial, details"):
         Trainer(settings_of("diffusion"), parent.store, CPU, parents={"teacher": parent.weights})
 
 

@@ -36,11 +36,11 @@ def test_a_training_begins_with_them_and_says_so(larger, tmp_path):
     [base] = bases()
     train(settings(base.sha256), larger, tmp_path)
     info = read_info(tmp_path / "model.safetensors")
-    assert info.parents["initial"].weights_sha256 == base.sha256 and info.parents["initial"].simulated
-    trainer = Trainer(settings(base.sha256), larger, CPU, parents={"initial": base.weights})
+    assert info.parents["details"].weights_sha256 == base.sha256 and info.parents["details"].simulated
+    trainer = Trainer(settings(base.sha256), larger, CPU, parents={"details": base.weights})
     of_base, _ = read_tensors(base.weights)
     own = trainer.model.state_dict()
-    for stage in range(3):
+    for stage in (1, 2):
         name = f"stages.{stage}.unet.middle.conv1.weight"
         assert torch.equal(own[name], of_base[name].float())
 
@@ -48,7 +48,7 @@ def test_a_training_begins_with_them_and_says_so(larger, tmp_path):
 def test_images_that_it_never_saw_are_denoised_better_from_the_first_step(larger):
     """Squares of noisy grey: what the base has learnt of images serves others."""
     [base] = bases()
-    begun = Trainer(settings(base.sha256), larger, CPU, parents={"initial": base.weights})
+    begun = Trainer(settings(base.sha256), larger, CPU, parents={"details": base.weights})
     scratch = Trainer(settings(), larger, CPU)
     assert begun.validate() < 0.8 * scratch.validate()
 

@@ -5,7 +5,7 @@ from medsynth.tune.score import (
     Measured,
     Scale,
     burnt_share,
-    cubic,
+    energy,
     linear,
     pair_terms,
     resampled,
@@ -30,7 +30,7 @@ def test_the_distance_is_the_mean_over_pairs_of_different_subjects_as_often_as_t
     counts = np.array([[1, 1, 1, 1], [2, 0, 1, 1]])
 
     def kernel(a, b):
-        return (a @ b / 4 + 1) ** 3
+        return -np.linalg.norm(a - b) / 2
 
     expected = []
     for draw in counts:
@@ -43,17 +43,31 @@ def test_the_distance_is_the_mean_over_pairs_of_different_subjects_as_often_as_t
                     total -= w * (kernel(real[i], synthetic[j]) + kernel(real[j], synthetic[i]))
                     weight += w
         expected.append(total / weight)
-    assert weighted_mmd(pair_terms(cubic, real, synthetic), subjects, counts) == pytest.approx(expected)
+    assert weighted_mmd(pair_terms(energy, real, synthetic), subjects, counts) == pytest.approx(expected)
 
 
 def test_images_of_the_same_distribution_are_at_no_distance_on_average():
     found = [
         weighted_mmd(
-            pair_terms(cubic, random(40, 5, seed=s), random(40, 5, seed=s + 500)), np.arange(40), np.ones((1, 40))
+            pair_terms(energy, random(40, 5, seed=s), random(40, 5, seed=s + 500)), np.arange(40), np.ones((1, 40))
         )
         for s in range(200)
     ]
     assert abs(np.mean(found)) < 3 * np.std(found) / 200**0.5
+
+
+def test_few_images_far_out_do_not_hide_that_the_others_are_better():
+    real, subjects = random(60, 5), np.arange(60)
+    counts = resampled(subjects, 100, np.random.default_rng(0))
+    far = np.zeros((60, 5))
+    far[:3] = 30
+
+    def of(shift: float) -> Measured:
+        synthetic = random(60, 5, seed=1) + shift + far
+        return Measured(weighted_mmd(pair_terms(energy, real, synthetic), subjects, counts)[None], 0.0)
+
+    gain, error = score(of(0.2), of(1.0))
+    assert gain < -2 * error
 
 
 def test_each_draw_has_as_many_subjects_and_more_than_one():

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from medsynth import registry
-from medsynth.config.base_model import INITIAL, Base, bases
+from medsynth.config.base_model import DETAILS, INITIAL, Base, bases
 from medsynth.config.family import Family, Loss, Role, Sampler
 from medsynth.config.section import Count, Fraction, Name, Positive, Strict, one_of, refuse_unknown
 
@@ -93,11 +93,12 @@ class Diffusion(Family):
     """A diffusion model: the EDM formulation (Karras et al. 2022) in a cascade of U-Nets.
 
     `parents` may name an `initial` diffusion model, of this dataset or as `<dataset>/<model>`, whose weights it begins
-    with where they fit. Without one, grey 2D images begin with the base model of the package, where a stage is the same
-    as one of its; `initial: none` begins from scratch.
+    with where they fit, or one for `details`, whose first stage is left out: what an image shows is learnt anew, how it
+    is drawn is not. Without either, grey 2D images have their details from the base model of the package, where a stage
+    is the same as one of its; `initial: none` begins from scratch.
     """
 
-    roles: ClassVar = {"initial": Role(families=("diffusion",), elsewhere=True)}
+    roles: ClassVar = {role: Role(families=("diffusion",), elsewhere=True) for role in (INITIAL, DETAILS)}
 
     family: Literal["diffusion"]
     codec: Codec = Codec()
@@ -150,23 +151,23 @@ class Diffusion(Family):
         return None
 
     def base(self, shape: Sequence[int]) -> Base | None:
-        if INITIAL in self.parents:
+        if not self.parents.keys().isdisjoint({INITIAL, DETAILS}):
             return None
         for base in bases():
             if base.model["family"] == self.family and (base.shape[0], len(base.shape)) == (shape[0], len(shape)):
                 other = Diffusion.model_validate(base.model)
-                if not self._kinds(shape[1:]).isdisjoint(other._kinds(base.shape[1:])):
+                if not self._details(shape[1:]).isdisjoint(other._details(base.shape[1:])):
                     return base
         return None
 
-    def _kinds(self, size: Sequence[int]) -> set[tuple[Any, ...]]:
-        """What decides the shapes of each stage's weights: its resolution, its network, and what it is given."""
-        kinds = set()
-        for index, stage in enumerate(self.stages):
-            levels = len(self.stages) - max(index, 1)
-            codec = None if index else (self.codec.kind, self.codec.levels)
-            kinds.add((tuple(extent // 2**levels for extent in size), stage.channels, stage.blocks, codec))
-        return kinds
+    def _details(self, size: Sequence[int]) -> set[tuple[Any, ...]]:
+        """What decides the shapes of the weights of each stage after the first: its resolution and its network."""
+        last = len(self.stages) - 1
+        return {
+            (tuple(extent // 2 ** (last - index) for extent in size), stage.channels, stage.blocks)
+            for index, stage in enumerate(self.stages)
+            if index
+        }
 
     def candidates(self, fields: Sequence[str]) -> dict[str, tuple[Any, ...]]:
         return {

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from medsynth import registry
 from medsynth.conditions.schema import Condition
+from medsynth.config.base_model import DETAILS, INITIAL
 from medsynth.config.families.diffusion import Diffusion, DiffusionSampler
 from medsynth.config.family import Family
 from medsynth.errors import InputError
@@ -67,17 +68,22 @@ class DiffusionModel(GenerativeModel):
                     of_coarse[index].add(coarse)
         for stage, *moments in zip(self.stages, of_bands, of_coarse, strict=True):
             stage.set_statistics(*moments)
-        if initial := parents.get("initial"):
-            assert isinstance(initial, DiffusionModel)
-            stages = self._counterparts(initial)
-            names = {f"stages.{own}": f"stages.{other}" for own, other in stages.items()}
-            inherit(self, initial, names, self._shared_inputs(initial, stages))
+        for role, first in ((INITIAL, 0), (DETAILS, 1)):
+            if parent := parents.get(role):
+                assert isinstance(parent, DiffusionModel)
+                stages = self._counterparts(parent, first)
+                names = {f"stages.{own}": f"stages.{other}" for own, other in stages.items()}
+                inherit(self, parent, role, names, self._shared_inputs(parent, stages))
 
-    def _counterparts(self, parent: DiffusionModel) -> dict[int, int]:
-        """The parent's stage of the same resolution for each stage that has one: details begin from details."""
+    def _counterparts(self, parent: DiffusionModel, first: int) -> dict[int, int]:
+        """The parent's stage of the same resolution for each stage that has one: details begin from details.
+
+        Args:
+            first: the first stage of either model that counts.
+        """
         counterparts = {}
-        for own in range(len(self.stages)):
-            fitting = [n for n in range(len(parent.stages)) if parent.shape_of(n)[1:] == self.shape_of(own)[1:]]
+        for own in range(first, len(self.stages)):
+            fitting = [n for n in range(first, len(parent.stages)) if parent.shape_of(n)[1:] == self.shape_of(own)[1:]]
             same_part = [n for n in fitting if (n == 0) == (own == 0)]  # the average, and the first details
             if fitting:
                 counterparts[own] = (same_part or fitting)[0]
