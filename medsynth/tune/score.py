@@ -12,8 +12,9 @@ texture    squared distance of the mean texture, in standard deviations between 
 
 A setting's score against another one is the mean over the measures of ln(measure / the other's measure): halving one
 counts as much as halving another one, whatever its unit. A measure below its own standard error counts as that error,
-as then it is not known to differ from 0. Subjects are resampled together for all settings (paired bootstrap), so that
-what they have in common cancels; the score's standard error is its spread over these draws.
+as then it is not known to differ from 0, and one below the least that makes a difference counts as that. Subjects are
+resampled together for all settings (paired bootstrap), so that what they have in common cancels; the score's standard
+error is its spread over these draws.
 
 An image is burnt out where more of its pixels are as bright, or as dark, as can be, than of nearly all real ones. A
 setting of which more images are than MOST_BURNT counts as BURNT_WORSE worse. The measures hardly see a small lesion
@@ -121,10 +122,12 @@ class Measured:
     Attributes:
         values: (measures, 1 + draws), the first column of all subjects as they are.
         burnt: share of its images that are burnt out.
+        least: (measures,) what makes no difference below it.
     """
 
     values: np.ndarray
     burnt: float
+    least: np.ndarray | float = 0.0
 
     @property
     def is_burnt(self) -> bool:
@@ -133,8 +136,8 @@ class Measured:
 
 def score(one: Measured, other: Measured) -> tuple[float, float]:
     """The score of one setting against another, below 0 where it is better, and its standard error."""
-    error = np.maximum(other.values[:, 1:].std(1), 1e-9)[:, None]
-    ratios = np.log(np.maximum(one.values, error) / np.maximum(other.values, error)).mean(0)
+    floor = np.maximum(np.maximum(other.values[:, 1:].std(1), other.least), 1e-9)[:, None]
+    ratios = np.log(np.maximum(one.values, floor) / np.maximum(other.values, floor)).mean(0)
     return float(ratios[0]), float(ratios[1:].std())
 
 

@@ -109,6 +109,15 @@ def test_below_its_own_error_a_measure_counts_as_that_error():
     assert score(worse, before)[0] == pytest.approx(np.log(10), abs=0.1)
 
 
+def test_what_is_too_little_to_be_seen_makes_no_difference():
+    def of(texture: float) -> Measured:
+        found = measured([8.0, texture])
+        return Measured(found.values, 0.0, np.array([0.0, 0.1]))
+
+    assert score(of(0.08), of(0.006)) == pytest.approx((0, 0), abs=1e-9)
+    assert score(of(0.2), of(0.006))[0] == pytest.approx(np.log(2) / 2)
+
+
 def test_an_image_is_burnt_out_where_more_is_white_than_in_nearly_all_real_ones():
     real = np.stack([np.zeros(100), np.linspace(0, 0.0099, 100)], 1)
     synthetic = np.zeros((10, 2))
