@@ -76,6 +76,7 @@ def test_many_runs_end_whole_through_faults(config: Path, tmp_path: Path, lose, 
     wait_until(lambda: alive() and running(), "the first job")
     lost, node = running()[0]
     lose(node)
+    wait_until(lambda: "Restarts=1" in answer("scontrol", "show", "job", lost), "the lost job to be queued again", 60)
     wait_until(lambda: alive() and trained(), "the first model")
     wait_until(running, "a job to cancel")
     cancelled = running()[0][0]
@@ -85,7 +86,7 @@ def test_many_runs_end_whole_through_faults(config: Path, tmp_path: Path, lose, 
     reader.wait()
     output = log.read_text()
     assert process.returncode == 0, output[-5000:]
-    assert all(f"SLURM-job '{job}' failed" in output for job in (lost, cancelled))
+    assert f"SLURM-job '{cancelled}' failed" in output
     assert len(set(re.findall(r"rule_train/d02_haar/(\d+)\.log", output))) > 1, "memory never ran out"
     keys = Counter()
     for dataset in DATASETS:
