@@ -17,12 +17,12 @@ from peers import PEER_SETTINGS, DenoisingDiffusionPytorch, Monai
 from medsynth import config
 from medsynth.artifacts.store import to_stored
 from medsynth.config import TrainSettings
-from medsynth.config.base_model import INITIAL
 from medsynth.config.families.diffusion import Diffusion
 from medsynth.errors import InputError
 from medsynth.judges.features import to_uint8
 from medsynth.models.contract import Batch
 from medsynth.sample.plan import sample_seed
+from medsynth.train.loop import with_base
 from medsynth.train.trainer import LOG_EVERY, Trainer
 
 
@@ -35,12 +35,8 @@ class Medsynth(Contender):
         values["training"] = training | {"images": 10**12, "minutes": task.minutes, "patience": None}  # time decides
         model = config.parse(Diffusion, values, "medsynth")
         base = model.base(task.store.info.image_shape)
-        self.trainer = Trainer(
-            TrainSettings(seed=task.seed, model=model, base=base.sha256 if base else None),
-            task.store,
-            task.device,
-            parents={INITIAL: base.weights} if base else {},
-        )
+        settings = TrainSettings(seed=task.seed, model=model, base=base.sha256 if base else None)
+        self.trainer = Trainer(settings, task.store, task.device, parents=with_base(settings, task.store.info))
         self.settings = model
         self.training_samples = task.store.split("train").samples
         self.batch_size = model.training.effective_batch_size

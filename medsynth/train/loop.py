@@ -44,7 +44,7 @@ def train(
         parents: role → the weights of a model to begin from or learn from.
         samplers: role → the sampler.json of such a model, in place of the sampler that it is configured with.
     """
-    parents = _with_base(settings, store.info, parents)
+    parents = with_base(settings, store.info, parents)
     settings = _sampled_by(settings, parents, samplers)
     origin = origin_of(settings, store.info, parents)
     device = choose_device()
@@ -59,7 +59,9 @@ def train(
         _train(trainer, store.info, out)
 
 
-def _with_base(settings: TrainSettings, store: StoreInfo, parents: Mapping[str, Path]) -> Mapping[str, Path]:
+def with_base(
+    settings: TrainSettings, store: StoreInfo, parents: Mapping[str, Path] = NO_PARENTS
+) -> Mapping[str, Path]:
     """The parents, and the package's weights where the model begins with them.
 
     Raises:

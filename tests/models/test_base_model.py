@@ -11,7 +11,7 @@ from medsynth.config.base_model import bases
 from medsynth.errors import InputError
 from medsynth.models.base_model import ship
 from medsynth.models.checkpoint import load_model, read_info
-from medsynth.train.loop import train
+from medsynth.train.loop import train, with_base
 from medsynth.train.trainer import Trainer
 from tests.contracts.examples import CPU
 from tests.train.test_loop import settings as tiny
@@ -37,7 +37,7 @@ def test_a_training_begins_with_them_and_says_so(larger, tmp_path):
     train(settings(base.sha256), larger, tmp_path)
     info = read_info(tmp_path / "model.safetensors")
     assert info.parents["details"].weights_sha256 == base.sha256 and info.parents["details"].simulated
-    trainer = Trainer(settings(base.sha256), larger, CPU, parents={"details": base.weights})
+    trainer = Trainer(settings(base.sha256), larger, CPU, parents=with_base(settings(base.sha256), larger.info))
     of_base, _ = read_tensors(base.weights)
     own = trainer.model.state_dict()
     for stage in (1, 2):
@@ -48,7 +48,7 @@ def test_a_training_begins_with_them_and_says_so(larger, tmp_path):
 def test_images_that_it_never_saw_are_denoised_better_from_the_first_step(larger):
     """Squares of noisy grey: what the base has learnt of images serves others."""
     [base] = bases()
-    begun = Trainer(settings(base.sha256), larger, CPU, parents={"details": base.weights})
+    begun = Trainer(settings(base.sha256), larger, CPU, parents=with_base(settings(base.sha256), larger.info))
     scratch = Trainer(settings(), larger, CPU)
     assert begun.validate() < 0.8 * scratch.validate()
 
