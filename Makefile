@@ -1,6 +1,7 @@
 # `make demo` and `make test` need Python 3.11 or later and make, nothing else: the rest is installed into .venv.
 
 PYTHON ?= python3
+WORKERS ?= 2
 CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 1)
 BIN := .venv/bin
 READY := .venv/ready
@@ -43,13 +44,13 @@ demo: $(READY)
 	@echo "Training runs: $(BIN)/mlflow ui --backend-store-uri sqlite:///mlflow.db"
 
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
 quick: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -m "not slow"
 
 coverage: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --cov=medsynth --cov-report=term:skip-covered
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --cov=medsynth --cov-report=term:skip-covered
 
 lint: $(READY)
 	$(BIN)/ruff check

@@ -8,6 +8,7 @@ made, so that the table reader and the plan stay light.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -84,7 +85,7 @@ class Reading:
     probabilities: dict[str, np.ndarray]
 
 
-class Kind:
+class Kind(ABC):
     """One field: by default one scalar for each column, and one output of the reader for each scalar.
 
     Attributes:
@@ -263,9 +264,9 @@ class Kind:
 
         return tuple(torch.stack(parts).mean(0) for parts in zip(*outputs, strict=True))
 
+    @abstractmethod
     def read(self, outputs: Sequence[Tensor]) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
         """Outputs → the columns of `Reading.values`, and probabilities where it has some."""
-        raise NotImplementedError
 
     def cells(self, table: pd.DataFrame, reading: Reading) -> dict[str, np.ndarray]:
         """The readings as text by column; not applicable where that is what the table says."""

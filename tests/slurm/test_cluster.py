@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -75,6 +76,29 @@ def with_training(values: dict, folder: Path, **training) -> Path:
     return path
 
 
+def running() -> list[list[str]]:
+    """Number and node of every job that runs."""
+    rows = answer("squeue", "--noheader", "--states=RUNNING", "--format=%A %N").splitlines()
+    return [row.split() for row in rows]
+
+
+@pytest.fixture
+def lose() -> Iterator[Callable[[str], None]]:
+    """lose(node): take a node down with all that runs on it; it comes back after the test."""
+    lost = []
+
+    def lose(node: str) -> None:
+        subprocess.run(["scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=test"], check=True)
+        lost.append(node)
+
+    yield lose
+    for node in lost:
+        # Refused where the node has come back by itself (ReturnToService).
+        subprocess.run(["scontrol", "update", f"NodeName={node}", "State=RESUME"], capture_output=True)
+    idle = ("sinfo", "--noheader", "--Node", "--states=idle", "--format=%N")
+    wait_until(lambda: set(lost) <= set(answer(*idle).split()), f"{lost} again")
+
+
 def submitted(output: str) -> list[str]:
     return re.findall(r"submitted with SLURM jobid (\d+)", output)
 
@@ -109,15 +133,47 @@ def ended(process: subprocess.Popen) -> str:
 # --- the same as on one machine ---------------------------------------------------------------------------------
 
 
-def test_release_is_that_of_one_machine(local: Path, tmp_path: Path, snakemake) -> None:
-    status, output = snakemake(tmp_path, *SLURM, *QUICK)
-    assert status == 0, output
+def through_faults(process: subprocess.Popen, folder: Path, lose) -> tuple[str, str]:
+    """Lose the node of the first job, and cancel a job after the first model: that job's number, and the output."""
+    log = folder / "output"
+    with log.open("w") as file:
+        reader = subprocess.Popen(["cat"], stdin=process.stdout, stdout=file)  # a full pipe would stop Snakemake
+
+    def alive() -> bool:
+        assert process.poll() is None, log.read_text()[-5000:]
+        return True
+
+    wait_until(lambda: alive() and running(), "the first job")
+    lost, node = running()[0]
+    lose(node)
+    wait_until(lambda: "Restarts=1" in answer("scontrol", "show", "job", lost), "the lost job to be queued again", 60)
+    wait_until(lambda: alive() and (folder / MODEL).exists() and running(), "a job to cancel")
+    cancelled = running()[0][0]
+    subprocess.run(["scancel", cancelled], check=True)
+    process.wait()
+    reader.wait()
+    output = log.read_text()
+    assert process.returncode == 0, output[-5000:]
+    return cancelled, output
+
+
+def test_release_through_faults_is_that_of_one_machine(local: Path, tmp_path: Path, start, lose, record_property):
+    """The node of the first job dies, training runs out of memory, and a job after it is cancelled."""
+    scarce = ["--set-resources", "train:gpu=1", "train:mem_mb=250*attempt**2 if wildcards.model == 'haar' else 2000"]
+    cancelled, output = through_faults(start(tmp_path, *SLURM, *QUICK, *scarce), tmp_path, lose)
+    assert f"SLURM-job '{cancelled}' failed" in output
+    tries = set(re.findall(r"rule_train/tiny_haar/(\d+)\.log", output))
+    assert len(tries) > 1, "memory never ran out"
     # prepare and reference; of either model train, tune, two shards of sample, evaluate and release
-    assert len(submitted(output)) == 2 + 2 * (1 + 1 + 2 + 1 + 1)
+    assert len(set(submitted(output))) == 2 + 2 * (1 + 1 + 2 + 1 + 1) + len(tries) - 1 + 1
     for model in ("haar", "student"):
-        table = f"results/release/tiny/{model}/metadata.csv"
-        assert (tmp_path / table).read_text() == (local / table).read_text()
+        release = Path("results/release/tiny") / model
+        subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=tmp_path / release, check=True)
+        for table in ("metadata.csv", "rejected.csv"):
+            assert (tmp_path / release / table).read_text() == (local / release / table).read_text()
         assert (tmp_path / f"results/track/tiny/{model}.json").exists()
+    for kind in ("node lost", "job cancelled", "job out of memory"):
+        record_property("fault", kind)
 
 
 def test_two_nodes_train_as_one_process_does(untrained: Path, values: dict, snakemake) -> None:
