@@ -42,7 +42,8 @@ class Reference:
         features: of the images at `chosen` (training) and of the test split (test): (n, d) float64.
         similarity, parts: by split, (n,) likeness of the whole, and of parts, to the training image most like it.
         nearest: by split, (n,) that image's position.
-        planted: by kind of change, (2, n) both likenesses of planted copies.
+        planted: by kind of change, (2, n) both likenesses of planted copies, by which the search is measured.
+        planted_for_limits: the same of others, by which its limits are set.
     """
 
     store: str
@@ -59,6 +60,7 @@ class Reference:
     parts: dict[str, np.ndarray]
     nearest: dict[str, np.ndarray]
     planted: dict[str, np.ndarray]
+    planted_for_limits: dict[str, np.ndarray]
 
     def inadequate(self, *splits: str) -> dict[tuple[str, str], str]:
         """(group, statistic) → a note, for what the readers do not read well enough from real images of the splits."""
@@ -78,6 +80,7 @@ class Reference:
             "parts": self.parts,
             "nearest": self.nearest,
             "planted": self.planted,
+            "planted_for_limits": self.planted_for_limits,
         }
         states = {str(number): state for number, state in enumerate(self.readers)} | {"tuning": self.tuning_reader}
         tensors = {f"reader.{of}.{name}": tensor for of, state in states.items() for name, tensor in state.items()}
@@ -117,7 +120,16 @@ class Reference:
             parts.setdefault(part, {})[rest] = tensor
         arrays = {
             part: {name: tensor.numpy() for name, tensor in parts[part].items()}
-            for part in ("index", "chosen", "features", "similarity", "parts", "nearest", "planted")
+            for part in (
+                "index",
+                "chosen",
+                "features",
+                "similarity",
+                "parts",
+                "nearest",
+                "planted",
+                "planted_for_limits",
+            )
         }
         return cls(
             store=info["store"],
@@ -134,4 +146,5 @@ class Reference:
             parts=arrays["parts"],
             nearest=arrays["nearest"],
             planted=arrays["planted"],
+            planted_for_limits=arrays["planted_for_limits"],
         )

@@ -22,7 +22,9 @@ class Evaluation(Strict):
     neighbours: Count = 5
     """k of density and coverage."""
     max_similarity_quantile: Annotated[float, Field(gt=0, le=1)] = 0.99
-    """Reject a sample that is nearer to a training image than this share of real strangers."""
+    """Reject a sample that is nearer to a training image than this share of real strangers. Below 1, the limit is
+    lowered where planted copies would pass it, as long as at most 5 % of the validation images are above it.
+    """
     reject_misread: bool = True
     """Reject a sample that the reader reads as another class if its conformal p-value for the requested class is
     0.05 or less.

@@ -43,7 +43,9 @@ class Judges(Strict):
     readers: Count = 2
     """Readers of different seeds whose readings are averaged; one more is trained for `tune` alone."""
     planted_copies: Count = 60
-    """Copies of training images, of each kind of change, by which the search for copies is measured."""
+    """Copies of training images, of each kind of change, by which the search for copies is measured; as many others
+    set its limits.
+    """
     extractor: Annotated[str, one_of(registry.EXTRACTORS)] | None = None
     """The network whose features distances are measured in; null takes the one for the images' axes. `tune`
     looks through another one."""

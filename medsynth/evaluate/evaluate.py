@@ -18,6 +18,7 @@ from medsynth.disk import tables
 from medsynth.disk.files import folder_written_whole
 from medsynth.errors import InputError
 from medsynth.evaluate import figures
+from medsynth.evaluate.copy_limits import CopyLimits
 from medsynth.evaluate.gates import Gates, requested_probability
 from medsynth.evaluate.metrics.metric import Evidence, Metric, Row, Side
 from medsynth.judges.copies import Likeness, TrainingIndex
@@ -91,9 +92,14 @@ def gather(
     classes = strata[info.label]
     readers = restored(reference.readers, reference.trunk, schema, val.images.shape)
     of_validation = reference.inadequate("val")
-    gates = Gates.from_validation(
+    copies = CopyLimits.from_validation(
         {"whole": reference.similarity["val"], "parts": reference.parts["val"]},
         len(train),
+        settings.evaluation.max_similarity_quantile,
+        reference.planted_for_limits,
+    )
+    gates = Gates.from_validation(
+        copies,
         val.samples[info.label].to_numpy(dtype=str),
         read(readers, val.images).probabilities[info.label],
         classes,
@@ -118,7 +124,7 @@ def gather(
             asked,
             reading.values[info.label].to_numpy(dtype=str),
             probability,
-            {"whole": likeness.whole, "parts": likeness.parts},
+            likeness.both,
         )
         return Side(table, features, reading, likeness.whole, likeness.parts, nearest, names[nearest], verdicts, masks)
 

@@ -43,8 +43,7 @@ class Gates:
     @classmethod
     def from_validation(
         cls,
-        likeness: Mapping[str, np.ndarray],
-        training: int,
+        copies: CopyLimits,
         label: np.ndarray,
         probabilities: np.ndarray,
         values: tuple[str, ...],
@@ -54,9 +53,8 @@ class Gates:
         """Set the limits.
 
         Args:
-            likeness: whole and parts → (n,) of the validation images to the training images most like them.
-            training: number of training images.
-            label: (n,) their classes; probabilities: (n, K) what the reader gives each of `values`.
+            copies: from which likeness to a training image on an image is a copy.
+            label: (n,) classes of the validation images; probabilities: (n, K) what the reader gives each of `values`.
             inadequate: why the reader does not read the label well enough on validation images; empty where it does.
         """
         of_own = requested_probability(label, probabilities, values)
@@ -69,7 +67,7 @@ class Gates:
         }
         whole = inadequate or ("" if evaluation.reject_misread else "reject_misread is false")
         return cls(
-            CopyLimits.from_validation(likeness, training, evaluation.max_similarity_quantile),
+            copies,
             real,
             dict.fromkeys(values, whole) if whole else few,
         )

@@ -81,6 +81,11 @@ class Likeness:
     parts: np.ndarray
     position: np.ndarray
 
+    @property
+    def both(self) -> dict[str, np.ndarray]:
+        """Likeness (whole, parts) → (n,)."""
+        return {name: getattr(self, name) for name in LIKENESSES}
+
 
 @dataclass(frozen=True)
 class Pairs:

@@ -15,7 +15,7 @@ from medsynth.disk.files import folder_written_whole
 from medsynth.errors import InputError
 from medsynth.judges.copies import TrainingIndex
 from medsynth.judges.features import MOST, extract
-from medsynth.judges.planted import planted
+from medsynth.judges.planted import WANTED, planted
 from medsynth.judges.reader import read, train_readers
 from medsynth.reference.readings import judge
 
@@ -56,8 +56,15 @@ def look(settings: ReferenceSettings, store: Store) -> Reference:
     )
     index = TrainingIndex(train.images)
     likeness = {name: index.nearest(view.images) for name, view in held_out}
-    plants = planted(train.images, test.images, settings.planted_copies, settings.seed)
-    copies = {kind: index.nearest(changed) for kind, changed, _ in plants}
+    count, seed = settings.planted_copies, settings.seed
+    plants = {
+        "limits": planted(train.images, val.images, count, (seed, 1), WANTED),
+        "recall": planted(train.images, test.images, count, (seed,)),
+    }
+    copies = {
+        purpose: {kind: np.stack(list(index.nearest(changed).both.values())) for kind, changed, _ in made}
+        for purpose, made in plants.items()
+    }
     chosen = np.random.default_rng(settings.seed).permutation(len(train))[:MOST]
     known = Reference(
         store=store.info.digest,
@@ -76,7 +83,8 @@ def look(settings: ReferenceSettings, store: Store) -> Reference:
         similarity={name: found.whole for name, found in likeness.items()},
         parts={name: found.parts for name, found in likeness.items()},
         nearest={name: found.position for name, found in likeness.items()},
-        planted={kind: np.stack([found.whole, found.parts]) for kind, found in copies.items()},
+        planted=copies["recall"],
+        planted_for_limits=copies["limits"],
     )
     for (group, statistic), note in known.inadequate("val", "test").items():
         log.warning("%s, %s: %s", group, statistic, note)

@@ -3,6 +3,7 @@ import pytest
 
 from medsynth.config import Evaluation
 from medsynth.config.evaluation import MISREAD_LEVEL
+from medsynth.evaluate.copy_limits import CopyLimits
 from medsynth.evaluate.gates import Gates, requested_probability
 
 
@@ -10,12 +11,13 @@ def gates(reject_misread: bool = True, of_real: int = 99, inadequate: str = "") 
     """Real images of class "a" are given 0.5 to 1, evenly; there is one of class "b"."""
     probability = np.append(np.linspace(0.5, 1, of_real), 0.1)
     return Gates.from_validation(
-        likeness={"whole": np.linspace(0, 0.9, of_real + 1), "parts": np.linspace(0, 0.45, of_real + 1)},
-        training=100,
+        copies=CopyLimits.from_validation(
+            {"whole": np.linspace(0, 0.9, of_real + 1), "parts": np.linspace(0, 0.45, of_real + 1)}, 100, 0.9
+        ),
         label=np.array(["a"] * of_real + ["b"]),
         probabilities=np.stack([probability, 1 - probability], 1),
         values=("a", "b"),
-        evaluation=Evaluation(max_similarity_quantile=0.9, reject_misread=reject_misread),
+        evaluation=Evaluation(reject_misread=reject_misread),
         inadequate=inadequate,
     )
 
@@ -80,8 +82,8 @@ def test_a_real_image_is_rejected_at_most_at_the_stated_level() -> None:
     for _ in range(200):
         validation, new = rng.random((2, 60)) ** 3
         row = np.stack([validation, 1 - validation], 1)
-        unlike = {"whole": np.zeros(60), "parts": np.zeros(60)}
-        judged = Gates.from_validation(unlike, 60, np.full(60, "a"), row, ("a", "b"), Evaluation())
+        unlike = CopyLimits({"whole": 0.0, "parts": 0.0})
+        judged = Gates.from_validation(unlike, np.full(60, "a"), row, ("a", "b"), Evaluation())
         rates.append((judged.conformity(np.full(60, "a"), new) <= MISREAD_LEVEL).mean())
     assert 0.02 < np.mean(rates) <= MISREAD_LEVEL + 0.01
 

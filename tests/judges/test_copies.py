@@ -68,7 +68,7 @@ def test_turned_copies_are_named_where_all_images_have_the_same_ribs(tmp_path) -
     source = {"kind": "phantom", "phantom": "chest_xray", "count": 160}
     prepare(phantom(source=source, size=(64, 64)), tmp_path / "store")
     training = Store.open(tmp_path / "store").images
-    turned = {kind: (images, rows) for kind, images, rows in planted(training, training, 40, 0)}["turned 5°"]
+    turned = {kind: (images, rows) for kind, images, rows in planted(training, training, 40, (0,))}["turned 5°"]
     assert (TrainingIndex(training).nearest(turned[0]).position == turned[1]).mean() >= 0.95  # by tiles alone 0.85
 
 

@@ -8,7 +8,7 @@ from medsynth.config import ReferenceSettings
 from medsynth.errors import InputError
 from medsynth.judges.copies import TrainingIndex
 from medsynth.judges.features import extract
-from medsynth.judges.planted import KINDS
+from medsynth.judges.planted import KINDS, WANTED
 from medsynth.judges.reader import read, restored
 from medsynth.reference.reference import look, reference
 
@@ -20,7 +20,7 @@ def test_what_is_written_is_read_back_and_judges_as_before(store, tmp_path):
     reference(SETTINGS, store, tmp_path / "reference")
     found = Reference.open(tmp_path / "reference", store)
     assert found.store == made.store and found.extractor == made.extractor
-    for part in ("index", "features", "similarity", "parts", "nearest", "planted"):
+    for part in ("index", "features", "similarity", "parts", "nearest", "planted", "planted_for_limits"):
         written, kept = getattr(found, part), getattr(made, part)
         assert written.keys() == kept.keys()
         for name, array in kept.items():
@@ -34,6 +34,10 @@ def test_what_is_written_is_read_back_and_judges_as_before(store, tmp_path):
     assert np.array_equal(found.similarity["test"], likeness.whole)
     assert np.array_equal(found.parts["test"], likeness.parts)
     assert found.planted.keys() == KINDS.keys()
+    assert found.planted_for_limits.keys() == WANTED.keys()
+    for kind, others in found.planted_for_limits.items():
+        assert others.shape == found.planted[kind].shape
+    assert (found.planted_for_limits["turned 5°"] != found.planted["turned 5°"]).any()
     np.testing.assert_allclose(found.planted["exact"], 1, atol=1e-4)
     assert np.array_equal(found.features["test"], extract(test.images))
     assert sorted(found.chosen) == list(range(len(train)))
