@@ -8,7 +8,7 @@ from medsynth.config.families.diffusion import Diffusion
 from medsynth.disk import files
 
 GREY = (1, 64, 64)
-FINEST = {"channels": [48, 48], "share": 0.4}  # of the defaults
+FINEST = {"channels": [48, 48], "share": 0.25}  # of the defaults
 
 
 def model(**changes) -> Diffusion:

@@ -36,7 +36,7 @@ class Stage(Strict):
     blocks: Count = 1
     """Residual blocks for each resolution."""
     share: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Part of every batch that it learns from: one image holds many details."""
+    """Part of every batch that it learns from: one image holds many details, and they are alike in all images."""
 
 
 class DiffusionSampler(Sampler):
@@ -105,8 +105,8 @@ class Diffusion(Family):
     """Lossless layout before the first stage's network."""
     stages: Annotated[tuple[Stage, ...], Field(min_length=1)] = (
         Stage(channels=(128, 192)),
-        Stage(channels=(64, 128)),
-        Stage(channels=(48, 48), share=0.4),
+        Stage(channels=(64, 128), share=0.4),
+        Stage(channels=(48, 48), share=0.25),
     )
     """The denoisers, from coarse to fine: the first makes the smallest image, each later one the details that
     double it.
