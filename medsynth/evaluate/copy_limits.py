@@ -31,7 +31,7 @@ from medsynth.judges.strangers import stranger_limit
 STRICTER = 10
 MOST = 0.98
 FALSE_ALARMS = 0.05
-MARGIN = 2  # a limit is set by so many times fewer missed copies than may be: others than these will be looked for
+MARGIN = 2  # a limit misses so many times fewer of the copies that it is set by than of others it may miss
 
 log = logging.getLogger(__name__)
 

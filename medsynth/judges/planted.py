@@ -45,6 +45,7 @@ def planted(
     Args:
         training, held_out: uint16 (n, C, *spatial).
         count: of copies of each kind; each training image is copied once at most.
+        seed: numbers that decide which images are copied, and how.
         kinds: of KINDS; all if None.
     Yields:
         Its name, changed copies, uint16 (m, C, *spatial), and the positions (m,) of what they copy.

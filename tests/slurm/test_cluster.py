@@ -148,7 +148,7 @@ def through_faults(process: subprocess.Popen, folder: Path, lose) -> tuple[str, 
     lose(node)
     wait_until(lambda: "Restarts=1" in answer("scontrol", "show", "job", lost), "the lost job to be queued again", 60)
     wait_until(lambda: alive() and (folder / MODEL).exists() and running(), "a job to cancel")
-    cancelled = running()[0][0]
+    cancelled = max((number for number, _ in running()), key=int)  # the last one sent has most of its time left
     subprocess.run(["scancel", cancelled], check=True)
     process.wait()
     reader.wait()
