@@ -16,13 +16,14 @@ as then it is not known to differ from 0, and one below the least that makes a d
 resampled together for all settings (paired bootstrap), so that what they have in common cancels; the score's standard
 error is its spread over these draws.
 
-An image is burnt out where more of its pixels are as bright, or as dark, as can be, than of nearly all real ones. A
-setting of which more images are than MOST_BURNT counts as BURNT_WORSE worse. The measures hardly see a small lesion
-that is burnt out; but were such a setting never taken, a blurred one could win for having fewer black pixels.
+An image is burnt out where more of its pixels are as bright, or as dark, as can be, than of nearly all real ones. The
+measures hardly see a small lesion that is burnt out. So the share of such images counts as if it were one of them, and
+below MOST_BURNT it makes no difference: a blurred setting does not win for having fewer black pixels than real images.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -31,7 +32,6 @@ from scipy.spatial.distance import cdist
 
 DRAWS = 100
 MOST_BURNT = 0.1  # of the images; of real ones about 0.05 by definition
-BURNT_WORSE = 0.2  # about a fifth of every measure
 REAL_SHARE = 0.95  # of real images that have no more pixels at an end than the limit
 TOLERATED = 1e-3  # of the pixels, above that
 MEASURES = ("fidelity", "adherence", "texture")
@@ -132,6 +132,11 @@ class Measured:
     @property
     def is_burnt(self) -> bool:
         return self.burnt > MOST_BURNT
+
+    @property
+    def burnt_worse(self) -> float:
+        """By how much images that are burnt out make a score worse."""
+        return math.log(max(self.burnt / MOST_BURNT, 1)) / len(MEASURES)
 
 
 def score(one: Measured, other: Measured) -> tuple[float, float]:

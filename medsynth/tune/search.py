@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from medsynth.config import Sampler
 from medsynth.errors import InputError
-from medsynth.tune.score import BURNT_WORSE, Measured, score
+from medsynth.tune.score import Measured, score
 
 AnySampler = TypeVar("AnySampler", bound=Sampler)
 
@@ -97,4 +97,4 @@ def _replaces(trial: Trial, best: Trial) -> bool:
 def _gain(trial: Trial, best: Trial) -> float:
     """By the score, and by what being burnt out counts as."""
     assert trial.measured is not None and best.measured is not None
-    return trial.gain[0] + BURNT_WORSE * (best.measured.is_burnt - trial.measured.is_burnt)
+    return trial.gain[0] + best.measured.burnt_worse - trial.measured.burnt_worse

@@ -71,6 +71,21 @@ def test_a_burnt_out_setting_yields_to_one_that_is_a_little_worse_and_not_to_one
     assert (chosen(trials).autoguidance == 3) == yields
 
 
+def test_of_two_settings_that_burn_out_images_the_one_that_burns_half_as_many_may_be_a_little_worse():
+    def measure(sampler):
+        return quality(1.1, burnt=0.35) if sampler.solver == "euler" else quality(1.0, burnt=0.7)
+
+    trials = search(DiffusionSampler(), {"solver": ("euler",)}, 18, measure)
+    assert chosen(trials).solver == "euler" and trials[1].gain[0] < 0
+
+
+def test_a_share_of_burnt_images_as_real_ones_have_it_makes_no_difference():
+    def measure(sampler):
+        return quality(1.0, burnt=0.01) if sampler.solver == "euler" else quality(1.0, burnt=0.09)
+
+    assert chosen(search(DiffusionSampler(), {"solver": ("euler",)}, 18, measure)) == DiffusionSampler()
+
+
 def test_what_cannot_be_sampled_is_passed_over_with_its_reason_but_for_the_configured_setting():
     def measure(sampler):
         if sampler.guidance == 2.5:
