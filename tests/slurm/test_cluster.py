@@ -147,8 +147,10 @@ def through_faults(process: subprocess.Popen, folder: Path, lose) -> tuple[str, 
     lost, node = running()[0]
     lose(node)
     wait_until(lambda: "Restarts=1" in answer("scontrol", "show", "job", lost), "the lost job to be queued again", 60)
-    wait_until(lambda: alive() and (folder / MODEL).exists() and running(), "a job to cancel")
-    cancelled = max((number for number, _ in running()), key=int)  # the last one sent has most of its time left
+    wait_until(lambda: alive() and (folder / MODEL).exists(), "the first model")
+    before = [number for number, _ in running()]  # these may end at any moment
+    wait_until(lambda: alive() and [number for number, _ in running() if number not in before], "a job to cancel")
+    cancelled = next(number for number, _ in running() if number not in before)
     subprocess.run(["scancel", cancelled], check=True)
     process.wait()
     reader.wait()
