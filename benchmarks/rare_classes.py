@@ -106,12 +106,10 @@ class Yardstick:
         train, val = store.split("train"), store.split("val")
         own = np.array(train.label_values()) == self.label
         index = TrainingIndex(train.images)
-        of_val = index.nearest(val.images)
-        limits = CopyLimits.from_validation({"whole": of_val.whole, "parts": of_val.parts}, len(train), QUANTILE)
+        limits = CopyLimits.from_validation(index.nearest(val.images).by_name, len(train), QUANTILE)
 
         def copies(images: np.ndarray) -> float:
-            found = index.nearest(images)
-            return float(np.mean(limits.exceeded({"whole": found.whole, "parts": found.parts})))
+            return float(np.mean(limits.exceeded(index.nearest(images).by_name)))
 
         rare, others = drawn[:count], drawn[count:]
         return {

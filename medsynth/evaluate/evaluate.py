@@ -124,7 +124,7 @@ def gather(
             asked,
             reading.values[info.label].to_numpy(dtype=str),
             probability,
-            likeness.both,
+            likeness.by_name,
         )
         return Side(table, features, reading, likeness.whole, likeness.parts, nearest, names[nearest], verdicts, masks)
 

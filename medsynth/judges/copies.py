@@ -82,8 +82,8 @@ class Likeness:
     position: np.ndarray
 
     @property
-    def both(self) -> dict[str, np.ndarray]:
-        """Likeness (whole, parts) → (n,)."""
+    def by_name(self) -> dict[str, np.ndarray]:
+        """Of whole and parts, (n,) each."""
         return {name: getattr(self, name) for name in LIKENESSES}
 
 

@@ -62,7 +62,7 @@ def look(settings: ReferenceSettings, store: Store) -> Reference:
         "recall": planted(train.images, test.images, count, (seed,)),
     }
     copies = {
-        purpose: {kind: np.stack(list(index.nearest(changed).both.values())) for kind, changed, _ in made}
+        purpose: {kind: np.stack(list(index.nearest(changed).by_name.values())) for kind, changed, _ in made}
         for purpose, made in plants.items()
     }
     chosen = np.random.default_rng(settings.seed).permutation(len(train))[:MOST]
