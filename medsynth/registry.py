@@ -85,6 +85,7 @@ FAMILIES = {
     "consistency": Entry(
         "medsynth.models.families.consistency:ConsistencyModel", "medsynth.config.families.consistency:Consistency"
     ),
+    "stylegan": Entry("medsynth.models.families.stylegan:StyleganModel", "medsynth.config.families.stylegan:Stylegan"),
 }
 
 # Terms that a model's loss can have beside its own: keys of `losses`.

@@ -206,6 +206,7 @@ class Config(Strict):
         where = f"datasets.{run[0]} and models.{run[1]}"
         if reason := model.misfit(dataset.size):
             raise ValueError(f"{where}: {reason}")
+        model.check_parents(self._parents_for_images(*run))
         for name, field in dataset.conditions.items():
             if field.kind not in model.honours:
                 able = ", ".join(sorted(model.honours))
@@ -229,6 +230,10 @@ class Config(Strict):
         named = {role: name.rpartition("/") for role, name in _named(self.models[model]).items()}
         return {role: (place or dataset, parent) for role, (place, _, parent) in named.items()}
 
+    def _parents_for_images(self, dataset: str, model: str) -> dict[str, Family]:
+        parents = self.parents(dataset, model).items()
+        return {role: self.models[parent].for_images(self.datasets[of].size) for role, (of, parent) in parents}
+
     def _parent_settings(self, model: Family) -> dict[str, Family]:
         return {role: self.models[name.rpartition("/")[2]] for role, name in _named(model).items()}
 
@@ -246,8 +251,8 @@ class Config(Strict):
         base = chosen.base(self.datasets[dataset].image_shape)
         whole = TrainSettings(
             seed=self.seed,
-            model=chosen,
-            parents=self._parent_settings(chosen),
+            model=chosen.for_images(self.datasets[dataset].size),
+            parents=self._parents_for_images(dataset, model),
             base=base.sha256 if base else None,
         )
         return TrainSettings.model_validate(whole.model_dump())  # as the step is given it, without samplers

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field
 
@@ -85,6 +85,10 @@ class Family(Strict):
     def misfit(self, size: Sequence[int]) -> str | None:
         """The reason why it cannot make images of this spatial size, None if it can."""
         return None
+
+    def for_images(self, size: Sequence[int]) -> Self:
+        """The same settings with what follows from the spatial size of the images written out."""
+        return self
 
     def cost(self, size: Sequence[int]) -> float:
         """Pixels that go through a network for each image of its training."""

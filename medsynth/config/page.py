@@ -72,7 +72,7 @@ def _default(part: dict[str, Any], required: bool) -> str:
     if required:
         return "required"
     default = part["default"]
-    if next(_references(part), None) and default:
+    if next(_references(part), None) and default and not isinstance(default, str):
         return "see there"
     return (default or "empty") if isinstance(default, str) else json.dumps(default)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from medsynth.config.section import Count, Fraction, Positive, Strict
 
@@ -50,10 +50,12 @@ class Training(Strict):
     """Highest learning rate, after the warm-up."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     """Weight decay of AdamW."""
+    schedule: Literal["cosine", "inverse_square_root"] = "cosine"
+    """How the learning rate falls after the warm-up: at the end, or from then on (Vaswani et al. 2017)."""
     warmup: Fraction = 0.05
     """Share of the budget with a rising learning rate."""
     decay: Fraction = 0.6
-    """Share of the budget, at its end, with a falling learning rate."""
+    """Share of the budget, at its end, in which a cosine falls to 0."""
     clip_norm: Positive = 1.0
     """Largest norm of the gradient."""
     ema: Positive = 0.1
@@ -78,6 +80,12 @@ class Training(Strict):
     """Time between two checkpoints, from which an interrupted training resumes."""
     patience: Count | None = 5
     """Validations without a gain before training ends; null trains to the end of the budget."""
+
+    @model_validator(mode="after")
+    def _falls_from_a_warm_up(self) -> Self:
+        if self.schedule == "inverse_square_root" and not self.warmup:
+            raise ValueError("schedule: inverse_square_root falls from the warm-up on, got warmup 0")
+        return self
 
     @field_validator("ema")
     @classmethod

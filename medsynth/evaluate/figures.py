@@ -97,7 +97,7 @@ def training_curves(path: Path, history: pd.DataFrame) -> None:
     """
     figure, (above, below) = subplots(2, 1, (7.5, 5.2), sharex=True, height_ratios=(3, 1))
     validated = history.dropna(subset=["val_loss"])
-    above.plot(history["images_seen"], history["loss"], color=FAINT, linewidth=1, alpha=0.8, label="training")
+    above.plot(history["images_seen"], history["loss"], color=FAINT, linewidth=1, alpha=0.8, label="training loss")
     marker = "o" if len(validated) <= 40 else None
     above.plot(
         validated["images_seen"],
@@ -105,9 +105,9 @@ def training_curves(path: Path, history: pd.DataFrame) -> None:
         color=SYNTHETIC,
         marker=marker,
         markersize=3,
-        label="validation",
+        label="validation score",
     )
-    above.set_ylabel("loss")
+    above.set_ylabel("loss, score")
     above.legend(frameon=False)
     below.plot(history["images_seen"], history["learning_rate"], color=REAL)
     below.set(xlabel="images seen", ylabel="learning rate")

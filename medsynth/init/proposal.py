@@ -183,7 +183,7 @@ class Proposal:
         axes, more = (("pixels", 4), ("voxels", 8))[dims - 2]
         return [side] * dims, [
             f"In {axes}; most images are {' x '.join(map(str, shape))}. Twice the side costs {more} times as much in "
-            f"training; multiples of {_step(model)} go with the model below."
+            f"training; multiples of {_step(model)} go with the model below, powers of two are the fastest."
         ]
 
     def _fit(self) -> tuple[str, str]:

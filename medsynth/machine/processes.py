@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 from collections.abc import Iterator, Sequence
@@ -11,6 +12,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, distributed
+
+log = logging.getLogger(__name__)
 
 PORTS = range(20_000, 30_000)  # for jobs to meet at; below those that Linux hands out by itself
 
@@ -84,11 +87,31 @@ def _follow_srun() -> None:
 
 
 class StopSignal:
-    """Records SIGTERM as a request to stop, so that a time limit or a cancelled job leaves a checkpoint."""
+    """Records SIGTERM, or Ctrl-C, as a request to stop while a block runs, so that a checkpoint is left.
+
+    SIGTERM comes of a time limit or of a cancelled job. Ctrl-C after either stops at once. A signal that was ignored
+    before, as Ctrl-C is in a background job, stays so.
+
+    Attributes:
+        received: the name of the signal; empty before it comes.
+    """
 
     def __init__(self) -> None:
-        self.received = False
-        signal.signal(signal.SIGTERM, self._note)
+        self.received = ""
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> StopSignal:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            if signal.getsignal(number) not in (signal.SIG_IGN, None):
+                self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     def _note(self, number: int, frame: Any) -> None:
-        self.received = True
+        if self.received and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.received = signal.Signals(number).name
+        log.warning("%s: stopping after this step", self.received)

@@ -44,6 +44,7 @@ def train(
         parents: role → the weights of a model to begin from or learn from.
         samplers: role → the sampler.json of such a model, in place of the sampler that it is configured with.
     """
+    settings = settings.model_copy(update={"model": settings.model.for_images(store.info.size)})
     parents = with_base(settings, store.info, parents)
     settings = _sampled_by(settings, parents, samplers)
     origin = origin_of(settings, store.info, parents)
@@ -95,9 +96,8 @@ def _train(trainer: Trainer, info: StoreInfo, out: Path) -> None:
     if last.exists():
         trainer.restore(last)
         log.info("resumed at step %d from %s", trainer.step, last)
-    stop = StopSignal()
     next_save = time.monotonic() + options.checkpoint_seconds
-    with tqdm(total=100, unit="%", desc="train", mininterval=5, disable=not leads) as bar:
+    with StopSignal() as stop, tqdm(total=100, unit="%", desc="train", mininterval=5, disable=not leads) as bar:
         while trainer.progress < 1 and (options.patience is None or trainer.stale < options.patience):
             before = trainer.images_seen
             trainer.advance()
@@ -108,12 +108,13 @@ def _train(trainer: Trainer, info: StoreInfo, out: Path) -> None:
                 last_row = trainer.history[-1]  # without a loss after steps that had no phase
                 bar.set_postfix(loss=last_row.get("total", math.nan), images_per_s=last_row["images_per_s"])
             bar.update(min(100, 100 * trainer.progress) - bar.n)
-            stopping = bool(trainer.processes.agree(float(stop.received), trainer.device))
+            stopping = bool(trainer.processes.agree(float(bool(stop.received)), trainer.device))
             if leads and (stopping or time.monotonic() > next_save):
                 trainer.save(last)
                 next_save = time.monotonic() + options.checkpoint_seconds
             if stopping:
-                raise SystemExit(f"stopped by SIGTERM; {last} holds the state, start again to go on")
+                by = stop.received or "a signal to another process"
+                raise SystemExit(f"stopped by {by}; {last} holds the state, start again to go on")
     averages = trainer.averages
     if trainer.model.keeps_guide and not averages.early:
         log.warning("training ended before guide_at: the guide is the model itself, and autoguidance changes nothing")

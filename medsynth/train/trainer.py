@@ -110,7 +110,7 @@ class Trainer:
         self.best_loss = math.inf
         self.history: list[dict[str, float]] = []
         self.since: dict[str, Tensor] = {}
-        self.skipped = torch.zeros((), device=device)
+        self.skipped = torch.zeros(len(self.model.phases), device=device)
         self.batch_size = self._fitting_batch_size()
         if options.compile is True or (options.compile == "auto" and device.type == "cuda"):
             for path in {path for phase in self.model.phases for path in phase.modules}:
@@ -167,20 +167,18 @@ class Trainer:
         started = time.monotonic()
         means: dict[str, Tensor] = {}
         learning_rate = self.learning_rate()
-        broken = torch.zeros((), device=self.device)
         for turn, phase in enumerate(self.model.phases):
             if not phase.runs(self.step, self.progress):
                 continue
             optimiser = self.optimisers[phase.name]
             while (terms := self._accumulate(turn, phase.name)) is None:
                 optimiser.zero_grad(set_to_none=True)
-            broken = torch.maximum(broken, self._update(optimiser, learning_rate * phase.learning_rate, terms))
+            self.skipped[turn] += self._update(optimiser, learning_rate * phase.learning_rate, terms)
             for term, value in terms.items():
                 means[term] = means.get(term, 0) + value
             self.model.zero_grad(set_to_none=True)  # of modules that this phase reads and another one moves
         for term, value in means.items():
             self.since[term] = self.since.get(term, 0) + torch.stack([value, torch.ones_like(value)])
-        self.skipped += broken
         self.step += 1
         self.images_seen += self.options.effective_batch_size
         self.averages.move(self.step)
@@ -263,11 +261,12 @@ class Trainer:
             InputError: most steps since the last row had a gradient that was not finite.
         """
         since = self.step - (int(self.history[-1]["step"]) if self.history else 0)
-        if int(self.skipped) > max(1, since // 2):
-            raise InputError(
-                f"step {self.step}: {int(self.skipped)} of the last {since} gradients were not finite; "
-                "lower training.learning_rate or set training.precision to float32"
-            )
+        for phase, skipped in zip(self.model.phases, self.skipped.int().tolist(), strict=True):
+            if skipped > max(1, since // (2 * phase.every)):
+                raise InputError(
+                    f"step {self.step}: {skipped} of the gradients of {phase.name} in the last {since} steps were not "
+                    "finite; lower training.learning_rate or set training.precision to float32"
+                )
         self.skipped.zero_()
         row = {"step": self.step, "images_seen": self.images_seen, "seconds": round(self.seconds, 3)}
         row |= {term: float(total / count) for term, (total, count) in self.since.items()}

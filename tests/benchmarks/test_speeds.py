@@ -33,10 +33,10 @@ def test_the_ceiling_is_the_best_of_its_sizes(monkeypatch, readings, gflop):
 
 def test_training_speed_counts_the_operations_of_a_step(monkeypatch):
     monkeypatch.setitem(ceiling.SIDES, "cpu", (256,))
-    row = training_speed.measure("medsynth", 32, 2, 1, CPU, "float32")
-    twice = training_speed.measure("medsynth", 64, 2, 1, CPU, "float32")
-    # Four times the pixels: the convolutions grow with them, the embedding does not, attention grows faster.
-    assert 3.9 < twice["gflop_per_image"] / row["gflop_per_image"] < 4.1
+    row = training_speed.measure("medsynth", 64, 2, 1, CPU, "float32")
+    larger = training_speed.measure("medsynth", 96, 2, 1, CPU, "float32")
+    # Three stages at both sizes: the convolutions grow with the pixels, the embedding does not, attention grows faster.
+    assert 2.2 < larger["gflop_per_image"] / row["gflop_per_image"] < 2.4
     assert row["gflop_per_s"] == pytest.approx(row["gflop_per_image"] * row["images_per_s"])
     assert row["share_of_ceiling"] == pytest.approx(row["gflop_per_s"] / row["ceiling_gflop_per_s"])
 

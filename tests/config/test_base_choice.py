@@ -25,7 +25,8 @@ def test_the_package_has_one_whose_record_is_true():
     ("changes", "shape", "fits"),
     [
         ({}, GREY, True),
-        ({}, (1, 32, 32), False),  # stages of 8, 16 and 32 pixels, of other networks at each than the base
+        ({}, (1, 32, 32), True),  # stages of 16 and 32 pixels
+        ({}, (1, 16, 16), False),  # one stage
         ({}, (3, 64, 64), False),
         ({}, (1, 64, 64, 64), False),
         ({"stages": [{"channels": [8]}, FINEST]}, GREY, True),  # one stage in common is enough
@@ -40,8 +41,21 @@ def test_a_model_begins_with_it_where_a_stage_is_the_same(changes, shape, fits):
 
 
 def test_a_size_of_more_stages_takes_those_that_it_shares():
-    larger = model(stages=[*(stage.model_dump() for stage in model().stages), {"channels": [32, 32], "share": 0.2}])
-    assert larger.base((1, 128, 128)) is not None
+    assert model().base((1, 128, 128)) is not None
+
+
+@pytest.mark.parametrize(
+    ("size", "coarsest"),
+    [((64, 64), 16), ((256, 256), 16), ((16, 16), 16), ((8, 8), 8), ((96, 64), 16), ((96, 96), 24), ((72, 72), 36),
+     ((60, 64), 60), ((1024, 1024), 16),
+     ((32, 32, 32), 8), ((64, 64, 64), 8), ((32, 96, 96), 8)],
+)  # fmt: skip
+def test_stages_begin_at_a_small_image_and_double_it(size, coarsest):
+    stages = model().stages_of(size)
+    assert min(size) == coarsest * 2 ** (len(stages) - 1) and model().misfit(size) is None
+    assert [stage.share for stage in stages] == sorted((stage.share for stage in stages), reverse=True)
+    explicit = model(stages=[{"channels": [8]}])
+    assert explicit.stages_of(size) == explicit.stages
 
 
 def test_settings_of_a_training_name_it_and_from_scratch_they_do_not():
@@ -57,3 +71,5 @@ def test_settings_of_a_training_name_it_and_from_scratch_they_do_not():
     whole = config.parse(config.Config, {"datasets": {"d": dataset}, "models": models}, "")
     assert whole.train("d", "based").base == bases()[0].sha256 and whole.train("d", "plain").base is None
     assert whole.parents("d", "plain") == {}
+    # Code of the configuration is in no fingerprint: what it decides stands in the settings.
+    assert [stage.channels for stage in whole.train("d", "plain").model.stages] == [(128, 192), (64, 128), (48, 48)]

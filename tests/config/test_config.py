@@ -47,8 +47,8 @@ def changed(path: str, value) -> dict:
         ("datasets.d.size", [32, 32, 32], "size has 3 axes, modality chest_xray has 2"),
         (
             "datasets.d.size",
-            [60, 64],
-            "datasets.d and models.m: size [60, 64] is not divisible by 16, which a",
+            [62, 64],
+            "datasets.d and models.m: size [62, 64] is not divisible by 4, which a",
         ),
         (
             "results",

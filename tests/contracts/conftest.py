@@ -15,6 +15,6 @@ def trained(tmp_path_factory) -> Callable[[str, str, int], Trained]:
         roles = EXAMPLES[family].settings.get("parents", {})
         parents = {role: of(parent, kind, dims).weights for role, parent in roles.items()}
         folder = tmp_path_factory.mktemp(f"{family}_{kind}_{dims}d")
-        return Trained(family, toy_store(kind, dims), folder, parents)
+        return Trained(family, toy_store(kind, dims, EXAMPLES[family].side), folder, parents)
 
     return of

@@ -1,7 +1,7 @@
 """What the contract tests train on, and how: stores of each kind of condition, the settings of each family."""
 
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,6 @@ from tests.conditions.toys import FIELDS, STRUCTURES, toy
 
 CPU = torch.device("cpu")
 SPLIT = {"train": 32, "val": 8, "test": 1}
-SIDE = {2: 8, 3: 8}
 MODALITY = {2: "chest_xray", 3: "ct_volume"}
 BATCH = 8
 DRAWS = 4
@@ -34,12 +33,14 @@ class Example:
         settings: its section of the configuration; `parents` are named by their family.
         steps: of training.
         left: share of the held-out loss before training that may be left after it.
+        side: pixels or voxels a side.
     """
 
     settings: dict[str, Any]
     steps: int
     left: float
     training: dict[str, Any] = field(default_factory=dict)
+    side: int = 8
 
 
 EXAMPLES = {
@@ -61,6 +62,13 @@ EXAMPLES = {
         left=0.95,
         training={"learning_rate": 2e-3, "warmup": 0},
     ),
+    "stylegan": Example(
+        {"family": "stylegan", "channels": [16, 8], "latent_dim": 16, "progressive_growing": 0.3},
+        steps=40,
+        left=0.95,
+        training={"learning_rate": 2e-2},
+        side=16,
+    ),
 }
 
 
@@ -74,9 +82,9 @@ def settings_of(family: str, **changes: Any) -> config.TrainSettings:
     return config.TrainSettings(seed=3, model=model, parents=parents)
 
 
-def toy_store(kind: str, dims: int, side: int | None = None, channels: int = 1) -> Store:
+def toy_store(kind: str, dims: int, side: int = 8, channels: int = 1) -> Store:
     """A store whose images are asked for by one condition `x`."""
-    images, samples, masks = toy(kind, sum(SPLIT.values()), dims, side or SIDE[dims], seed=dims)
+    images, samples, masks = toy(kind, sum(SPLIT.values()), dims, side, seed=dims)
     ids = [str(row) for row in range(len(images))]
     splits = [name for name, count in SPLIT.items() for _ in range(count)]
     samples = samples.assign(source_row=ids, image=ids, subject_id=ids, split=splits, affine="")
@@ -128,7 +136,7 @@ class Trained:
     @torch.no_grad()
     def measured(self) -> float:
         """The score of the averaged weights, or the sum of the losses where there is none, over several draws."""
-        model, batch = self.unbroken.model, self.batch("train")
+        model, batch = self.unbroken.model, replace(self.batch("train"), progress=1.0)
         torch.manual_seed(0)
         with self.unbroken.averages.in_place():
             found = [model.score(batch) for _ in range(DRAWS)]

@@ -155,7 +155,7 @@ def test_images_are_read_whole_up_to_256_pixels() -> None:
     images = images.astype(np.uint16)
     table = pd.DataFrame({"type": np.array(["clear", "lesion"])[labels]})
     parts = [(images[rows], ONE_CLASS.encode(table[rows])) for rows in (slice(48), slice(48, 64))]
-    reader, _ = train_reader(*parts, ONE_CLASS, 4, seed=0)
+    reader, _ = train_reader(*parts, ONE_CLASS, 8, seed=0)
     assert (read([reader], images[64:]).values["type"] == table["type"][64:].to_numpy()).mean() > 0.9
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from pydantic import ValidationError
 
 from medsynth import config
 from medsynth.artifacts.store import Store, digest
@@ -63,6 +64,17 @@ def test_the_learning_rate_warms_up_stays_and_decays(store):
         rates.append(trainer.learning_rate())
     assert rates[0] < 0.02 and rates[1] == pytest.approx(0.5, abs=0.02)
     assert rates[2:11] == pytest.approx([1] * 9) and rates[15] == pytest.approx(0.5) and rates[20] == pytest.approx(0)
+
+
+def test_the_learning_rate_falls_as_one_over_the_square_root_of_progress(store):
+    options = {"learning_rate": 1.0, "warmup": 0.1, "schedule": "inverse_square_root", "images": 1000}
+    trainer = Trainer(settings(**options), store, CPU)
+    rates = {}
+    for trainer.images_seen in (0, 50, 100, 400, 900):
+        rates[trainer.images_seen] = trainer.learning_rate()
+    assert list(rates.values()) == pytest.approx([0.01, 0.51, 1, 1 / 2, 1 / 3], abs=1e-6)
+    with pytest.raises(ValidationError, match="falls from the warm-up on, got warmup 0"):
+        settings(**options | {"warmup": 0})
 
 
 def test_minutes_end_a_training_before_its_images(store):
@@ -127,7 +139,7 @@ def test_one_bad_gradient_is_left_out_and_many_stop_the_training(store, monkeypa
     trainer.advance()
     assert all(torch.equal(tensor, before[name]) for name, tensor in trainer.model.state_dict().items())
     trainer.advance()
-    with pytest.raises(InputError, match=r"step 2: 2 of the last 2 gradients were not finite"):
+    with pytest.raises(InputError, match=r"step 2: 2 of the gradients of stage_1 in the last 2 steps were not finite"):
         trainer.record(None)
 
 

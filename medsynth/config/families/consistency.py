@@ -83,7 +83,8 @@ class Consistency(Family):
     def check_parents(self, parents: Mapping[str, Family]) -> None:
         teacher = parents["teacher"]
         assert isinstance(teacher, Diffusion)
-        if set(self.steps[: len(teacher.stages)]) == {1}:
+        stages = None if teacher.stages == "auto" else len(teacher.stages)
+        if set(self.steps[:stages]) == {1}:
             raise ValueError(f"steps {list(self.steps)} leave nothing to learn, expected more than 1 for a stage")
         for stage, levels in enumerate(self.sampler.redraw):
             highest = teacher.sampler.sigma_max[min(stage, len(teacher.sampler.sigma_max) - 1)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -29,7 +30,7 @@ class Codec(Strict):
 
 
 class Stage(Strict):
-    """One denoiser of the cascade. With the default three stages, an image of 64 pixels begins as one of 16."""
+    """One denoiser of the cascade."""
 
     channels: Annotated[tuple[Count, ...], Field(min_length=1)]
     """Channels of its U-Net, one entry for each resolution."""
@@ -37,6 +38,16 @@ class Stage(Strict):
     """Residual blocks for each resolution."""
     share: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Part of every batch that it learns from: one image holds many details, and they are alike in all images."""
+
+
+AUTO_STAGES = (
+    Stage(channels=(128, 192)),
+    Stage(channels=(64, 128), share=0.4),
+    Stage(channels=(48, 48), share=0.25),
+    Stage(channels=(32, 32), share=0.12),
+    Stage(channels=(24, 24), share=0.06),
+)
+COARSEST = {2: 16, 3: 8}  # pixels or voxels a side of the image of the first stage, at least
 
 
 class DiffusionSampler(Sampler):
@@ -103,13 +114,9 @@ class Diffusion(Family):
     family: Literal["diffusion"]
     codec: Codec = Codec()
     """Lossless layout before the first stage's network."""
-    stages: Annotated[tuple[Stage, ...], Field(min_length=1)] = (
-        Stage(channels=(128, 192)),
-        Stage(channels=(64, 128), share=0.4),
-        Stage(channels=(48, 48), share=0.25),
-    )
+    stages: Literal["auto"] | Annotated[tuple[Stage, ...], Field(min_length=1)] = "auto"
     """The denoisers, from coarse to fine: the first makes the smallest image, each later one the details that
-    double it.
+    double it. auto begins at 16 pixels, or 8 voxels, a side and has one for each doubling.
     """
     condition_dropout: Fraction = 0.1
     """Probability that a condition is hidden in training, about half of the times with all others."""
@@ -138,15 +145,32 @@ class Diffusion(Family):
         refuse_unknown("loss", losses, registry.LOSSES)
         return losses
 
+    def for_images(self, size: Sequence[int]) -> Self:
+        return self.model_copy(update={"stages": self.stages_of(size)})
+
+    def stages_of(self, size: Sequence[int]) -> tuple[Stage, ...]:
+        """The denoisers of images of this spatial size, from coarse to fine: as many as fit, where it chooses."""
+        if self.stages != "auto":
+            return self.stages
+        first, *details = AUTO_STAGES
+        doublings = max(0, int(math.log2(min(size) / COARSEST[len(size)])))
+        details += details[-1:] * (doublings - len(details))
+        some = [(first, *details[:count]) for count in range(doublings, -1, -1)]
+        return next((stages for stages in some if self._misfit(stages, size) is None), some[-1])
+
     def misfit(self, size: Sequence[int]) -> str | None:
-        for index, stage in enumerate(self.stages):
-            doublings = len(self.stages) - max(index, 1)
+        return self._misfit(self.stages_of(size), size)
+
+    def _misfit(self, stages: Sequence[Stage], size: Sequence[int]) -> str | None:
+        for index, stage in enumerate(stages):
+            doublings = len(stages) - max(index, 1)
             factor = 2 ** (doublings + (self.codec.levels if index == 0 and self.codec.kind != "identity" else 0))
             step = factor * 2 ** (len(stage.channels) - 1)
             if any(extent % step for extent in size):
                 return (
                     f"size {list(size)} is not divisible by {step}, which a stage of {len(stage.channels)} "
-                    f"resolutions, the first 1/{factor} of the image's, needs: take fewer of them, or fewer stages"
+                    f"resolutions, the first 1/{factor} of the image's, needs"
+                    + ("" if self.stages == "auto" else ": take fewer of them, or fewer stages")
                 )
         return None
 
@@ -162,10 +186,11 @@ class Diffusion(Family):
 
     def _details(self, size: Sequence[int]) -> set[tuple[Any, ...]]:
         """What decides the shapes of the weights of each stage after the first: its resolution and its network."""
-        last = len(self.stages) - 1
+        stages = self.stages_of(size)
+        last = len(stages) - 1
         return {
             (tuple(extent // 2 ** (last - index) for extent in size), stage.channels, stage.blocks)
-            for index, stage in enumerate(self.stages)
+            for index, stage in enumerate(stages)
             if index
         }
 

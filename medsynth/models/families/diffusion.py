@@ -47,10 +47,12 @@ class DiffusionModel(GenerativeModel):
             raise InputError(reason)
         self.settings = settings
         codec = Codec(settings.codec.kind, settings.codec.levels, spec.channels, spec.spatial_dims)
-        self.pyramid = Pyramid(codec, len(settings.stages))
+        stages = settings.stages_of(spec.size)
+        self.shares = [stage.share for stage in stages]
+        self.pyramid = Pyramid(codec, len(stages))
         self.stages = nn.ModuleList(
             Denoiser(settings, stage, spec, bands, spec.channels if index else 0)
-            for index, (stage, bands) in enumerate(zip(settings.stages, self.pyramid.bands, strict=True))
+            for index, (stage, bands) in enumerate(zip(stages, self.pyramid.bands, strict=True))
         )
         self.phases = tuple(Phase(f"stage_{n + 1}", (f"stages.{n}",)) for n in range(len(self.stages)))
         self.losses = {name: registry.LOSSES[name].load() for name in settings.losses}
@@ -130,7 +132,7 @@ class DiffusionModel(GenerativeModel):
         Returns:
             The batch with some conditions left out, sub-bands, and the coarser image with its level of noise (N,).
         """
-        seen = max(1, round(self.settings.stages[index].share * len(batch)))
+        seen = max(1, round(self.shares[index] * len(batch)))
         batch = batch[:seen]
         image = batch.image
         assert image is not None
