@@ -88,4 +88,6 @@ def read_overrides(path: Path | None) -> dict[str, Any]:
         raise InputError(f"{path}: cannot be read as YAML ({' '.join(str(error).split())})") from None
     if not isinstance(values, dict):
         raise InputError(f"{path}: got {type(values).__name__}, expected a mapping of a diffusion model's keys")
+    if (family := values.get("family", "diffusion")) != "diffusion":
+        raise InputError(f"{path}: got the family {family!r}, expected keys of a diffusion model")
     return values

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import torch
 from contract import Contender, Task, count_parameters, slices
+from gan_peers import GAN_SETTINGS, LightweightGan, Stylegan2Pytorch
 from peers import PEER_SETTINGS, DenoisingDiffusionPytorch, Monai
 
-from medsynth import config
+from medsynth import config, registry
 from medsynth.artifacts.store import to_stored
 from medsynth.config import TrainSettings
-from medsynth.config.families.diffusion import Diffusion
 from medsynth.errors import InputError
 from medsynth.judges.features import to_uint8
 from medsynth.models.contract import Batch
@@ -30,10 +30,12 @@ class Medsynth(Contender):
     """This project's own training loop, without checkpoints on disk."""
 
     def __init__(self, task: Task, setting: dict[str, Any]) -> None:
-        values = {"family": "diffusion"} | setting | task.medsynth
+        values = {"family": "diffusion"} | setting
+        if values["family"] == "diffusion":
+            values |= task.medsynth
         training = {"compile": task.compile, "precision": task.precision} | values.get("training", {})
         values["training"] = training | {"images": 10**12, "minutes": task.minutes, "patience": None}  # time decides
-        model = config.parse(Diffusion, values, "medsynth")
+        model = config.parse(registry.FAMILIES[values["family"]].load_settings(), values, "medsynth")
         base = model.base(task.store.info.image_shape)
         settings = TrainSettings(seed=task.seed, model=model, base=base.sha256 if base else None)
         self.trainer = Trainer(settings, task.store, task.device, parents=with_base(settings, task.store.info))
@@ -57,11 +59,11 @@ class Medsynth(Contender):
     def sample(self, count: int, seed: int) -> np.ndarray:
         trainer, sampler = self.trainer, self.settings.sampler
         model = copy.deepcopy(trainer.model)
-        model.load_state_dict(trainer.averages.now)
+        model.load_state_dict(trainer.averages.now, strict=False)
         if trainer.averages.early:
             model.guide = copy.deepcopy(model)
-            model.guide.load_state_dict(trainer.averages.early)
-        else:  # judged before there is a weaker model to be guided by
+            model.guide.load_state_dict(trainer.averages.early, strict=False)
+        elif model.keeps_guide:  # judged before there is a weaker model to be guided by
             sampler = sampler.model_copy(update={"autoguidance": 1.0})
         rows = np.random.default_rng(seed).choice(len(self.training_samples), count)
         condition = trainer.spec.conditions.encode(self.training_samples.iloc[rows])
@@ -73,11 +75,17 @@ class Medsynth(Contender):
         return to_uint8(to_stored(torch.cat(images).numpy()))
 
 
-SETTINGS: dict[str, dict[str, dict[str, Any]]] = {"medsynth": {"default": {}}, **PEER_SETTINGS}
+SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
+    "medsynth": {"default": {}, "stylegan": {"family": "stylegan"}},
+    **PEER_SETTINGS,
+    **GAN_SETTINGS,
+}
 CLASSES: dict[str, Callable[[Task, dict[str, Any]], Contender]] = {
     "medsynth": Medsynth,
     "monai": Monai,
     "denoising_diffusion_pytorch": DenoisingDiffusionPytorch,
+    "lightweight_gan": LightweightGan,
+    "stylegan2_pytorch": Stylegan2Pytorch,
 }
 
 

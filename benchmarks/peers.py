@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
 from functools import partial
+from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 import ddim
@@ -149,16 +150,16 @@ class DenoisingDiffusionPytorch(Peer):
 
     def __init__(self, task: Task, setting: dict[str, Any]) -> None:
         super().__init__(task, setting)
-        unet, gaussian_diffusion, ema = import_denoising_diffusion_pytorch()
+        package = import_peer("denoising_diffusion_pytorch")
         info = task.store.info
-        network = unet(channels=info.channels, flash_attn=task.device.type == "cuda", **setting["network"])
+        network = package.Unet(channels=info.channels, flash_attn=task.device.type == "cuda", **setting["network"])
         # Images come in [-1, 1] already, hence no auto_normalize.
-        diffusion = gaussian_diffusion(
+        diffusion = package.GaussianDiffusion(
             network, image_size=info.size, sampling_timesteps=setting["steps"], auto_normalize=False
         )
         self.diffusion = self.prepare(diffusion)
         # Its Trainer updates every 10 steps, which at some 100 steps in all would judge weights of up to 9 steps ago.
-        self.ema = ema(diffusion, beta=0.995, update_every=1).to(task.device)
+        self.ema = import_peer("ema_pytorch").EMA(diffusion, beta=0.995, update_every=1).to(task.device)
 
     def loss(self, images: Tensor, condition: Condition) -> Tensor:
         return self.diffusion(images)
@@ -179,26 +180,23 @@ class DenoisingDiffusionPytorch(Peer):
         return to_uint8(to_stored(torch.cat(images).clamp(-1, 1).numpy()))
 
 
-def import_denoising_diffusion_pytorch() -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
-    """Its Unet, GaussianDiffusion and EMA.
-
+def import_peer(name: str, installed_by: str = "pip install 'medsynth[bench]'") -> ModuleType:
+    """
     Raises:
         NotInstalledError: it, or what it needs, is not here.
     """
     try:
         try:
-            import denoising_diffusion_pytorch as package
+            return import_module(name)
         except RuntimeError:
             # A torchvision built for CUDA cannot load its operators beside a torch for CPU, and fails as it declares
-            # what they return. The peer reads image folders with it, which is not asked for here.
+            # what they return. Peers read image folders with it, which is not asked for here.
             library = torch.library.Library("torchvision", "FRAGMENT")
-            for name in ("nms", "qnms"):
-                library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-            import denoising_diffusion_pytorch as package
-        from ema_pytorch import EMA
+            for operator in ("nms", "qnms"):
+                library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+            return import_module(name)
     except ImportError as error:
-        raise NotInstalledError(f"{error}: pip install 'medsynth[bench]'") from None
-    return package.Unet, package.GaussianDiffusion, EMA
+        raise NotInstalledError(f"{error}: {installed_by}") from None
 
 
 MONAI_COMMON = {

@@ -29,32 +29,59 @@ from contract import Contender, NotInstalledError, Task
 
 from medsynth.artifacts.store import Store
 from medsynth.config import Split
+from medsynth.config.evaluation import Evaluation
 from medsynth.disk import files
 from medsynth.errors import InputError
+from medsynth.evaluate.diversity import coverage
 from medsynth.evaluate.fidelity import kid
 from medsynth.judges.features import features, to_uint8
 from medsynth.machine.devices import choose_device
+from medsynth.tune.texture import band_power
 
-COLUMNS = ("contender", "seconds", "images_seen", "images_per_s", "kid", "floor", "n_synthetic")
+COLUMNS = (
+    *("contender", "seconds", "images_seen", "images_per_s"),
+    *("kid", "floor", "coverage", "coverage_real", "finest_octave", "n_synthetic"),
+)
 SHARES = Split(train=0.7, val=0.05, test=0.25)
 MOST_SAMPLES = 500
+NEIGHBOURS = Evaluation.model_fields["neighbours"].default
 
 
 class Judge:
-    """KID against the held-out subjects, and its floor."""
+    """Figures against the held-out subjects, and those of as many real training images."""
 
     def __init__(self, store: Store, samples: int | None, seed: int) -> None:
         test, train = store.split("test"), store.split("train")
         self.real = to_uint8(test.images)
         self.count = samples or min(len(test), MOST_SAMPLES)
-        if min(self.count, len(test)) < 2:
-            raise InputError(f"{self.count} samples and {len(test)} held-out images, KID needs at least 2 of each")
+        if self.count < 2 or len(test) <= NEIGHBOURS:
+            raise InputError(
+                f"{self.count} samples and {len(test)} held-out images, expected at least 2 and {NEIGHBOURS + 1}"
+            )
         self.features = features(self.real)
         rows = np.random.default_rng(seed).choice(len(train), min(self.count, len(train)), replace=False)
-        self.floor = self.kid(to_uint8(train.images[rows]))
+        training = features(to_uint8(train.images[rows]))
+        self.floor, self.coverage = kid(self.features, training), coverage(self.features, training, NEIGHBOURS)
 
-    def kid(self, images: np.ndarray) -> float:
-        return kid(self.features, features(images))
+    def judge(self, images: np.ndarray) -> dict[str, float]:
+        """The figures of images uint8 (n, H, W[, C]).
+
+        `finest_octave` is the power in the highest octave of spatial frequency, over that of real images.
+        """
+        found = features(images)
+        return {
+            "kid": kid(self.features, found),
+            "floor": self.floor,
+            "coverage": coverage(self.features, found, NEIGHBOURS),
+            "coverage_real": self.coverage,
+            "finest_octave": finest_octave(images) / finest_octave(self.real),
+        }
+
+
+def finest_octave(images: np.ndarray) -> float:
+    """Mean power density of images uint8 (n, H, W[, C]) in the highest octave of spatial frequency."""
+    stacked = images[:, None] if images.ndim == 3 else np.moveaxis(images, -1, 1)
+    return float(band_power(stacked / 127.5 - 1)[..., -2:].mean())
 
 
 def timed_step(contender: Contender, device: torch.device) -> float:
@@ -105,11 +132,11 @@ def compete(name: str, task: Task, judge: Judge, points: list[float]) -> tuple[l
             "seconds": seconds,
             "images_seen": contender.images_seen,
             "images_per_s": contender.images_seen / seconds,
-            "kid": judge.kid(images),
-            "floor": judge.floor,
+            **judge.judge(images),
             "n_synthetic": len(images),
         }
-        print("{contender}: {seconds:.0f} s, {images_per_s:.1f} images/s, KID {kid:.3f}".format(**row), file=sys.stderr)
+        told = "{contender}: {seconds:.0f} s, {images_per_s:.1f} images/s, KID {kid:.3f}, coverage {coverage:.2f}"
+        print(told.format(**row), file=sys.stderr)
         rows.append(row)
     return rows, images
 
