@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -31,6 +32,14 @@ def add_precision(parser: argparse.ArgumentParser) -> None:
 
     help = "number format of all contenders' training; auto is the device's fastest"
     parser.add_argument("--precision", choices=get_args(Precision), default="auto", help=help)
+
+
+def add_run(parser: argparse.ArgumentParser) -> None:
+    """What every training benchmark is run with: `--precision`, `--threads`, `--seed` and `--out`."""
+    add_precision(parser)
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, required=True)
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> pd.DataFrame:

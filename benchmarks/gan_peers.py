@@ -41,9 +41,8 @@ class GanPeer(Contender):
     package = ""
 
     def __init__(self, task: Task, setting: dict[str, Any]) -> None:
-        sys.modules.setdefault(
-            "aim", ModuleType("aim")
-        )  # a tracker that one of them imports, and that is not used here
+        # A tracker that one of them imports, and that is not used here.
+        sys.modules.setdefault("aim", ModuleType("aim"))
         with mock.patch("torch.cuda.is_available", return_value=True):  # which they ask for as they are imported
             self.peer: ModuleType = import_peer(self.package, "see benchmarks/README.md")
         if (side := task.store.info.size[0]) & (side - 1):
@@ -64,7 +63,7 @@ class GanPeer(Contender):
         self.averaged = copy.deepcopy(self.generator)
         rate = setting["learning_rate"]
         self.optimisers = [
-            torch.optim.Adam(self.judged.parameters(), rate * setting.get("faster", 1), BETAS, fused=True),
+            torch.optim.Adam(self.judged.parameters(), rate * setting.get("discriminator_rate", 1), BETAS, fused=True),
             torch.optim.Adam(self.generator.parameters(), rate, BETAS, fused=True),
         ]
         self.steps = 0
@@ -98,7 +97,7 @@ class GanPeer(Contender):
             drawn = self.draw(self.generator, self.latents(self.batch_size))
         drawn.requires_grad_(penalised)
         fakes, _ = self.outputs(self.judged(drawn, **augmented))
-        reals, own = self.outputs(self.judged(image, **augmented, **self.setting.get("of_real", {})))
+        reals, own = self.outputs(self.judged(image, **augmented, **self.setting.get("arguments_of_real", {})))
         loss = own + sum(
             (1 + real).relu().mean() + (1 - fake).relu().mean() for real, fake in zip(reals, fakes, strict=True)
         )
@@ -184,8 +183,8 @@ class Stylegan2Pytorch(GanPeer):
         return image.expand(-1, 3, -1, -1)
 
 
-LIGHTWEIGHT = {"augmented": 0.3, "latent": 256, "of_real": {"calc_aux_loss": True}}
-STYLEGAN2 = {"augmented": 0.3, "latent": 512, "faster": 2}
+LIGHTWEIGHT = {"augmented": 0.3, "latent": 256, "arguments_of_real": {"calc_aux_loss": True}}
+STYLEGAN2 = {"augmented": 0.3, "latent": 512, "discriminator_rate": 2}
 GAN_SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
     "lightweight_gan": {
         "thin": LIGHTWEIGHT

@@ -11,7 +11,6 @@ all training images says whether they are what was asked for; held-out images ar
 from __future__ import annotations
 
 import argparse
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ import pandas as pd
 import pictures
 import torch
 from collection import add_table, prepare_store, read_overrides
-from command import add_precision, positive, positives, run_or_exit, write_table
+from command import add_run, positive, positives, run_or_exit, write_table
 from monai.metrics.regression import MultiScaleSSIMMetric
 
 from medsynth import config
@@ -190,10 +189,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--images", default="24000", help="budget of each training, in images seen")
     parser.add_argument("--samples", default="100", help="images drawn of the class")
     parser.add_argument("--reader-epochs", default=str(Judges().reader_epochs))
-    add_precision(parser)
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, required=True)
+    add_run(parser)
     args = parser.parse_args(argv)
     args.images = int(positive(args.images, "images", int))
     args.samples = int(positive(args.samples, "samples", int))

@@ -10,16 +10,14 @@ from __future__ import annotations
 
 import argparse
 import gc
-import os
 import resource
-from pathlib import Path
 from typing import Any
 
 import contenders
 import pictures
 import torch
 from collection import add_table, prepare_store, read_overrides
-from command import add_precision, positive, positives, run_or_exit, write_table
+from command import add_run, positive, positives, run_or_exit, write_table
 from contract import Task
 from time_to_quality import COLUMNS, SHARES, Judge, compete, refuse_small_budget
 
@@ -40,10 +38,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--minutes", default="4", help="training time at each size")
     parser.add_argument("--contender", default="medsynth", help="name or name:setting")
     parser.add_argument("--samples", default="200", help="images judged")
-    add_precision(parser)
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, required=True)
+    add_run(parser)
     args = parser.parse_args(argv)
     args.sizes = sorted({int(size) for size in positives(args.sizes, "sizes", int)})
     args.minutes = positive(args.minutes, "minutes")

@@ -12,10 +12,8 @@ from __future__ import annotations
 
 import argparse
 import gc
-import os
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import contenders
@@ -24,7 +22,7 @@ import pictures
 import torch
 from ceiling import synchronise
 from collection import add_table, prepare_store, read_overrides
-from command import add_precision, positive, positives, run_or_exit, write_table
+from command import add_run, positive, positives, run_or_exit, write_table
 from contract import Contender, NotInstalledError, Task
 
 from medsynth.artifacts.store import Store
@@ -148,10 +146,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--contenders", default=",".join(contenders.SETTINGS), help="name or name:setting, by commas")
     parser.add_argument("--points", default="0.25,0.5,1", help="shares of the time at which images are judged")
     parser.add_argument("--samples", help=f"images judged; as many as are held out, at most {MOST_SAMPLES}")
-    add_precision(parser)
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, required=True)
+    add_run(parser)
     args = parser.parse_args(argv)
     args.minutes = positive(args.minutes, "minutes")
     args.samples = args.samples and int(positive(args.samples, "samples", int))

@@ -206,7 +206,10 @@ class Config(Strict):
         where = f"datasets.{run[0]} and models.{run[1]}"
         if reason := model.misfit(dataset.size):
             raise ValueError(f"{where}: {reason}")
-        model.check_parents(self._parents_for_images(*run))
+        try:
+            model.check_parents(self._parents_for_images(*run))
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from None
         for name, field in dataset.conditions.items():
             if field.kind not in model.honours:
                 able = ", ".join(sorted(model.honours))

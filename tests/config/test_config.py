@@ -122,6 +122,11 @@ def changed(path: str, value) -> dict:
         ("models.m.losses", {"edg": {"weight": 1}}, "unknown loss 'edg', did you mean 'edge'?"),
         ("datasets.d.source.phantom", "chest", "unknown phantom 'chest', did you mean 'chest_xray'?"),
         ("models.s", STUDENT | {"steps": [1]}, "models.s: steps [1] leave nothing to learn"),
+        (
+            "models.s",
+            STUDENT | {"steps": [1, 1, 1, 8]},  # of three stages
+            "datasets.d and models.s: steps [1, 1, 1, 8] leave nothing to learn",
+        ),
         ("models.s", STUDENT | {"sampler": {"redraw": [[90, 1]]}}, "not below the teacher's sigma_max 80"),
         ("models.s", STUDENT | {"sampler": {"redraw": [[1, 2]]}}, "models.s.sampler: redraw [1.0, 2.0] does not fall"),
         ("seed", "zero", "seed: Input should be a valid integer"),

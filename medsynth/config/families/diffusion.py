@@ -155,8 +155,8 @@ class Diffusion(Family):
         first, *details = AUTO_STAGES
         doublings = max(0, int(math.log2(min(size) / COARSEST[len(size)])))
         details += details[-1:] * (doublings - len(details))
-        some = [(first, *details[:count]) for count in range(doublings, -1, -1)]
-        return next((stages for stages in some if self._misfit(stages, size) is None), some[-1])
+        choices = [(first, *details[:count]) for count in range(doublings, -1, -1)]
+        return next((stages for stages in choices if self._misfit(stages, size) is None), choices[-1])
 
     def misfit(self, size: Sequence[int]) -> str | None:
         return self._misfit(self.stages_of(size), size)
