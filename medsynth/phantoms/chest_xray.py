@@ -10,8 +10,9 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt
 
 from medsynth.phantoms import projection as pj
-from medsynth.phantoms.phantom import NOT_APPLICABLE, Conditions, Phantom, PhantomImage
+from medsynth.phantoms.phantom import Conditions, Phantom, PhantomImage
 from medsynth.phantoms.rays import View
+from medsynth.phantoms.shapes import measure_lesion
 from medsynth.phantoms.torso import Torso, draw_torso
 
 PATHOLOGIES = ("normal", "pneumonia", "nodule", "effusion")
@@ -162,19 +163,6 @@ def label(view: View, cover: np.ndarray | None, size: tuple[int, int]) -> np.nda
     return labels
 
 
-def measure_lesion(labels: np.ndarray) -> Conditions:
-    """Centroid and equivalent diameter of the lesion in the label map, as fractions of the image."""
-    rows, cols = np.nonzero(labels == STRUCTURES["lesion"])
-    if len(rows) == 0:
-        return dict.fromkeys(("lesion_x", "lesion_y", "lesion_size"), NOT_APPLICABLE)
-    height, width = labels.shape
-    return {
-        "lesion_x": float((cols.mean() + 0.5) / width),
-        "lesion_y": float((rows.mean() + 0.5) / height),
-        "lesion_size": float(2 * np.sqrt(len(rows) / np.pi) / width),
-    }
-
-
 def draw(seed: int, size: tuple[int, ...], overrides: Mapping[str, str | float]) -> PhantomImage:
     """Render one patient; separate random streams keep anatomy, acquisition and noise when a condition changes."""
     traits, anatomy, acquired, lesion, noise = (
@@ -199,7 +187,9 @@ def draw(seed: int, size: tuple[int, ...], overrides: Mapping[str, str | float])
     dark, bright = np.quantile(reference[reference > 0.35 * reference.max()], (0.1, 0.9))
     voxels = pj.display(-np.log(pj.noisy(seen, exposure, noise)), dark, bright, acquisition.greys)
     labels = label(view, cover, (size[0], size[1]))
-    return PhantomImage(voxels[None].astype(np.float32), labels, conditions | measure_lesion(labels))
+    return PhantomImage(
+        voxels[None].astype(np.float32), labels, conditions | measure_lesion(labels, STRUCTURES["lesion"])
+    )
 
 
 CHEST_XRAY = Phantom("chest_xray", CONDITIONS, STRUCTURES, draw)

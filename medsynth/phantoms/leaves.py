@@ -8,13 +8,13 @@ Ladjal 2021). Beside them: the dark surround of a scan, curves as of vessels and
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from scipy import ndimage
 
 from medsynth.phantoms.phantom import Conditions, Phantom, PhantomImage
+from medsynth.phantoms.shapes import Blob, cover, places, to_line
 
 LOOKS = ("opaque", "transparent", "speckled")
 CONDITIONS: dict[str, dict[str, Any]] = {"look": {"kind": "categorical", "values": list(LOOKS)}}
@@ -32,8 +32,7 @@ def draw_leaves(seed: int, size: tuple[int, ...], overrides: Mapping[str, str | 
     conditions = drawn | dict(overrides)
     transparent = conditions["look"] == "transparent"
     side = min(size)
-    y, x = ((np.arange(extent) + 0.5) / side for extent in size)
-    place = np.stack(np.meshgrid(y, x, indexing="ij"))  # (2, *size), the shorter side 1
+    place = places(size)
     ends = np.array(size) / side
     textures = np.stack([_texture(grain, size, slope) for slope in shapes.uniform(0.8, 3.0, 3)])
     edge = max(1.0 / side, 10 ** shapes.uniform(-2.5, -1.2))  # how soft, as a share of the side
@@ -50,19 +49,19 @@ def draw_leaves(seed: int, size: tuple[int, ...], overrides: Mapping[str, str | 
     for _ in range(count):
         radius = _power_law(shapes, steep)
         axes = radius * np.exp(shapes.uniform(-0.7, 0.7) * np.array([1, -1]))
-        cover = _cover(place, ends * shapes.uniform(-0.1, 1.1, 2), axes, shapes, edge, shapes.uniform(0, 0.35))
+        covered = _cover(place, ends * shapes.uniform(-0.1, 1.1, 2), axes, shapes, edge, shapes.uniform(0, 0.35))
         slope = shapes.normal(0, 0.2, 2)
         texture = textures[shapes.integers(len(textures))]
         inside = strength * shapes.uniform(0, 2) * np.roll(texture, shapes.integers(side, size=2), (0, 1))
         inside = inside + np.tensordot(slope, place - 0.5, 1)
         if transparent:
-            image = image + cover * (shapes.normal(0, 0.25) + inside)
+            image = image + covered * (shapes.normal(0, 0.25) + inside)
         else:
-            image = image + cover * (shapes.uniform(0, 1) + inside - image)
+            image = image + covered * (shapes.uniform(0, 1) + inside - image)
     for _ in range(int(shapes.integers(CURVES[0], CURVES[1] + 1))):
-        cover = _curve(place, ends, shapes, edge)
+        covered = _curve(place, ends, shapes, edge)
         level = shapes.normal(0, 0.4)
-        image = image + cover * (level if transparent else level + 0.5 - image)
+        image = image + covered * (level if transparent else level + 0.5 - image)
 
     image = ndimage.gaussian_filter(image, side * 10 ** shapes.uniform(-3.0, -1.7))
     low, high = np.quantile(image[body > 0.5] if (body > 0.5).any() else image, [0.01, 0.99])
@@ -91,13 +90,8 @@ def _cover(
 ) -> np.ndarray:
     """How much of each pixel a blob covers: 1 inside, 0 outside, `edge` wide; (*size)."""
     turn = rng.uniform(0, np.pi)
-    v, u = place - centre[:, None, None]
-    v, u = (v * np.cos(turn) + u * np.sin(turn)) / axes[0], (u * np.cos(turn) - v * np.sin(turn)) / axes[1]
-    angle = np.arctan2(v, u)
-    waves = np.arange(2, 6)
-    outline = 1 + sum(wavy / wave * rng.normal() * np.cos(wave * angle + rng.uniform(0, 2 * np.pi)) for wave in waves)
-    distance = (np.hypot(v, u) - np.maximum(outline, 0.2)) * min(axes)
-    return 1 / (1 + np.exp(np.clip(4 * distance / edge, -50, 50)))
+    waves = tuple((n, wavy / n * rng.normal(), rng.uniform(0, 2 * np.pi)) for n in range(2, 6))
+    return cover(Blob((centre[0], centre[1]), (axes[0], axes[1]), turn, waves).distance(place), edge)
 
 
 def _curve(place: np.ndarray, ends: np.ndarray, rng: np.random.Generator, edge: float) -> np.ndarray:
@@ -107,14 +101,7 @@ def _curve(place: np.ndarray, ends: np.ndarray, rng: np.random.Generator, edge: 
     steps = 0.06 * np.stack([np.sin(heading + bends), np.cos(heading + bends)], 1)
     points = start + np.cumsum(steps, 0)
     width = 10 ** rng.uniform(-2.2, -1.2)
-    distance = np.full(place.shape[1:], np.inf)
-    for a, b in pairwise(points):
-        along = b - a
-        t = np.tensordot(along, place - a[:, None, None], 1) / (along @ along)
-        distance = np.minimum(
-            distance, np.linalg.norm(place - a[:, None, None] - along[:, None, None] * t.clip(0, 1), axis=0)
-        )
-    return 1 / (1 + np.exp(np.clip(4 * (distance - width) / edge, -50, 50)))
+    return cover(to_line(place, points) - width, edge)
 
 
 def _texture(rng: np.random.Generator, size: tuple[int, ...], slope: float) -> np.ndarray:

@@ -23,7 +23,7 @@ class PhantomImage:
     """One rendered patient.
 
     Attributes:
-        voxels: float32 (1, *spatial), within `Phantom.window`.
+        voxels: float32 (C, *spatial), the modality's channels, within `Phantom.window`.
         labels: uint8 (*spatial), the numbers of `Phantom.structures`, 0 elsewhere.
         conditions: the true value of every condition column; "n/a" where it does not apply.
         spacing_mm: of a voxel along each spatial axis, the patient along the world's axes; None where there is none.
