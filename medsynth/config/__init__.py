@@ -216,11 +216,10 @@ class Config(Strict):
                 raise ValueError(f"{where}: a {model.family} model follows {able}, conditions.{name} is {field.kind}")
         refuse_unknown(f"condition in models.{run[1]}.sampler", model.sampler.fields, dataset.conditions)
         for role, parent in self.parents(*run).items():
-            shape, of_parent = dataset.image_shape, self.datasets[parent[0]].image_shape
-            if (shape[0], len(shape)) != (of_parent[0], len(of_parent)):
+            axes, of_parent = len(dataset.size), len(self.datasets[parent[0]].size)
+            if axes != of_parent:
                 raise ValueError(
-                    f"{where}: {role} {'/'.join(parent)} makes images of {of_parent[0]} channels and "
-                    f"{len(of_parent) - 1} axes, expected {shape[0]} and {len(shape) - 1}"
+                    f"{where}: {role} {'/'.join(parent)} makes images of {of_parent} axes, expected {axes}"
                 )
             self._check_run(parent, (*children, run))
 

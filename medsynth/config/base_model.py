@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -28,6 +28,10 @@ class Base:
     sha256: str
     model: Mapping[str, Any]
     shape: tuple[int, ...]
+
+    def serves(self, shape: Sequence[int]) -> bool:
+        """Whether models of images (C, *spatial) can begin with it: grey serves colour, as its brightness."""
+        return len(shape) == len(self.shape) and self.shape[0] in (1, shape[0])
 
 
 @cache

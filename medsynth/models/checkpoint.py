@@ -140,11 +140,8 @@ def load_parent(
     got, expected = info.store, store
     if not role.elsewhere:
         refuse_other_store(weights, got, expected)
-    if (got.channels, len(got.size)) != (expected.channels, len(expected.size)):
-        raise InputError(
-            f"{weights}: makes images of {got.channels} channels and {len(got.size)} axes, expected "
-            f"{expected.channels} and {len(expected.size)}"
-        )
+    if len(got.size) != len(expected.size):
+        raise InputError(f"{weights}: makes images of {len(got.size)} axes, expected {len(expected.size)}")
     return model, ParentInfo(
         weights_sha256=info.weights_sha256,
         store_sha256=got.digest,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -12,7 +13,23 @@ from medsynth.errors import InputError
 
 log = logging.getLogger(__name__)
 SHOWN = 8
-NO_INPUTS: Mapping[str, int] = {}
+
+
+@dataclass(frozen=True)
+class Channels:
+    """Channels of a weight along one axis that mean the same in two models.
+
+    Attributes:
+        axis: 0 for what a layer gives, 1 for what it takes.
+        own: channels of the child; other: of the parent, one for each.
+    """
+
+    axis: int
+    own: Sequence[int]
+    other: Sequence[int]
+
+
+NO_CHANNELS: Mapping[str, Channels] = {}
 
 
 @torch.no_grad()
@@ -21,7 +38,7 @@ def inherit(
     parent: nn.Module,
     role: str,
     counterparts: Mapping[str, str],
-    inputs: Mapping[str, int] = NO_INPUTS,
+    channels: Mapping[str, Channels] = NO_CHANNELS,
 ) -> list[str]:
     """Copy every parameter whose counterpart in the parent has the same name and shape.
 
@@ -30,9 +47,8 @@ def inherit(
     Args:
         role: of the parent, for what is said.
         counterparts: path of a submodule of the child → path of the parent's submodule that it begins from.
-        inputs: a weight of the child → how many of its input channels, the first ones, mean the same in both. Of a
-            weight of another shape these are copied, and the others begin at zero: what a parent was not told of
-            changes nothing at first.
+        channels: parameter of the child → its channels that the parent has too. Where a parameter has another shape,
+            these are copied, and the others begin at zero: what a parent did not know of changes nothing at first.
     Returns:
         The names of the parameters that were not taken, which the log names too.
     Raises:
@@ -46,9 +62,7 @@ def inherit(
         if found is not None and found.shape == parameter.shape:
             parameter.copy_(found)
             taken += 1
-        elif found is not None and name in inputs and _differ_by_inputs(parameter, found, inputs[name]):
-            parameter.zero_()
-            parameter[:, : inputs[name]].copy_(found[:, : inputs[name]])
+        elif found is not None and name in channels and _take(parameter, found, channels[name]):
             taken += 1
         else:
             left.append(name)
@@ -59,7 +73,11 @@ def inherit(
     return left
 
 
-def _differ_by_inputs(own: torch.Tensor, other: torch.Tensor, shared: int) -> bool:
-    """Whether two weights (out, in, ...) have the same shape but for inputs, of which both have the shared ones."""
-    same = own.shape[:1] + own.shape[2:] == other.shape[:1] + other.shape[2:]
-    return same and min(own.shape[1], other.shape[1]) >= shared
+def _take(own: torch.Tensor, other: torch.Tensor, channels: Channels) -> bool:
+    """Copy the channels that two parameters share; False where they differ in more than the axis of these."""
+    axis = channels.axis
+    if own.shape[:axis] + own.shape[axis + 1 :] != other.shape[:axis] + other.shape[axis + 1 :]:
+        return False
+    places, source = (torch.tensor(each, device=own.device) for each in (channels.own, channels.other))
+    own.zero_().index_copy_(axis, places, other.to(own).index_select(axis, source))
+    return True

@@ -46,6 +46,32 @@ PATCHES: dict[str, Callable[[int, int], Tensor]] = {
 }
 
 
+# Brightness, red against blue, and green against both: orthonormal, near the principal axes of photographs
+# (Ohta, Kanade & Sakai 1980).
+OPPONENTS = ((1, 1, 1), (1, 0, -1), (-1, 2, -1))
+
+
+class Opponents(nn.Module):
+    """Brightness and two opponent colours in the place of red, green and blue; grey images stay as they are."""
+
+    def __init__(self, image_channels: int, spatial_dims: int) -> None:
+        super().__init__()
+        colour = image_channels == len(OPPONENTS)
+        matrix = torch.tensor(OPPONENTS, dtype=torch.float64) if colour else torch.eye(image_channels).double()
+        matrix = matrix / matrix.norm(dim=1, keepdim=True)
+        self.spatial_dims = spatial_dims
+        self.kernel: Tensor
+        self.register_buffer("kernel", matrix.float().view(*matrix.shape, *[1] * spatial_dims), persistent=False)
+
+    def encode(self, image: Tensor) -> Tensor:
+        """(N, C, *spatial) → the same shape."""
+        return image if len(self.kernel) == 1 else CONV[self.spatial_dims](image, self.kernel)
+
+    def decode(self, opponents: Tensor) -> Tensor:
+        """The exact inverse of `encode`, up to rounding."""
+        return opponents if len(self.kernel) == 1 else CONV_TRANSPOSE[self.spatial_dims](opponents, self.kernel)
+
+
 class Codec(nn.Module):
     """Maps each patch of the image to channels by an orthonormal matrix.
 
@@ -78,6 +104,7 @@ class Pyramid(nn.Module):
     """An image as averages of ever lower resolution and the details between them (Mallat 1989), coarse to fine.
 
     The coarsest average goes through the codec; each later level holds the Haar details that double the resolution.
+    All of them are of brightness and opponent colours: what is grey in one model is the brightness of another.
 
     Attributes:
         factors: downsampling factor of each level.
@@ -88,6 +115,7 @@ class Pyramid(nn.Module):
         super().__init__()
         image_channels, spatial_dims = codec.image_channels, codec.spatial_dims
         self.codec = codec
+        self.opponents = Opponents(image_channels, spatial_dims)
         self.haar = Codec("haar", 1, image_channels, spatial_dims)
         self.mean = 2.0 ** (spatial_dims / 2)  # the orthonormal average of a patch over its mean
         details = self.haar.channels - image_channels
@@ -96,8 +124,9 @@ class Pyramid(nn.Module):
         self.bands = (self.codec.channels, *[details] * len(doublings))
 
     def encode(self, image: Tensor) -> list[tuple[Tensor, Tensor | None]]:
-        """(N, C, *spatial) → the bands of each level, coarse to fine, and the coarser image that they refine."""
+        """(N, C, *spatial) → the bands of each level, coarse to fine, and the coarser average that they refine."""
         found: list[tuple[Tensor, Tensor | None]] = []
+        image = self.opponents.encode(image)
         for _ in self.bands[1:]:
             split = self.haar.encode(image).unflatten(1, (self.haar.image_channels, -1))
             image = split[:, :, 0] / self.mean
@@ -105,8 +134,16 @@ class Pyramid(nn.Module):
         return [(self.codec.encode(image), None), *reversed(found)]
 
     def decode(self, bands: Tensor, coarse: Tensor | None) -> Tensor:
-        """Inverse of one level of `encode`: from bands and the coarser image to the image at that resolution."""
+        """Inverse of one level of `encode`: from bands and the coarser average to the average at that resolution."""
         if coarse is None:
             return self.codec.decode(bands)
         details = bands.unflatten(1, (self.haar.image_channels, -1))
         return self.haar.decode(torch.cat([self.mean * coarse[:, :, None], details], 2).flatten(1, 2))
+
+    def to_image(self, opponents: Tensor) -> Tensor:
+        """What `decode` gives, of any level, as an image (N, C, *spatial)."""
+        return self.opponents.decode(opponents)
+
+    def clamp(self, opponents: Tensor) -> Tensor:
+        """What `decode` gives with every value of its image in [-1, 1]."""
+        return self.opponents.encode(self.to_image(opponents).clamp(-1, 1))

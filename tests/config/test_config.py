@@ -239,13 +239,14 @@ def test_no_class_is_called_like_a_cell_without_a_value(value, meaning):
     assert "datasets.d.conditions.pathology" in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_a_parent_of_other_channels_is_refused():
-    colour = DATASET | {"modality": "fundus", "source": {"kind": "table", "table": "t.csv"}, "models": ["c"]}
+def test_a_parent_of_other_axes_is_refused():
+    volumes = DATASET | {"modality": "ct_volume", "size": [32, 32, 32], "models": ["c"]}
+    volumes["source"] = {"kind": "table", "table": "t.csv"}
     values = {
-        "datasets": {"d": DATASET | {"models": ["m"]}, "colour": colour},
+        "datasets": {"d": DATASET | {"models": ["m"]}, "volumes": volumes},
         "models": {"m": {"family": "diffusion"}, "c": {"family": "diffusion", "parents": {"initial": "d/m"}}},
     }
-    message = "datasets.colour and models.c: initial d/m makes images of 1 channels and 2 axes, expected 3 and 2"
+    message = "datasets.volumes and models.c: initial d/m makes images of 2 axes, expected 3"
     with pytest.raises(InputError, match=message):
         config.parse(config.Config, values, "")
 

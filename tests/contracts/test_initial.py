@@ -96,17 +96,27 @@ def test_a_model_with_nothing_in_common_is_refused(parent):
         begin(child(stages=[{"channels": [8]}]), toy_store("categorical", 2, side=24), parent)
 
 
-@pytest.mark.parametrize(
-    ("dims", "channels", "message"),
-    [
-        (2, 3, r"makes images of 1 channels and 2 axes, expected 3 and 2"),
-        (3, 1, r"makes images of 1 channels and 2 axes, expected 1 and 3"),
-    ],
-)
-def test_a_parent_of_other_images_is_refused(parent, dims, channels, message):
-    store = toy_store("categorical", dims, channels=channels)
-    with pytest.raises(InputError, match=message):
-        Trainer(child(), store, CPU, parents={"initial": parent.weights})
+def test_a_parent_of_other_axes_is_refused(parent):
+    with pytest.raises(InputError, match="makes images of 2 axes, expected 3"):
+        Trainer(child(), toy_store("categorical", 3), CPU, parents={"initial": parent.weights})
+
+
+def test_a_grey_parent_gives_a_colour_model_its_brightness(parent):
+    """Bands, then the coarser image: brightness comes first in both; what opponent colours need begins at zero."""
+    trainer, changed, known = begin(child(), toy_store("categorical", 2, channels=3), parent)
+    own = dict(trainer.model.named_parameters())
+    assert changed
+    for stage, bands in ((0, 1), (1, 3)):
+        enter, leave, bias = (
+            f"stages.{stage}.unet.{part}" for part in ("enter.weight", "leave.2.weight", "leave.2.bias")
+        )
+        brightness = [*range(bands), *([3 * bands] if stage else [])]
+        others = [n for n in range(own[enter].shape[1]) if n not in brightness]
+        assert torch.equal(own[enter][:, brightness], known[enter]) and not own[enter][:, others].any()
+        for name in (leave, bias):
+            assert torch.equal(own[name][:bands], known[name]) and not own[name][bands:].any()
+    trunk = [name for name in own if "encoder" in name or "decoder" in name]
+    assert trunk and all(torch.equal(own[name], known[name]) for name in trunk)
 
 
 def test_a_role_that_the_family_does_not_take_is_refused(parent):

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from medsynth.models.wavelets import Codec, Pyramid, haar_patch
+from medsynth.models.wavelets import Codec, Opponents, Pyramid, haar_patch
 
 
 def codec(kind: str, levels: int, channels: int, dims: int) -> Codec:
@@ -48,6 +48,33 @@ def test_channels_do_not_mix():
     assert bands[:, :4].abs().max() == 0 and bands[:, 8:].abs().max() == 0 and bands[:, 4:8].abs().max() > 0
 
 
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_opponents_are_inverted_and_keep_the_norm(dims, channels):
+    image = torch.randn(2, channels, *[4] * dims)
+    colours = Opponents(channels, dims)
+    encoded = colours.encode(image)
+    torch.testing.assert_close(colours.decode(encoded), image, atol=1e-6, rtol=0)
+    torch.testing.assert_close(encoded.square().sum(), image.square().sum())
+    assert torch.equal(encoded, image) == (channels != 3)
+
+
+def test_grey_in_colour_is_brightness_alone():
+    grey = torch.randn(2, 1, 8, 8)
+    brightness, *colours = Opponents(3, 2).encode(grey.expand(-1, 3, -1, -1)).unbind(1)
+    torch.testing.assert_close(brightness, 3**0.5 * grey[:, 0])
+    assert max(colour.abs().max() for colour in colours) < 1e-6
+
+
+def test_a_pyramid_clamps_values_of_the_image_not_of_its_opponents():
+    pyramid = Pyramid(Codec("haar", 1, 3, 2), 2)
+    image = 2 * torch.rand(2, 3, 8, 8) - 1
+    bands, coarse = pyramid.encode(image)[1]
+    decoded = pyramid.decode(bands, coarse)
+    torch.testing.assert_close(pyramid.to_image(pyramid.clamp(decoded)), image, atol=1e-6, rtol=0)
+    assert pyramid.to_image(pyramid.clamp(3 * decoded)).abs().max() <= 1 + 1e-6
+
+
 @pytest.mark.parametrize(("dims", "channels"), [(2, 1), (2, 3), (3, 2)])
 @pytest.mark.parametrize("levels", [1, 2, 3])
 def test_a_pyramid_is_put_together_again_and_its_averages_are_those_of_the_pixels(dims, channels, levels):
@@ -60,7 +87,8 @@ def test_a_pyramid_is_put_together_again_and_its_averages_are_those_of_the_pixel
         if given is not None:
             torch.testing.assert_close(given, coarse, atol=1e-5, rtol=0)
         coarse = pyramid.decode(bands, coarse)
-    torch.testing.assert_close(coarse, image, atol=1e-5, rtol=0)
+    torch.testing.assert_close(pyramid.to_image(coarse), image, atol=1e-5, rtol=0)
     if levels > 1:
         pool = {2: torch.nn.functional.avg_pool2d, 3: torch.nn.functional.avg_pool3d}[dims]
-        torch.testing.assert_close(pyramid.encode(image)[-1][1], pool(image, 2), atol=1e-5, rtol=0)
+        average = pyramid.to_image(pyramid.encode(image)[-1][1])
+        torch.testing.assert_close(average, pool(image, 2), atol=1e-5, rtol=0)

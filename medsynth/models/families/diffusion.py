@@ -26,7 +26,7 @@ from medsynth.models.contract import AUGMENTATION_FEATURES, Batch, GenerativeMod
 from medsynth.models.diffusion.denoiser import Denoiser, Given, Moments, append_dims
 from medsynth.models.diffusion.guidance import Push, breaks, guided
 from medsynth.models.diffusion.solvers import SOLVERS, Denoise, noise_levels, schedule
-from medsynth.models.inheritance import inherit
+from medsynth.models.inheritance import Channels, inherit
 from medsynth.models.wavelets import Codec, Pyramid
 
 Noise = Callable[[], Tensor]  # standard normal, of a stage's shape, from each image's own seed
@@ -75,7 +75,7 @@ class DiffusionModel(GenerativeModel):
                 assert isinstance(parent, DiffusionModel)
                 stages = self._counterparts(parent, first)
                 names = {f"stages.{own}": f"stages.{other}" for own, other in stages.items()}
-                inherit(self, parent, role, names, self._shared_inputs(parent, stages))
+                inherit(self, parent, role, names, self._shared_channels(parent, stages))
 
     def _counterparts(self, parent: DiffusionModel, first: int) -> dict[int, int]:
         """The parent's stage of the same resolution for each stage that has one: details begin from details.
@@ -91,14 +91,20 @@ class DiffusionModel(GenerativeModel):
                 counterparts[own] = (same_part or fitting)[0]
         return counterparts
 
-    def _shared_inputs(self, parent: DiffusionModel, stages: Mapping[int, int]) -> dict[str, int]:
-        """The first inputs of each stage that has the same ones: sub-bands and the coarser image."""
+    def _shared_channels(self, parent: DiffusionModel, stages: Mapping[int, int]) -> dict[str, Channels]:
+        """Sub-bands and the coarser image, of brightness at least, of each stage that draws the same in both."""
         shared = {}
+        common = min(self.spec.channels, parent.spec.channels)
         for own, other in stages.items():
-            bands = self.pyramid.bands[own]
-            coarse = self.spec.channels if own else 0
-            if (bands, own == 0) == (parent.pyramid.bands[other], other == 0):
-                shared[f"stages.{own}.unet.enter.weight"] = bands + coarse
+            bands, others = (m.pyramid.bands[n] // m.spec.channels for m, n in ((self, own), (parent, other)))
+            if (bands, own == 0) != (others, other == 0):
+                continue
+            drawn = range(common * bands)
+            seen = range(common if own else 0)
+            inputs = ([*drawn, *(m.spec.channels * bands + n for n in seen)] for m in (self, parent))
+            shared[f"stages.{own}.unet.enter.weight"] = Channels(1, *inputs)
+            for part in ("weight", "bias"):
+                shared[f"stages.{own}.unet.leave.2.{part}"] = Channels(0, drawn, drawn)
         return shared
 
     def shape_of(self, index: int) -> tuple[int, ...]:
@@ -109,7 +115,7 @@ class DiffusionModel(GenerativeModel):
         """What a stage is told.
 
         Args:
-            coarse: (N, C, *spatial) the image that the stages before it made.
+            coarse: (N, C, *spatial) what the stages before it made, as the pyramid gives it.
             coarse_noise: (N,) the noise on it, as a share of its standard deviation; None for no noise.
         """
         planes = self.spec.conditions.draw(batch.condition, self.spec.size)
@@ -159,8 +165,11 @@ class DiffusionModel(GenerativeModel):
         terms = {phase: stage.error(denoised, latent, sigma)}
         if self.losses:
             with torch.autocast(bands.device.type, enabled=False):
-                image = self.pyramid.decode(stage.to_bands(denoised), coarse)
-                paired = replace(seen, image=self.pyramid.decode(bands, coarse))
+                image, target = (
+                    self.pyramid.to_image(self.pyramid.decode(each, coarse))
+                    for each in (stage.to_bands(denoised), bands)
+                )
+                paired = replace(seen, image=target)
                 for name, loss in self.losses.items():
                     below = self.settings.losses[name].below
                     terms[f"{phase}_{name}"] = loss(image, paired) * (sigma < (below or math.inf))
@@ -211,9 +220,9 @@ class DiffusionModel(GenerativeModel):
                 level = torch.full([len(seeds)], coarse_noise, device=self.device)
                 seen = self.noisy(index, image, level, noise(tuple(image.shape[1:])))
             latent = draw(index, seen, noise)
-            image = self.pyramid.decode(self.stages[index].to_bands(latent), image).clamp(-1, 1)
+            image = self.pyramid.clamp(self.pyramid.decode(self.stages[index].to_bands(latent), image))
         assert image is not None
-        return image
+        return self.pyramid.to_image(image).clamp(-1, 1)
 
     def guided(
         self,
