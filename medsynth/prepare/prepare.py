@@ -181,7 +181,7 @@ def _write_store(settings: PrepareSettings, folder: Path, threads: int, rejected
 def _tell_of_few_subjects(dataset: str, rows: Sequence[Mapping[str, str]]) -> None:
     """Warn of what will not be judged, before a model is trained."""
     lost = {
-        "val": "no field can be found readable and no sampler is tuned",
+        "val": "no field can be found readable, and the sampler is tuned by training images",
         "test": "KID, FID, density and coverage are not measured",
     }
     for split, what in lost.items():

@@ -1,5 +1,7 @@
 """The step `tune`: choose how a trained model is sampled, by what validation subjects say, and write what was tried.
 
+Where these are too few, training images take their place: that samples look like them, and have their texture, is asked
+for then, and not that conditions are read from both alike, since a reader knows the images that it was trained on.
 Every setting draws the same rows, conditions of validation images, from the same seeds. What the user has set in
 `sampler` stays. The budget counts images, not seconds: the choice is the same on every machine.
 """
@@ -46,9 +48,10 @@ def tune(settings: TuneSettings, store: Store, reference: Reference, weights: Pa
     if settings.sampler.family != info.settings.model.family:
         got, expected = settings.sampler.family, info.settings.model.family
         raise InputError(f"{weights}: is a {expected} model, got the sampler of a {got} model")
-    val = store.split("val")
-    reason = _nothing_to_try(settings, val)
-    asked = Asked.of(val, figures.COLUMNS if reason else settings.tuning.images, settings.seed)
+    held_out = store.split("val").samples["subject_id"].nunique() >= FEWEST_SUBJECTS
+    beside = store.split("val" if held_out else "train")
+    reason = _nothing_to_try(settings, beside)
+    asked = Asked.of(beside, figures.COLUMNS if reason else settings.tuning.images, settings.seed)
     drawn: dict[str, np.ndarray] = {}  # sampler as JSON → its first images
 
     def draw(sampler: Sampler) -> np.ndarray:
@@ -60,7 +63,7 @@ def tune(settings: TuneSettings, store: Store, reference: Reference, weights: Pa
     if reason:
         draw(settings.sampler)
     else:
-        yardstick = Yardstick(val, asked, settings.seed, looking(reference, store))
+        yardstick = Yardstick(beside, asked, settings.seed, looking(reference, store), held_out)
         trials = search(
             settings.sampler,
             settings.candidates,
@@ -76,7 +79,10 @@ def tune(settings: TuneSettings, store: Store, reference: Reference, weights: Pa
         table = _table(trials, measures)
         tables.write(part / "tried.csv", table)
         figures.tried(part / "tried.png", table, measures)
-        rows = {"real, of validation subjects": asked.real, "as configured": drawn[configured.model_dump_json()]}
+        rows = {
+            f"real, of {'validation' if held_out else 'training'} subjects": asked.real,
+            "as configured": drawn[configured.model_dump_json()],
+        }
         if changed:
             rows[f"chosen: {_shown(changed)}"] = drawn[chosen.model_dump_json()]
         figures.contact_sheet(part / "contact_sheet.png", store.info.dataset, rows)
@@ -90,14 +96,18 @@ def tune(settings: TuneSettings, store: Store, reference: Reference, weights: Pa
         ).write(part / "sampler.json")
 
 
-def _nothing_to_try(settings: TuneSettings, val: Store) -> str:
-    """Why the sampler is taken as it is configured; empty where others are tried."""
+def _nothing_to_try(settings: TuneSettings, beside: Store) -> str:
+    """Why the sampler is taken as it is configured; empty where others are tried.
+
+    Args:
+        beside: the images that settings would be compared by.
+    """
     if not settings.tuning.candidates:
         return "taken as configured: tuning.candidates is 0"
     if not settings.candidates:
         return "taken as configured: no key of the sampler is left to try"
-    if (count := val.samples["subject_id"].nunique()) < FEWEST_SUBJECTS:
-        return f"taken as configured: {count} validation subjects, comparing settings needs {FEWEST_SUBJECTS}"
+    if (count := beside.samples["subject_id"].nunique()) < FEWEST_SUBJECTS:
+        return f"taken as configured: {count} training subjects, comparing settings needs {FEWEST_SUBJECTS}"
     return ""
 
 
@@ -107,7 +117,12 @@ def _note(trials: Sequence[Trial], yardstick: Yardstick) -> str:
         f"{len(taken) - 1} of {len(trials) - 1} settings were better than the one before by more than a standard "
         f"error, by {', '.join(yardstick.measures)}"
     ]
-    if yardstick.left_out:
+    if not yardstick.held_out:
+        parts.append(
+            f"compared by training images, since there are fewer than {FEWEST_SUBJECTS} validation subjects: how well "
+            "conditions are followed is left out"
+        )
+    elif yardstick.left_out:
         parts.append(f"not read from real images, and left out: {', '.join(yardstick.left_out)}")
     measured = taken[-1].measured
     if measured is not None and measured.is_burnt:

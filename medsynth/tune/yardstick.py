@@ -37,10 +37,10 @@ Look = Callable[[np.ndarray], tuple[np.ndarray, Reading]]  # stored images → a
 
 @dataclass(frozen=True)
 class Asked:
-    """What images are asked for, as validation images are.
+    """What images are asked for, as those of a split are.
 
     Attributes:
-        positions: (n,) in the validation split; real: those images, uint16 (n, C, *spatial).
+        positions: (n,) in the split; real: those images, uint16 (n, C, *spatial).
         rows: sample_id, seed, and the condition cells; masks: (n, *spatial), where a condition is a mask.
     """
 
@@ -50,21 +50,21 @@ class Asked:
     masks: np.ndarray | None
 
     @classmethod
-    def of(cls, val: Store, images: int, seed: int) -> Asked:
+    def of(cls, split: Store, images: int, seed: int) -> Asked:
         """As many rows as `images`, every class of the label as often.
 
         Classes with few images have theirs repeated, each time with another seed.
         """
         rng = np.random.default_rng(np.random.SeedSequence((seed, 2)))
-        labels, schema = np.array(val.label_values()), val.info.condition_schema
+        labels, schema = np.array(split.label_values()), split.info.condition_schema
         orders = [rng.permutation(np.flatnonzero(labels == label)) for label in np.unique(labels)]
         turns = range(-(-images // len(orders)))
         positions = np.array([order[turn % len(order)] for turn in turns for order in orders])[:images]
-        rows = val.samples[list(schema.columns)].iloc[positions].reset_index(drop=True)
+        rows = split.samples[list(schema.columns)].iloc[positions].reset_index(drop=True)
         rows.insert(0, "sample_id", [f"tune-{row}" for row in range(images)])
         rows.insert(1, "seed", [str(drawn) for drawn in rng.integers(2**SEED_BITS, size=images)])
-        masks = val.masks[positions] if val.masks is not None and schema.needs_mask else None
-        return cls(positions, val.read(positions), rows, masks)
+        masks = split.masks[positions] if split.masks is not None and schema.needs_mask else None
+        return cls(positions, split.read(positions), rows, masks)
 
 
 class Yardstick:
@@ -73,11 +73,12 @@ class Yardstick:
     Attributes:
         measures: names of those that there are.
         left_out: fields that the reader does not read from real images.
+        held_out: the reader was trained without these images. If not, no field is read.
     """
 
-    def __init__(self, val: Store, asked: Asked, seed: int, look: Look) -> None:
-        schema, positions = val.info.condition_schema, asked.positions
-        subjects = np.unique(val.samples["subject_id"].to_numpy(dtype=str)[positions], return_inverse=True)[1]
+    def __init__(self, split: Store, asked: Asked, seed: int, look: Look, held_out: bool = True) -> None:
+        schema, positions = split.info.condition_schema, asked.positions
+        subjects = np.unique(split.samples["subject_id"].to_numpy(dtype=str)[positions], return_inverse=True)[1]
         self._look = look
         self._subjects = subjects
         self._counts = resampled(subjects, DRAWS, np.random.default_rng(np.random.SeedSequence((seed, 3))))
@@ -87,9 +88,13 @@ class Yardstick:
         self._of_texture = Scale.of(grain, LEAST_DEVIATION)
         self._features, self._texture = self._of_features(features), self._of_texture(grain)
         self._ends = ends(asked.real)
-        counts = self._counts[:, subjects]
-        self._adherence = Adherence(schema, asked.rows, asked.masks, val.info.size, reading, counts)
-        self.left_out = self._adherence.left_out
+        self.held_out = held_out
+        self._adherence = None
+        self.left_out = tuple(schema.kinds)
+        if held_out:
+            counts = self._counts[:, subjects]
+            self._adherence = Adherence(schema, asked.rows, asked.masks, split.info.size, reading, counts)
+            self.left_out = self._adherence.left_out
         self.measures = tuple(
             name for name in MEASURES if name != "adherence" or set(schema.kinds) - set(self.left_out)
         )
@@ -97,7 +102,7 @@ class Yardstick:
     def measure(self, images: np.ndarray) -> Measured:
         """How good images (n, C, *spatial), uint16, of the rows are."""
         features, reading = self._look(images)
-        adherence = self._adherence.shortfall(reading)
+        adherence = None if self._adherence is None else self._adherence.shortfall(reading)
         grain = self._of_texture(texture(to_intensity(images)))
         values = [
             self._distance(energy, self._features, self._of_features(features)),

@@ -22,7 +22,10 @@ def test_a_class_of_which_no_sample_can_be_rejected_is_warned_of(collection, cap
 
 def test_too_few_subjects_to_judge_by_are_warned_of(collection, caplog):
     collection.prepare(split={"train": 0.4, "val": 0.3, "test": 0.3})
-    for split, what in (("val", "no sampler is tuned"), ("test", "KID, FID, density and coverage are not measured")):
+    for split, what in (
+        ("val", "the sampler is tuned by training images"),
+        ("test", "KID, FID, density and coverage are not measured"),
+    ):
         [message] = [message for message in caplog.messages if f"subjects in {split}" in message]
         count = len(Store.open(collection.folder / "out/demo").split(split).samples)
         assert f"demo: {count} subjects in {split}, fewer than 20: " in message and what in message

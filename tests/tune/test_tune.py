@@ -123,14 +123,27 @@ def test_nothing_of_the_test_split_is_looked_at(trained, tmp_path):
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
 
+def without(store: Store, split: str, kept: int) -> Store:
+    """The store with so many images of a split, each of a subject of its own."""
+    of_split = np.flatnonzero((store.samples["split"] == split).to_numpy())
+    rows = np.setdiff1d(np.arange(len(store)), of_split[kept:])
+    return Store(store.info, store.images[rows], None, store.samples.iloc[rows].reset_index(drop=True))
+
+
+def test_training_images_say_what_is_better_where_few_validation_subjects_could(trained, tmp_path):
+    store, reference, weights = trained
+    tune(settings(), without(store, "val", 19), reference, weights, tmp_path / "out")
+    tuned, table = Tuned.read(tmp_path / "out/sampler.json"), pd.read_csv(tmp_path / "out/tried.csv")
+    assert "compared by training images, since there are fewer than 20 validation subjects" in tuned.note
+    assert tuned.tried == 3 and "adherence" not in table and {"fidelity", "texture"} <= set(table)
+
+
 def test_a_sampler_is_taken_as_configured_where_few_subjects_say_what_is_better(trained, tmp_path):
     store, reference, weights = trained
-    val = np.flatnonzero((store.samples["split"] == "val").to_numpy())
-    rows = np.setdiff1d(np.arange(len(store)), val[19:])
-    few = Store(store.info, store.images[rows], None, store.samples.iloc[rows].reset_index(drop=True))
+    few = without(without(store, "val", 19), "train", 19)
     tune(settings(), few, reference, weights, tmp_path / "out")
     assert Tuned.read(tmp_path / "out/sampler.json").note == (
-        "taken as configured: 19 validation subjects, comparing settings needs 20"
+        "taken as configured: 19 training subjects, comparing settings needs 20"
     )
 
 
