@@ -245,7 +245,7 @@ class Config(Strict):
 
     def prepare(self, dataset: str) -> PrepareSettings:
         chosen = self.datasets[dataset]
-        shared = {key: getattr(chosen, key) for key in PrepareSettings.model_fields if key in Dataset.model_fields}
+        shared = {key: getattr(chosen, key) for key in PrepareSettings.model_fields if hasattr(chosen, key)}
         return PrepareSettings(seed=self.seed, dataset=dataset, data_root=self.data_root, **shared)
 
     def train(self, dataset: str, model: str) -> TrainSettings:

@@ -11,7 +11,7 @@ from medsynth import registry
 from medsynth.config.conditions import Categorical, ConditionField, Ordinal, columns_of, refuse_misfits
 from medsynth.config.formats import DEFAULTS
 from medsynth.config.section import Count, Fraction, Name, Strict, one_of, refuse_unknown
-from medsynth.images.modalities import MODALITIES, Modality
+from medsynth.images.modalities import MODALITIES, WINDOWS_HU, Modality
 
 
 class PhantomSource(Strict):
@@ -186,6 +186,7 @@ class PlanTable(Strict):
     """
 
 
+Fit = Literal["crop", "pad", "content"]
 Request = Annotated[PerClass | Balance | Oversample | PlanTable, Field(discriminator="kind")]
 
 
@@ -210,8 +211,17 @@ class Dataset(Strict):
     """The kind of image; it decides intensities, channels and permitted flips."""
     size: Annotated[tuple[Annotated[int, Field(ge=8)], ...], Field(min_length=2, max_length=3)]
     """[height, width] in pixels, or [depth, height, width] in voxels."""
-    fit: Literal["crop", "pad"] = "pad"
-    """How another aspect ratio is met: pad the shorter side or crop the longer."""
+    fit: Fit = "pad"
+    """How another aspect ratio is met: pad the shorter side or crop the longer. content crops to what is imaged, the
+    largest part that is not dark, and pads: black surrounds and marks burnt in beside a scanner's fan are left out.
+    """
+    window: Annotated[str, one_of(WINDOWS_HU)] | tuple[float, float] | None = None
+    """Black and white of a modality in Hounsfield units: lung, soft_tissue, bone, brain or [low, high]; null is the
+    modality's own, -1000 to 1000."""
+    laterality: Literal["as_imaged", "left"] = "as_imaged"
+    """left: mirror images whose right half is the brighter, so that every breast of mammograms lies on the left. Not
+    where the side is a condition, or means something.
+    """
     conditions: Annotated[dict[Name, ConditionField], Field(min_length=1)]
     """What images can be asked for by."""
     label: str
@@ -243,6 +253,11 @@ class Dataset(Strict):
         return self.formats or DEFAULTS[len(self.size)]
 
     @property
+    def window_limits(self) -> tuple[float, float] | None:
+        """Black and white in place of the modality's own, in its unit."""
+        return WINDOWS_HU[self.window] if isinstance(self.window, str) else self.window
+
+    @property
     def image_shape(self) -> tuple[int, ...]:
         """(C, *spatial) of each image that a store or a shard holds."""
         return (MODALITIES[self.modality].channels, *self.size)
@@ -267,6 +282,7 @@ class Dataset(Strict):
             raise ValueError(
                 f"strata {list(self.strata)}: expected distinct fields, the label {self.label!r} among them"
             )
+        self._refuse_misfitting_window()
         self._refuse_misfitting_formats()
         request = self.plan.request
         if not isinstance(request, PlanTable):
@@ -288,6 +304,19 @@ class Dataset(Strict):
             if name in source.columns:
                 raise ValueError(f"source.bins and source.columns both name {name!r}")
             refuse_unknown(f"label in source.bins.{name}", bins.labels, field.values)
+
+    def _refuse_misfitting_window(self) -> None:
+        if self.window is None:
+            return
+        modality = MODALITIES[self.modality]
+        if modality.intensity != "window":
+            raise ValueError(f"window: for a modality with a fixed window, {self.modality} has {modality.unit}")
+        if isinstance(self.source, TableSource) and self.source.intensity == "windowed":
+            raise ValueError("window: the source's images were windowed before, source.intensity says")
+        if isinstance(self.window, str):
+            refuse_unknown("window", [self.window], WINDOWS_HU)
+        elif not self.window[0] < self.window[1]:
+            raise ValueError(f"window {list(self.window)} does not rise, expected [low, high] in {modality.unit}")
 
     def _refuse_misfitting_formats(self) -> None:
         if len(set(self.release_formats)) < len(self.release_formats):

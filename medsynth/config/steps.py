@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_serializer, model_validator
 
 from medsynth.config.conditions import ConditionField, refuse_misfits
-from medsynth.config.datasets import PhantomSource, Plan, Split, TableSource
+from medsynth.config.datasets import Fit, PhantomSource, Plan, Split, TableSource
 from medsynth.config.evaluation import Evaluation
 from medsynth.config.family import Family
 from medsynth.config.models import AnySampler, Model
@@ -23,7 +23,9 @@ class PrepareSettings(Strict):
     source: Annotated[PhantomSource | TableSource, Field(discriminator="kind")]
     modality: str
     size: tuple[int, ...]
-    fit: Literal["crop", "pad"]
+    fit: Fit
+    window_limits: tuple[float, float] | None = None
+    laterality: Literal["as_imaged", "left"] = "as_imaged"
     conditions: dict[Name, ConditionField]
     label: str
     strata: tuple[Name, ...] | None = None

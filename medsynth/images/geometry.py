@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal, Self
 
@@ -16,6 +16,8 @@ from medsynth.images.axes import GEOMETRY, geometry_columns
 
 MAX_SPACING_RATIO = 100
 
+Box = tuple[tuple[int, int], ...]  # the first voxel and the one after the last, on each axis
+
 
 @dataclass(frozen=True)
 class Geometry:
@@ -24,7 +26,7 @@ class Geometry:
     Attributes:
         source: spatial shape of the source, in pixels.
         start: the box's first edge on each axis, in source pixels; negative where the image is padded.
-        extent: the box's length on each axis, in source pixels.
+        extent: the box's length on each axis, in source pixels; negative where the stored image is mirrored.
         size: spatial shape of the stored image.
     """
 
@@ -92,11 +94,16 @@ class Geometry:
 
     def forward_length(self, fraction: float) -> float:
         """A length as a fraction of the source's width → of the stored image's."""
-        return fraction * self.source[-1] / self.extent[-1]
+        return fraction * self.source[-1] / abs(self.extent[-1])
 
     def inverse_length(self, fraction: float) -> float:
         """A length as a fraction of the stored image's width → of the source's."""
-        return fraction * self.extent[-1] / self.source[-1]
+        return fraction * abs(self.extent[-1]) / self.source[-1]
+
+    def mirrored(self) -> Self:
+        """The same box with left and right exchanged."""
+        start, extent = self.start[-1] + self.extent[-1], -self.extent[-1]
+        return replace(self, start=(*self.start[:-1], start), extent=(*self.extent[:-1], extent))
 
     def to_cells(self) -> dict[str, str]:
         """The table cells that `from_cells` reads."""
@@ -133,10 +140,12 @@ def find_geometry(
     size: tuple[int, ...],
     fit: Literal["crop", "pad"],
     spacing_mm: tuple[float, ...] | None = None,
+    box: Box | None = None,
 ) -> Geometry:
     """The centred box that keeps the aspect: the largest inside the source (crop) or the smallest around it (pad).
 
     Args:
+        box: the part of the source that counts, None for all of it.
         spacing_mm: pixel size on each axis; square pixels if None.
     Raises:
         InputError: a spacing is not a length, or they are so unlike that the box would be all padding.
@@ -145,10 +154,11 @@ def find_geometry(
     if not (all(0 < mm < math.inf for mm in spacing) and max(spacing) <= MAX_SPACING_RATIO * min(spacing)):
         shown = " x ".join(f"{mm:g}" for mm in spacing)
         raise InputError(f"pixel spacing {shown} mm, expected lengths, at most {MAX_SPACING_RATIO} to 1")
-    scales = [n * mm / m for n, mm, m in zip(source, spacing, size, strict=True)]
+    part = box or tuple((0, n) for n in source)
+    scales = [(high - low) * mm / m for (low, high), mm, m in zip(part, spacing, size, strict=True)]
     scale = min(scales) if fit == "crop" else max(scales)
     extent = tuple(m * scale / mm for m, mm in zip(size, spacing, strict=True))
-    start = tuple((n - length) / 2 for n, length in zip(source, extent, strict=True))
+    start = tuple((low + high - length) / 2 for (low, high), length in zip(part, extent, strict=True))
     return Geometry(tuple(source), start, extent, tuple(size))
 
 
@@ -161,8 +171,9 @@ def _area_weights(source: int, start: float, extent: float, size: int) -> tuple[
     """
     step = extent / size
     centre = start + step * (np.arange(size) + 0.5)
-    half = max(step, 1.0) / 2
-    low, high = np.maximum(centre - half, start), np.minimum(centre + half, start + extent)
+    half = max(abs(step), 1.0) / 2
+    first, last = sorted((start, start + extent))
+    low, high = np.maximum(centre - half, first), np.minimum(centre + half, last)
     columns = np.floor(low).astype(np.int32)[:, None] + np.arange(int(np.ceil(2 * half)) + 1, dtype=np.int32)
     covered = np.minimum(high[:, None], columns + 1) - np.maximum(low[:, None], columns)
     used = (covered > 1e-9) & (columns >= 0) & (columns < source)

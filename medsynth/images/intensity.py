@@ -47,8 +47,10 @@ def _window(image: Image, limits: tuple[float, float]) -> tuple[float, float]:
 
 
 def _percentiles(image: Image, limits: tuple[float, float]) -> tuple[float, float]:
-    low, high = np.percentile(image.voxels if image.padding is None else image.voxels[:, ~image.padding], limits)
-    return float(low), float(high)
+    values = image.voxels if image.padding is None else image.voxels[:, ~image.padding]
+    bright = values[values > values.mean()]
+    low = float(np.percentile(values, limits[0]))
+    return low, float(np.percentile(bright, limits[1])) if bright.size else low
 
 
 INTENSITY_RULES: dict[str, Callable[[Image, tuple[float, float]], tuple[float, float]]] = {
@@ -63,11 +65,14 @@ def rule_of(modality: Modality, windowed: bool) -> str:
     return "display" if windowed else modality.intensity
 
 
-def find_intensity(image: Image, modality: Modality, windowed: bool = False) -> Intensity:
+def find_intensity(
+    image: Image, modality: Modality, windowed: bool = False, window: tuple[float, float] | None = None
+) -> Intensity:
     """The intensity range that the modality's rule gives an image.
 
     Args:
         windowed: the source says that intensities are no longer in the modality's unit.
+        window: in place of the modality's own, in its unit.
     Raises:
         InputError: the rule finds no range in this image, or the file has not the unit that it needs.
     """
@@ -79,7 +84,7 @@ def find_intensity(image: Image, modality: Modality, windowed: bool = False) -> 
             f"grey values of {image.bits} bits have no unit, expected {modality.unit}; "
             "source.intensity: windowed takes them as windowed already"
         )
-    low, high = INTENSITY_RULES[rule](image, modality.limits)
+    low, high = INTENSITY_RULES[rule](image, window or modality.limits)
     with np.errstate(over="ignore"):
         ends = np.array([low, high, (high - low) / 2], np.float32)  # what `Intensity` computes with
     if not (np.isfinite(ends).all() and ends[0] < ends[1] and ends[2] > 0):

@@ -17,7 +17,8 @@ class Modality:
         intensity: which (low, high) maps to [-1, 1]: "display" takes the range that the file is made to be shown
             with (0-255 of an 8-bit PNG, the VOI window of a DICOM), "window" a fixed range in the modality's unit,
             "percentiles" a range of each image's own intensities.
-        limits: the fixed window, or the percentiles in percent; unused with "display".
+        limits: the fixed window; or percentiles in percent, the lower of all voxels, the upper of those above their
+            mean, so that the size of the dark surround does not matter; unused with "display".
         flip_axes: axes of (*spatial) that may be mirrored without changing what the image shows; the left-right
             axis is absent where laterality matters.
         dicom_codes: values of Modality (0008,0060) that a DICOM file of this kind carries.
@@ -40,4 +41,12 @@ MODALITIES: dict[str, Modality] = {
     "mammography": Modality(2, 1, "detector grey", "display", (0.0, 0.0), (1,), ("MG",)),
     "ultrasound": Modality(2, 1, "echo grey", "display", (0.0, 0.0), (1,), ("US",)),
     "fundus": Modality(2, 3, "RGB", "display", (0.0, 0.0), (), ("OP",)),
+}
+
+# Windows of CT by name, (low, high) in HU; centres and widths as scanners preset them.
+WINDOWS_HU: dict[str, tuple[float, float]] = {
+    "lung": (-1350.0, 150.0),
+    "soft_tissue": (-160.0, 240.0),
+    "bone": (-500.0, 1300.0),
+    "brain": (0.0, 80.0),
 }

@@ -19,6 +19,7 @@ from medsynth.conditions.schema import ConditionSchema
 from medsynth.config import PhantomSource, PrepareSettings, TableSource
 from medsynth.config.columns import NOT_APPLICABLE_TEXT
 from medsynth.errors import InputError
+from medsynth.images.content import content_box, is_brighter_on_the_right
 from medsynth.images.formats import files as formats
 from medsynth.images.geometry import Geometry, centred_affine, find_geometry
 from medsynth.images.image import Image
@@ -177,10 +178,10 @@ def _prepare_file(
         if source.bits_stored:
             image = within_bits(image, source.bits_stored)
         voxels, decoloured = take_channels(image, modality.channels, source.colour == "luma")
-        intensity = find_intensity(image, modality, windowed)
+        intensity = find_intensity(image, modality, windowed, settings.window_limits)
         if image.padding is not None:
             voxels = np.where(image.padding, np.float32(intensity.low), voxels)
-        geometry = find_geometry(image.spatial_shape, settings.size, settings.fit, image.spacing_mm)
+        geometry = _geometry(settings, voxels, intensity, image)
         pixels = np.ascontiguousarray(store.to_stored(intensity.forward(geometry.resample(voxels, intensity.low))))
         column = "mask"
         mask = _prepare_mask(folder, sample.mask, image, geometry) if sample.mask else None
@@ -200,6 +201,17 @@ def _prepare_file(
         decoloured=decoloured,
         largest=int(image.voxels.max()) if _has_unknown_bits(image, rule_of(modality, windowed)) else None,
     )
+
+
+def _geometry(settings: PrepareSettings, voxels: np.ndarray, intensity: Intensity, image: Image) -> Geometry:
+    """The box of the image that is stored, its sides exchanged where the breast shall lie on the left."""
+    fit, box = settings.fit, None
+    if fit == "content":
+        fit, box = "pad", content_box(intensity.forward(voxels))
+    geometry = find_geometry(image.spatial_shape, settings.size, fit, image.spacing_mm, box)
+    if settings.laterality == "left" and is_brighter_on_the_right(voxels):
+        return geometry.mirrored()
+    return geometry
 
 
 def _has_unknown_bits(image: Image, rule: str) -> bool:
@@ -292,6 +304,6 @@ def _render_phantom(settings: PrepareSettings, schema: ConditionSchema, name: st
         mask=image.labels,
         sha256=hashlib.sha256(pixels.data).hexdigest(),
         intensity=intensity,
-        geometry=find_geometry(settings.size, settings.size, settings.fit),
+        geometry=find_geometry(settings.size, settings.size, "pad"),
         affine=None if image.spacing_mm is None else centred_affine(image.spacing_mm, settings.size),
     )

@@ -157,7 +157,46 @@ def test_each_rule_finds_its_range():
     voxels = np.arange(1001.0).reshape(1, 7, 143)
     assert find_intensity(Image(voxels, display=(0, 4095)), MODALITIES["chest_xray"]) == Intensity(0, 4095)
     assert find_intensity(Image(voxels), MODALITIES["ct"]) == Intensity(-1000, 1000)
-    assert find_intensity(Image(voxels), MODALITIES["mri"]) == Intensity(5, 995)
+    assert find_intensity(Image(voxels), MODALITIES["mri"]) == Intensity(5, 997.505)
+
+
+def test_the_size_of_the_dark_surround_does_not_move_the_range_of_what_is_imaged():
+    body = np.random.default_rng(0).uniform(200, 800, 2000)
+    ranges = [
+        find_intensity(Image(np.concatenate([body, np.zeros(dark)]).reshape(1, 50, -1)), MODALITIES["mri"])
+        for dark in (2000, 48_000)
+    ]
+    assert ranges[0].high == pytest.approx(ranges[1].high, abs=2) and ranges[0].low == ranges[1].low == 0
+
+
+def test_a_window_takes_the_place_of_the_modality_s_own():
+    voxels = np.linspace(-2000, 2000, 64).reshape(1, 8, 8)
+    assert find_intensity(Image(voxels), MODALITIES["ct"], window=(0.0, 80.0)) == Intensity(0, 80)
+
+
+@pytest.mark.parametrize("size", [(4, 4), (12, 8), (30, 40)])
+def test_a_mirrored_box_shows_the_same_the_other_way_round(size):
+    source = np.random.default_rng(0).normal(size=(2, 13, 20))
+    geometry = find_geometry((13, 20), size, "pad")
+    mirrored = geometry.mirrored()
+    np.testing.assert_allclose(mirrored.resample(source, -1), geometry.resample(source, -1)[..., ::-1], atol=1e-6)
+    assert mirrored.mirrored() == geometry
+    assert mirrored.forward(0.3, 1) == pytest.approx(1 - geometry.forward(0.3, 1))
+    assert mirrored.inverse(mirrored.forward(0.3, 1), 1) == pytest.approx(0.3)
+    assert mirrored.forward_length(0.2) == geometry.forward_length(0.2) > 0
+    affine = np.diag([2.0, 3.0, 1.0, 1.0])
+    first, last = (geometry.affine(affine) @ [1, column, 0, 1] for column in (0, size[1] - 1))
+    np.testing.assert_allclose(mirrored.affine(affine) @ [1, size[1] - 1, 0, 1], first)
+    np.testing.assert_allclose(mirrored.affine(affine) @ [1, 0, 0, 1], last)
+
+
+def test_a_box_of_the_source_is_what_is_stored():
+    source = np.zeros((1, 40, 60))
+    source[0, 10:30, 5:25] = 1
+    geometry = find_geometry((40, 60), (10, 10), "pad", box=((10, 30), (5, 25)))
+    assert (geometry.resample(source, 0) == 1).all()
+    wide = find_geometry((40, 60), (10, 10), "pad", box=((10, 20), (5, 25))).resample(source, 0)[0]
+    assert (wide[:7] >= 0).all() and wide[0].max() == 0 and (wide[3:] == 1).all()
 
 
 def test_no_range_is_refused():
