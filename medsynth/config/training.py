@@ -50,8 +50,10 @@ class Training(Strict):
     """Highest learning rate, after the warm-up."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     """Weight decay of AdamW."""
-    schedule: Literal["cosine", "inverse_square_root"] = "cosine"
-    """How the learning rate falls after the warm-up: at the end, or from then on (Vaswani et al. 2017)."""
+    schedule: Literal["cosine", "inverse_square_root", "plateau"] = "cosine"
+    """How the learning rate falls after the warm-up: at the end, from then on (Vaswani et al. 2017), or by half
+    whenever two validations have brought no gain.
+    """
     warmup: Fraction = 0.05
     """Share of the budget with a rising learning rate."""
     decay: Fraction = 0.6

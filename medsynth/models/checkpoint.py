@@ -41,6 +41,7 @@ class CheckpointInfo(config.Strict):
         parents: role → the model that had it.
         images_seen: in training, each as often as it came, by its parents too.
         val_loss: mean score of held-out images; None for a family that has no score.
+        overfitted_from: images seen when that score was best, where it was worse from there on; None where it was not.
     """
 
     version: int
@@ -51,6 +52,7 @@ class CheckpointInfo(config.Strict):
     images_seen: int
     seconds: float
     val_loss: float | None
+    overfitted_from: int | None = None
     weights_sha256: str
 
 
@@ -68,6 +70,7 @@ def save_model(
     images_seen: int,
     seconds: float,
     val_loss: float | None,
+    overfitted_from: int | None = None,
 ) -> CheckpointInfo:
     """Write model.safetensors and, last, the model.json that vouches for it."""
     write_tensors(folder / "model.safetensors", weights, {"store": store.digest})
@@ -80,6 +83,7 @@ def save_model(
         images_seen=images_seen + sum(parent.images_seen for parent in parents.values()),
         seconds=round(seconds, 3),
         val_loss=val_loss,
+        overfitted_from=overfitted_from,
         weights_sha256=files.sha256(folder / "model.safetensors"),
     )
     files.write_text(folder / "model.json", info.model_dump_json(indent=2) + "\n")

@@ -139,6 +139,7 @@ compare features use only real images of the classes that were asked for, and sy
 | licence of the training images | {_stated(settings.licence)} |
 | source of the training images, to be cited | {_stated(settings.citation)} |
 | images that the generator, and those before it, saw in training, repeats counted | {made_by.images_seen} |
+| overfitting, by its loss on held-out images | {_overfitting(made_by)} |
 | sampler | {_samplers(table["sampler"])} |
 | how the sampler was chosen | {made_by.tuned} |
 | seeds | one for each image, in `metadata.csv` |
@@ -182,6 +183,12 @@ def _samplers(values: pd.Series) -> str:
 
 def _stated(text: str | None) -> str:
     return plain(text) if text else "not stated"
+
+
+def _overfitting(made_by: Provenance) -> str:
+    if made_by.overfitted_from is None:
+        return "not seen"
+    return f"seen after {made_by.overfitted_from} images of its own training; the weights are those of then"
 
 
 def _parents(made_by: Provenance) -> str:

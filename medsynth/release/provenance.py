@@ -19,6 +19,7 @@ class Provenance:
 
     Attributes:
         images_seen: by the generator while it trained, and by its parents, each as often as it came.
+        overfitted_from: images seen when its loss on held-out images was lowest, if it rose from then on; else None.
         parents: role → SHA-256 of the weights of a generator that it began from or learnt from.
         elsewhere: the roles of those that learned from other images → whether all of these were simulated.
         tuned: how its sampler was chosen.
@@ -26,6 +27,7 @@ class Provenance:
 
     family: str
     images_seen: int
+    overfitted_from: int | None
     parents: Mapping[str, str]
     tuned: str
     generator: str
@@ -53,6 +55,7 @@ def provenance_of(checkpoint_info: Mapping[str, Any], tuned: Mapping[str, Any], 
         return Provenance(
             family=checkpoint_info["settings"]["model"]["family"],
             images_seen=checkpoint_info["images_seen"],
+            overfitted_from=checkpoint_info["overfitted_from"],
             parents={role: parent["weights_sha256"] for role, parent in parents.items()},
             tuned=tuned["note"],
             generator=checkpoint_info["weights_sha256"],

@@ -17,7 +17,12 @@ from medsynth.disk import files
 
 log = logging.getLogger(__name__)
 
-OUTPUTS = ("model.safetensors", "history.csv", "model.json")  # the record that vouches for the weights comes last
+OUTPUTS = (
+    "model.safetensors",
+    "history.csv",
+    "strip.png",
+    "model.json",
+)  # the record that vouches for the weights comes last
 FOLDER = "kept"
 
 

@@ -21,6 +21,8 @@ from medsynth.machine.devices import choose_device
 from medsynth.machine.processes import StopSignal, joined
 from medsynth.models import checkpoint
 from medsynth.train import kept
+from medsynth.train.overfitting import overfitted_from
+from medsynth.train.strip import Strip
 from medsynth.train.trainer import LOG_EVERY, NO_PARENTS, Trainer, origin_of
 
 log = logging.getLogger(__name__)
@@ -37,8 +39,9 @@ def train(
 ) -> None:
     """Train a model on the training subjects of a store, going on from `out/checkpoints` where a run broke off.
 
-    Writes model.safetensors, model.json and history.csv into `out`, keeps them in `out/kept`, and removes the last
-    checkpoint. A training that was finished before from the same settings, data, code and parents is not repeated.
+    Writes model.safetensors, model.json, history.csv and strip.png into `out`, keeps them in `out/kept`, and removes
+    the last checkpoint. A training that was finished before from the same settings, data, code and parents is not
+    repeated.
 
     Args:
         parents: role → the weights of a model to begin from or learn from.
@@ -57,7 +60,7 @@ def train(
             return
         trainer = Trainer(settings, store, device, processes, parents)
         trainer.origin = origin  # of before: the sources may have been edited since
-        _train(trainer, store.info, out)
+        _train(trainer, store, out)
 
 
 def with_base(
@@ -90,17 +93,20 @@ def _sampled_by(settings: TrainSettings, weights: Mapping[str, Path], samplers: 
     return settings.model_copy(update={"parents": parents})
 
 
-def _train(trainer: Trainer, info: StoreInfo, out: Path) -> None:
+def _train(trainer: Trainer, store: Store, out: Path) -> None:
     options, leads = trainer.options, trainer.processes.rank == 0
     last = out / LAST
     if last.exists():
         trainer.restore(last)
         log.info("resumed at step %d from %s", trainer.step, last)
+    strip = Strip(trainer, store.split("val"), last.parent)
     next_save = time.monotonic() + options.checkpoint_seconds
     with StopSignal() as stop, tqdm(total=100, unit="%", desc="train", mininterval=5, disable=not leads) as bar:
         while trainer.progress < 1 and (options.patience is None or trainer.stale < options.patience):
-            before = trainer.images_seen
+            before, used = trainer.images_seen, trainer.progress
             trainer.advance()
+            if leads:
+                strip.draw(used)
             interval = options.validate_every
             due = trainer.images_seen // interval > before // interval or trainer.progress >= 1
             if due or trainer.step % LOG_EVERY == 0:
@@ -120,6 +126,13 @@ def _train(trainer: Trainer, info: StoreInfo, out: Path) -> None:
         log.warning("training ended before guide_at: the guide is the model itself, and autoguidance changes nothing")
         averages.keep_early_as_best()
     if leads:
+        if overfitted := overfitted_from(trainer.history):
+            log.warning(
+                "overfitted: the held-out loss was lowest after %d of %d images and rose from there; the weights of "
+                "then are kept",
+                *(overfitted, trainer.images_seen),
+            )
+        strip.finish(out / "strip.png")
         history = pd.DataFrame(trainer.history).rename(columns={"total": "loss"})
         with files.written_whole(out / "history.csv") as part:
             history.to_csv(part, index=False, float_format="%.6g")
@@ -127,12 +140,13 @@ def _train(trainer: Trainer, info: StoreInfo, out: Path) -> None:
         checkpoint.save_model(
             out,
             weights,
-            info,
+            store.info,
             trainer.settings,
             trainer.parents,
             trainer.images_seen,
             trainer.seconds,
             trainer.best_loss if math.isfinite(trainer.best_loss) else None,
+            overfitted,
         )
         kept.keep(out, trainer.origin)
         last.unlink(missing_ok=True)

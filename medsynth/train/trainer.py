@@ -35,7 +35,7 @@ from medsynth.train.averaging import Averages
 from medsynth.train.batches import Examples, derive_seed
 from medsynth.train.optimisers import from_tensors, optimisers_of, to_tensors
 from medsynth.train.order import TrainingOrder
-from medsynth.train.schedule import learning_rate
+from medsynth.train.schedule import PLATEAU, learning_rate
 from medsynth.train.validation import Validation
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ STATISTICS_IMAGES = 2000  # at least, where there are as many
 STATISTICS_BLOCK = 64  # images of them in memory at once
 ALONE = Processes()
 NO_PARENTS: Mapping[str, Path] = {}
-COUNTERS = ("step", "images_seen", "seconds", "best_loss", "stale", "history")
+COUNTERS = ("step", "images_seen", "seconds", "best_loss", "stale", "halvings", "history")
 
 
 def origin_of(settings: TrainSettings, store: StoreInfo, parents: Mapping[str, Path]) -> dict[str, Any]:
@@ -105,7 +105,7 @@ class Trainer:
         self.dtype = autocast_dtype(device, options.precision)
         self.optimisers = optimisers_of(self.model, options)
         self.averages = Averages(self.model, options.ema)
-        self.step = self.images_seen = self.stale = 0
+        self.step = self.images_seen = self.stale = self.halvings = 0
         self.seconds = 0.0
         self.best_loss = math.inf
         self.history: list[dict[str, float]] = []
@@ -141,7 +141,7 @@ class Trainer:
         return max(self.images_seen / self.options.images, self.seconds / (60 * minutes) if minutes else 0)
 
     def learning_rate(self) -> float:
-        return learning_rate(self.options, min(self.progress, 1))
+        return learning_rate(self.options, min(self.progress, 1), self.halvings)
 
     def _ready(self, batch: Batch) -> Batch:
         """The batch in the layout of the networks; untouched images are told to be so."""
@@ -245,6 +245,11 @@ class Trainer:
             self.averages.keep_best()
         else:
             self.stale += 1
+            self.halvings += self.stale % PLATEAU == 0
+        if loss is None and self.options.schedule == "plateau":
+            raise InputError(
+                f"training.schedule: plateau follows a score, a {self.settings.model.family} model has none"
+            )
         self.seconds = self.processes.agree(self.seconds + time.monotonic() - started, self.device)
         return loss
 

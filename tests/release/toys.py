@@ -20,6 +20,7 @@ CHECKPOINT = {
     "weights_sha256": WEIGHTS,
     "parents": {},
     "images_seen": 24_000,
+    "overfitted_from": None,
     "store": {"digest": DATA},
 }
 

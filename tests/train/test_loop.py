@@ -77,6 +77,25 @@ def test_the_learning_rate_falls_as_one_over_the_square_root_of_progress(store):
         settings(**options | {"warmup": 0})
 
 
+def test_the_learning_rate_is_halved_when_two_validations_brought_no_gain(store, monkeypatch, tmp_path):
+    options = {"learning_rate": 1.0, "warmup": 0, "schedule": "plateau", "images": 1000}
+    trainer = Trainer(settings(**options), store, CPU)
+    scores = iter([2.0, 2.0, 1.0, 1.5, 1.5, 1.2, 1.2, 1.2])
+    monkeypatch.setattr(trainer.validation, "mean", lambda *args: next(scores))
+    rates = []
+    for _ in range(8):
+        trainer.validate()
+        rates.append(trainer.learning_rate())
+    assert rates == [1, 1, 1, 1, 0.5, 0.5, 0.25, 0.25]
+    trainer.save(tmp_path / "last.safetensors")
+    resumed = Trainer(settings(**options), store, CPU)
+    resumed.restore(tmp_path / "last.safetensors")
+    assert (resumed.learning_rate(), resumed.stale) == (0.25, trainer.stale)
+    monkeypatch.setattr(trainer.validation, "mean", lambda *args: None)
+    with pytest.raises(InputError, match=r"training\.schedule: plateau follows a score, a diffusion model has none"):
+        trainer.validate()
+
+
 def test_minutes_end_a_training_before_its_images(store):
     trainer = Trainer(settings(minutes=0.5, images=10**6), store, CPU)
     trainer.seconds = 15.0

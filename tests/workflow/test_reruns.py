@@ -23,7 +23,7 @@ from pathlib import Path
 FILES = {
     "prepare": "store.json images.npy samples.csv split.csv quarantine.csv duplicates.csv",
     "reference": "reference.safetensors reference.json readings.csv",
-    "train": "model.safetensors model.json history.csv",
+    "train": "model.safetensors model.json history.csv strip.png",
     "tune": "sampler.json tried.csv tried.png contact_sheet.png",
     "evaluate": "metrics.csv samples.csv contact_sheet.png curves.png adherence.png nearest.png",
     "release": "SHA256SUMS metadata.csv rejected.csv real_split.csv generator.json README.md",

@@ -9,6 +9,12 @@ rule train:
         weights=f"{TRAIN}/model.safetensors",
         info=f"{TRAIN}/model.json",
         history=f"{TRAIN}/history.csv",
+        strip=report(
+            f"{TRAIN}/strip.png",
+            caption="../report/strip.rst",
+            category="{dataset}",
+            labels={"model": "{model}", "what": "samples over the training"},
+        ),
     log:
         diagnostics(TRAIN, ".log"),
     benchmark:
