@@ -21,6 +21,7 @@ from medsynth.errors import InputError, is_out_of_memory
 
 DESCRIPTION = "Synthetic medical images for research and teaching, never for diagnosis."
 SAMPLE_SUMMARY = "generate one shard of the plan, or one sample again by its id"
+VERIFY_SUMMARY = "check a released folder: checksums, tables, marks and counts"
 INIT_SUMMARY = "read a table of images and write a configuration for it to stdout"
 HISTORY = ("images_seen", "loss", "val_loss", "learning_rate")
 VERDICTS = ("sample_id", *columns.VERDICT)
@@ -137,6 +138,14 @@ def release(args: argparse.Namespace) -> None:
     )
 
 
+def verify(args: argparse.Namespace) -> None:
+    from medsynth.verify.verify import counts, verify
+
+    if problems := verify(args.folder):
+        sys.exit("\n".join(f"medsynth verify: {args.folder}: {problem}" for problem in problems))
+    print(counts(args.folder))
+
+
 def track(args: argparse.Namespace) -> None:
     from medsynth.track import track as tracking
 
@@ -241,6 +250,9 @@ def build_parser() -> argparse.ArgumentParser:
     tracking_step.add_argument("--initialise", action="store_true", help="make ready what all runs share, and log none")
     tracking_step.add_argument("--initialised", type=Path, help="file that --initialise wrote")
     step(base, "write trained weights as they come with the package", "checkpoint", settings=False)
+    verifying = steps.add_parser("verify", help=VERIFY_SUMMARY, description=VERIFY_SUMMARY)
+    verifying.set_defaults(run=verify)
+    verifying.add_argument("folder", type=Path, help=HELP["release"])
     starting = steps.add_parser("init", help=INIT_SUMMARY, description=INIT_SUMMARY)
     starting.set_defaults(run=init)
     starting.add_argument("table", type=Path, help="CSV or TSV with one image a row, paths counted from its folder")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -33,8 +33,13 @@ class Encode(Protocol):
 
 @dataclass(frozen=True)
 class Format:
-    """One kind of image file; `registry.FORMATS` has one for each suffix."""
+    """One kind of image file; `registry.FORMATS` has one for each suffix.
+
+    Attributes:
+        about: the content of a file → all that `encode` let it say of itself, as one text.
+    """
 
     name: str
     decode: Decode
     encode: Encode | None = None
+    about: Callable[[bytes], str] | None = None

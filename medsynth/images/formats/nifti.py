@@ -131,4 +131,14 @@ def encode(image: Image, slope: float, intercept: float, about: Mapping[str, str
     return gzip.compress(file.to_bytes(), mtime=0)
 
 
-NIFTI = Format("NIfTI", decode, encode)
+def about(data: bytes) -> str:
+    """The header extensions of plain text."""
+    import nibabel
+
+    unfolded = _unfolded(data)
+    decode(data)  # refuses what is no NIfTI
+    extensions = nibabel.Nifti1Image.from_bytes(unfolded).header.extensions
+    return "\n".join(str(each.text) for each in extensions if each.get_code() == COMMENT)
+
+
+NIFTI = Format("NIfTI", decode, encode, about)

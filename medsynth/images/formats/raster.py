@@ -149,7 +149,17 @@ def encode_png(image: Image, slope: float, intercept: float, about: Mapping[str,
     return file.getvalue()
 
 
+def about_png(data: bytes) -> str:
+    """The text chunks."""
+    try:
+        with PIL.Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
+            picture.load()
+            return "\n".join(str(text) for text in picture.info.values())
+    except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError) as error:
+        raise InputError(f"not a PNG ({error})") from None
+
+
 # The suffix does not tell a JPEG from a PNG: each of the two is read as what it is.
 JPEG = Format("JPEG or PNG", decode_pillow)
-PNG = Format("JPEG or PNG", decode_pillow, encode_png)
+PNG = Format("JPEG or PNG", decode_pillow, encode_png, about_png)
 TIFF = Format("TIFF", decode_tiff)
