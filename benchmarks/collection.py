@@ -20,9 +20,9 @@ NOT_LABELS = {"image", "subject_id", "mask", "split"}
 MOST_VALUES = 20
 
 
-def add_table(parser: argparse.ArgumentParser) -> None:
+def add_table(parser: argparse.ArgumentParser, required: bool = True) -> None:
     """The arguments that `prepare_store` and `read_overrides` read."""
-    parser.add_argument("--table", type=Path, required=True, help="CSV with image, subject_id and a label column")
+    parser.add_argument("--table", type=Path, required=required, help="CSV with image, subject_id and a label column")
     parser.add_argument("--label", help="the label column; the first that looks categorical if left out")
     parser.add_argument("--modality", default="chest_xray")
     parser.add_argument("--size", default="64", help="pixels a side")

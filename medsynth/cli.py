@@ -14,32 +14,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from medsynth import __version__, config
+from medsynth import config
+from medsynth.arguments import build_parser
 from medsynth.config import columns
 from medsynth.disk import files
 from medsynth.errors import InputError, is_out_of_memory
 
-DESCRIPTION = "Synthetic medical images for research and teaching, never for diagnosis."
-SAMPLE_SUMMARY = "generate one shard of the plan, or one sample again by its id"
-VERIFY_SUMMARY = "check a released folder: checksums, tables, marks and counts"
-INIT_SUMMARY = "read a table of images and write a configuration for it to stdout"
 HISTORY = ("images_seen", "loss", "val_loss", "learning_rate")
 VERDICTS = ("sample_id", *columns.VERDICT)
 METRICS = (
     *("metric", "group", "value", "ci_low", "ci_high", "floor", "n_real", "n_synthetic"),
     *("higher_is_better", "note", "extractor"),
 )
-HELP = {
-    "store": "folder that prepare wrote",
-    "reference": "folder that reference wrote",
-    "train": "folder that train wrote",
-    "checkpoint": "model.safetensors of a trained model",
-    "sampler": "sampler.json that tune wrote",
-    "tune": "folder that tune wrote",
-    "samples": "folder that sample wrote",
-    "evaluation": "folder that evaluate wrote",
-    "release": "folder that release wrote",
-}
 
 
 def prepare(args: argparse.Namespace) -> None:
@@ -111,9 +97,11 @@ def evaluate(args: argparse.Namespace) -> None:
 
     settings = _settings(config.EvaluateSettings, args)
     history = tables.read(args.train / "history.csv", HISTORY, text=False)
+    overfitted_from = _read_json(args.train / "model.json").get("overfitted_from")
     shards = open_shards(args.samples)
     store = Store.open(args.store, verify=True)
-    evaluate(settings, store, Reference.open(args.reference, store), shards.images, shards.rows, history, args.out)
+    reference = Reference.open(args.reference, store)
+    evaluate(settings, store, reference, shards.images, shards.rows, history, args.out, overfitted_from)
 
 
 def release(args: argparse.Namespace) -> None:
@@ -159,6 +147,53 @@ def track(args: argparse.Namespace) -> None:
         tracking.log_run(settings.tracking, **paths)
 
 
+def follow(args: argparse.Namespace) -> None:
+    from medsynth.track.follow import follow
+
+    settings = config.parse(config.Tracking, {"uri": args.uri, "experiment": args.experiment}, "follow")
+    follow(settings, args.train)
+
+
+def vary(args: argparse.Namespace) -> None:
+    from medsynth.artifacts.reference import Reference
+    from medsynth.artifacts.shards import shard_tables
+    from medsynth.artifacts.store import Store
+    from medsynth.vary.vary import vary
+
+    asked = {"subjects": args.subject, "along": args.along, "held": dict(args.held)}
+    settings = config.parse(config.VarySettings, asked, "vary")
+    dataset, _, model = args.run_name.partition("/")
+    if not (dataset and model) or "/" in model:
+        raise InputError(f"got {args.run_name!r}, expected DATASET/MODEL, a run below {args.results}")
+    of_dataset = {step: args.results / step / dataset for step in ("prepare", "reference")}
+    of_run = {step: args.results / step / dataset / model for step in ("train", "tune", "sample")}
+    store = Store.open(of_dataset["prepare"], verify=True)
+    reference = Reference.open(of_dataset["reference"], store)
+    planned = shard_tables(of_run["sample"])
+    weights, sampler = of_run["train"] / "model.safetensors", of_run["tune"] / "sampler.json"
+    vary(settings, store, reference, planned, weights, sampler, args.out)
+
+
+def educate(args: argparse.Namespace) -> None:
+    from medsynth.artifacts.shards import open_shards
+    from medsynth.artifacts.store import Store
+    from medsynth.disk import tables
+    from medsynth.educate.educate import educate
+
+    shards = open_shards(args.samples)
+    verdicts = tables.read(args.evaluation / "samples.csv", VERDICTS)
+    settings = _settings(config.EducateSettings, args)
+    educate(settings, Store.open(args.store), shards.images, shards.rows, verdicts, args.strips, args.out)
+
+
+def tabulate(args: argparse.Namespace) -> None:
+    from medsynth.tabulate.slices import Cut
+    from medsynth.tabulate.tabulate import Options, tabulate
+
+    cut = Cut(args.axis, args.every, tuple(args.where_mask)) if args.axis else None
+    print(tabulate(args.source, args.out, Options(args.subject, args.labels, cut)))
+
+
 def init(args: argparse.Namespace) -> None:
     from medsynth.init.init import init
 
@@ -178,13 +213,6 @@ def _settings(schema: type[config.Settings], args: argparse.Namespace) -> config
     return config.parse_json(schema, args.settings.read_bytes(), str(args.settings))
 
 
-def _parent(text: str) -> tuple[str, Path]:
-    role, _, path = text.partition("=")
-    if not path:
-        raise argparse.ArgumentTypeError(f"got {text!r}, expected ROLE=PATH")
-    return role, Path(path)
-
-
 def _need(args: argparse.Namespace, *names: str) -> None:
     if missing := [name for name in names if getattr(args, name) is None]:
         raise InputError(f"--{missing[0]} is missing")
@@ -197,70 +225,10 @@ def _read_json(path: Path) -> Any:
         raise InputError(f"{path}: damaged ({error}); remove it and make it again") from None
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("medsynth", description=DESCRIPTION)
-    parser.add_argument("--version", action="version", version=__version__)
-    steps = parser.add_subparsers(dest="step", required=True)
-
-    def step(
-        function: Callable[[argparse.Namespace], None],
-        summary: str,
-        *paths: str,
-        settings: bool = True,
-        required: bool = True,
-    ) -> argparse.ArgumentParser:
-        subparser = steps.add_parser(function.__name__, help=summary, description=summary)
-        subparser.set_defaults(run=function)
-        subparser.add_argument("--out", type=Path, required=required)
-        if settings:
-            subparser.add_argument(
-                "--settings", type=Path, required=required, help="JSON file of the step's part of the configuration"
-            )
-        for name in paths:
-            subparser.add_argument(f"--{name}", type=Path, required=required, help=HELP[name])
-        return subparser
-
-    step(prepare, "check, split and store a collection").add_argument("--threads", type=int, default=1)
-    step(reference, "learn what is known of real images before a model exists", "store")
-    training = step(train, "train one model on one prepared store", "store")
-    training.add_argument(
-        "--parent",
-        type=_parent,
-        action="append",
-        default=[],
-        help="ROLE=model.safetensors of a model that it begins from or learns from, model.json beside it",
-    )
-    training.add_argument(
-        "--sampler",
-        type=_parent,
-        action="append",
-        default=[],
-        help="ROLE=sampler.json that tune wrote of a parent whose sampler decides what is learnt from it",
-    )
-    step(tune, "choose how a trained model is sampled", "store", "reference", "checkpoint")
-    sampling = step(sample, SAMPLE_SUMMARY, "store", "checkpoint", "sampler", required=False)
-    sampling.add_argument("--shard", type=int, default=0, help="number of the shard, from 0")
-    sampling.add_argument("--sample-id", help="make this sample again alone, as it was released")
-    sampling.add_argument("--results", type=Path, default=Path("results"), help="where --sample-id looks (results)")
-    step(evaluate, "measure the samples and give each a verdict", "store", "reference", "train", "samples")
-    step(release, "write the dataset that is handed over", "store", "train", "sampler", "samples", "evaluation")
-    tracking_step = step(
-        track, "log one run in MLflow", "store", "train", "tune", "evaluation", "release", required=False
-    )
-    tracking_step.add_argument("--initialise", action="store_true", help="make ready what all runs share, and log none")
-    tracking_step.add_argument("--initialised", type=Path, help="file that --initialise wrote")
-    step(base, "write trained weights as they come with the package", "checkpoint", settings=False)
-    verifying = steps.add_parser("verify", help=VERIFY_SUMMARY, description=VERIFY_SUMMARY)
-    verifying.set_defaults(run=verify)
-    verifying.add_argument("folder", type=Path, help=HELP["release"])
-    starting = steps.add_parser("init", help=INIT_SUMMARY, description=INIT_SUMMARY)
-    starting.set_defaults(run=init)
-    starting.add_argument("table", type=Path, help="CSV or TSV with one image a row, paths counted from its folder")
-    starting.add_argument("--modality", help="what the images are, where it should not be guessed")
-    step(schema, "write the JSON schema of config.yaml", settings=False).add_argument(
-        "--page", type=Path, help="Markdown page whose tables of keys are to be written anew"
-    )
-    return parser
+SUBCOMMANDS: tuple[Callable[[argparse.Namespace], None], ...] = (
+    *(prepare, reference, train, tune, sample, evaluate, release, track),
+    *(follow, vary, educate, verify, tabulate, init, base, schema),
+)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -274,7 +242,7 @@ def main(argv: list[str] | None = None) -> None:
     # several times as long (docs/decisions/waiting-threads.md).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        args.run(args)
+        {run.__name__: run for run in SUBCOMMANDS}[args.step](args)
     except InputError as error:
         sys.exit(f"medsynth {args.step}: {error}")
     except (MemoryError, RuntimeError) as error:

@@ -54,8 +54,13 @@ CONDITIONS = {
 # Simulated patients: config key `phantom`.
 PHANTOMS = {
     "chest_xray": Entry("medsynth.phantoms.chest_xray:CHEST_XRAY"),
+    "ct": Entry("medsynth.phantoms.ct:CT"),
     "ellipsoids": Entry("medsynth.phantoms.ellipsoids:ELLIPSOIDS"),
+    "fundus": Entry("medsynth.phantoms.fundus:FUNDUS"),
     "leaves": Entry("medsynth.phantoms.leaves:LEAVES_PHANTOM"),
+    "mammography": Entry("medsynth.phantoms.mammography:MAMMOGRAPHY"),
+    "mri": Entry("medsynth.phantoms.mri:MRI"),
+    "ultrasound": Entry("medsynth.phantoms.ultrasound:ULTRASOUND"),
 }
 
 # Image files, by suffix; a file of any other suffix, or none, is DICOM if it has DICOM's preamble.
@@ -63,6 +68,10 @@ FORMATS = {
     ".jpg": Entry("medsynth.images.formats.raster:JPEG"),
     ".jpeg": Entry("medsynth.images.formats.raster:JPEG"),
     ".png": Entry("medsynth.images.formats.raster:PNG"),
+    ".bmp": Entry("medsynth.images.formats.raster:BMP"),
+    ".webp": Entry("medsynth.images.formats.raster:WEBP"),
+    ".pgm": Entry("medsynth.images.formats.raster:PNM"),
+    ".ppm": Entry("medsynth.images.formats.raster:PNM"),
     ".tif": Entry("medsynth.images.formats.raster:TIFF"),
     ".tiff": Entry("medsynth.images.formats.raster:TIFF"),
     ".dcm": Entry("medsynth.images.formats.dicom:DICOM"),
@@ -90,8 +99,10 @@ FAMILIES = {
 
 # Terms that a model's loss can have beside its own: keys of `losses`.
 LOSSES = {
-    "charbonnier": Entry("medsynth.models.losses:charbonnier"),
-    "edge": Entry("medsynth.models.losses:edge"),
+    "charbonnier": Entry("medsynth.models.losses.charbonnier:charbonnier"),
+    "edge": Entry("medsynth.models.losses.edge:edge"),
+    "perceptual": Entry("medsynth.models.losses.perceptual:PerceptualLoss", "medsynth.config.losses:Perceptual"),
+    "anatomical": Entry("medsynth.models.losses.anatomical:AnatomicalLoss", "medsynth.config.losses:Anatomical"),
 }
 
 # What features are taken by, for distances between distributions: config key `extractor`. The second class says for

@@ -89,9 +89,9 @@ def test_what_a_run_chose_is_followed_and_no_other_family() -> None:
 
 
 def test_another_object_of_the_same_module_is_another_digest() -> None:
-    one, other = ([registry.LOSSES[name]] for name in ("edge", "charbonnier"))
+    one, other = ([registry.METRICS[name]] for name in ("kid", "fid"))
     assert one[0].module == other[0].module
-    assert fingerprint.fingerprint("train", one) != fingerprint.fingerprint("train", other)
+    assert fingerprint.fingerprint("evaluate", one) != fingerprint.fingerprint("evaluate", other)
 
 
 def test_another_version_of_a_library_is_another_digest(monkeypatch) -> None:
@@ -125,7 +125,7 @@ def test_settings_of_a_step_decide_nothing_by_themselves() -> None:
     used = set().union(*map(sections, steps))
     assert {DiffusionSampler, Stage, config.Split, config.Number, config.PlanTable} <= used
     structural = {"columns", "misfit", "cost", "check_parents", "entries", "trained_by", "candidates", "fields", "base"}
-    structural |= {"for_images", "stages_of"}  # written out in the settings of a step
+    structural |= {"for_images", "stages_of", "needs"}  # written out in the settings of a step
     behaviour = FunctionType | property | classmethod | staticmethod
     public = [(section, name, value) for section in used for name, value in vars(section).items() if name[0] != "_"]
     assert [

@@ -101,7 +101,7 @@ from medsynth.reference.reference import look
 import pandas as pd
 rows = pd.DataFrame({"sample_id": ["d-m-0", "d-m-1"], "shade": ["dark", "dark"]})
 reference = look(whole.reference("d"), store)
-evaluate(whole.evaluate(), store, reference, store.images[:2], rows, None, Path("out"))
+evaluate(whole.evaluate("d"), store, reference, store.images[:2], rows, None, Path("out"))
 """
 CASES = {
     "phantom": (PHANTOM, 'PHANTOMS["shades"] = registry.Entry("toy:SHADES")', PREPARE),

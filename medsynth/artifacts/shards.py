@@ -136,6 +136,19 @@ def open_shards(folder: Path) -> Shards:
     return Shards(images, joined_masks, rows.reset_index(drop=True))
 
 
+def shard_tables(folder: Path) -> pd.DataFrame:
+    """The rows of all shards of a run in the order of their ids, without their images.
+
+    Raises:
+        InputError: there is no shard.
+    """
+    paths = sorted(folder.glob("shard_*.csv"))
+    if not paths:
+        raise InputError(f"{folder}: no shard_*.csv, expected the output of sample")
+    rows = pd.concat([tables.read(path, ("sample_id",)) for path in paths], ignore_index=True)
+    return rows.sort_values("sample_id").reset_index(drop=True)
+
+
 def _open(path: Path) -> tuple[pd.DataFrame, np.ndarray, np.ndarray | None]:
     """Read rows, images and masks of one shard and compare them with its record."""
     with _naming(path):

@@ -210,6 +210,10 @@ class Kind(ABC):
         """Planes (N, *shape) of the field, which may depend on other fields of `parts`."""
         return []
 
+    def surroundings(self, part: Condition, shape: Sequence[int]) -> Tensor | None:
+        """(N, *shape) bool: what lies in or about a thing that the field places; None where it places nothing."""
+        return None
+
     # --- moves ----------------------------------------------------------------------------------------------------
 
     def moved(self, values: Tensor, matrix: Tensor) -> Tensor:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from medsynth.images.geometry import Geometry
 
 HEAT_WIDTH = 0.03  # standard deviation of the target heatmap, as a fraction of each side
+SURROUNDINGS = 2  # times a lesion's diameter: what its edge, its shadow and its oedema reach
 
 
 class LesionsKind(Kind):
@@ -158,6 +159,16 @@ class LesionsKind(Kind):
             of_kind = (values[:, :, -1] == kind) & (states[:, :, -1] == GIVEN)
             drawn.append((inside * of_kind.view(*of_kind.shape, *[1] * len(shape))).amax(1))
         return drawn
+
+    def surroundings(self, part: Condition, shape: Sequence[int]) -> Tensor:
+        """Discs of SURROUNDINGS times the lesions' diameters."""
+        values, inside = self.in_slots(part.values), self.given(part)
+        found = planes.over(inside[:, 0], shape) & False
+        for slot, there in zip(values.unbind(1), inside.unbind(1), strict=True):
+            wide = SURROUNDINGS * slot[:, self.place - 1]
+            about = planes.discs(slot[:, : self.place - 1], wide, shape) > 0.5
+            found = found | about & planes.over(there, shape)
+        return found
 
     # --- moves ----------------------------------------------------------------------------------------------------
 

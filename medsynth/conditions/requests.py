@@ -1,8 +1,13 @@
-"""The table of a plan: one request a row. Checked when the workflow starts, since sampling may come hours later."""
+"""What a plan asks for: the rows of its table, and what classes lack.
+
+A table is checked when the workflow starts, since sampling may come hours later.
+"""
 
 from __future__ import annotations
 
 import difflib
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from medsynth.conditions.schema import ConditionSchema
@@ -44,3 +49,10 @@ def _problem(header: list[str], row: list[str], schema: ConditionSchema) -> str 
     text = cells[column][:SHOWN_CHARACTERS]
     near = difflib.get_close_matches(text, schema.of_column[column].choices(column), n=1, cutoff=0.0)
     return f"{column} {text!r}: {reason}" + (f", the nearest is {near[0]!r}" if near else "")
+
+
+def lacking(values: Sequence[str], training: Iterable[str], minimum: int | None) -> dict[str, int]:
+    """How many images each value lacks to be that of `minimum` training images; None: as many as the largest has."""
+    present = Counter(training)
+    wanted = max(present[value] for value in values) if minimum is None else minimum
+    return {value: max(0, wanted - present[value]) for value in values}

@@ -42,6 +42,7 @@ from medsynth.config.datasets import (
     Split,
     TableSource,
 )
+from medsynth.config.education import EducateSettings, Education, VarySettings
 from medsynth.config.evaluation import Evaluation
 from medsynth.config.family import Family, Role, Sampler
 from medsynth.config.judges import Judges
@@ -70,6 +71,8 @@ __all__ = [
     "ConditionField",
     "Config",
     "Dataset",
+    "EducateSettings",
+    "Education",
     "EvaluateSettings",
     "Evaluation",
     "Family",
@@ -102,6 +105,7 @@ __all__ = [
     "TrainSettings",
     "TuneSettings",
     "Tuning",
+    "VarySettings",
     "load",
     "parse",
     "parse_json",
@@ -214,6 +218,11 @@ class Config(Strict):
             if field.kind not in model.honours:
                 able = ", ".join(sorted(model.honours))
                 raise ValueError(f"{where}: a {model.family} model follows {able}, conditions.{name} is {field.kind}")
+        kinds = {field.kind for field in dataset.conditions.values()}
+        for key, kind in model.needs().items():
+            if kind not in kinds:
+                got = ", ".join(sorted(kinds)) or "none"
+                raise ValueError(f"{where}: {key} needs a condition of kind {kind}, the dataset has {got}")
         refuse_unknown(f"condition in models.{run[1]}.sampler", model.sampler.fields, dataset.conditions)
         for role, parent in self.parents(*run).items():
             axes, of_parent = len(dataset.size), len(self.datasets[parent[0]].size)
@@ -285,8 +294,8 @@ class Config(Strict):
             extractor=extractor,
         )
 
-    def evaluate(self) -> EvaluateSettings:
-        return EvaluateSettings(seed=self.seed, evaluation=self.evaluation)
+    def evaluate(self, dataset: str) -> EvaluateSettings:
+        return EvaluateSettings(seed=self.seed, evaluation=self.evaluation, oversample=self._oversample(dataset))
 
     def release(self, dataset: str) -> ReleaseSettings:
         chosen = self.datasets[dataset]
@@ -295,7 +304,17 @@ class Config(Strict):
             masks=chosen.release_masks,
             licence=chosen.licence,
             citation=chosen.citation,
+            oversample=self._oversample(dataset),
         )
+
+    def _oversample(self, dataset: str) -> Oversample | None:
+        request = self.datasets[dataset].plan.request
+        return request if isinstance(request, Oversample) else None
+
+    def educate(self, dataset: str) -> EducateSettings:
+        chosen = self.datasets[dataset].education
+        assert chosen is not None  # the target `education` leaves out datasets without the section
+        return EducateSettings(seed=self.seed, education=chosen)
 
     def track(self) -> TrackSettings:
         written = self.model_dump(mode="json", exclude={"results", "tracking"})

@@ -59,4 +59,6 @@ CHOSEN: dict[str, Callable[[Config, str, str], set[Entry]]] = {
     "evaluate": _evaluate,
     "release": _release,
     "track": _track,
+    "vary": _train,
+    "educate": _track,
 }

@@ -18,6 +18,7 @@ def lesion_columns(
     return tuple(tuple(f"{slot}_{part}" for part in parts) for slot in slots)
 
 
+SURPLUS = "surplus"  # the verdict on a sample that would be kept, had its class not enough
 PREDICTED = "predicted_"  # before the name of a condition's column: what was read from the image
 
 # Beside the conditions.

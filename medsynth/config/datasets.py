@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from medsynth import registry
-from medsynth.config.conditions import Categorical, ConditionField, Ordinal, columns_of, refuse_misfits
+from medsynth.config.conditions import Categorical, ConditionField, Number, Ordinal, columns_of, refuse_misfits
+from medsynth.config.education import Education, refuse_bad_strips
 from medsynth.config.formats import DEFAULTS
 from medsynth.config.section import Count, Fraction, Name, Strict, one_of, refuse_unknown
 from medsynth.images.modalities import MODALITIES, WINDOWS_HU, Modality
@@ -167,13 +168,20 @@ class Balance(Strict):
 
 
 class Oversample(Strict):
-    """As many samples as each rare class lacks to reach a minimum."""
+    """As many kept samples as each rare class lacks to reach a minimum.
+
+    `limit` times as many are sampled; the first kept ones that are needed are released, the others are surplus.
+    """
 
     kind: Literal["oversample"]
     column: str
     """A categorical or ordinal condition."""
     minimum: Count
-    """Training rows and samples, kept or not, that each class has together at least."""
+    """Training rows and kept samples that each class has together at least."""
+    limit: Annotated[float, Field(ge=1, le=100)] = 1.5
+    """Samples that are made for each one that a class lacks. Where too few of them are kept, log and card say how many
+    lack.
+    """
 
 
 class PlanTable(Strict):
@@ -191,9 +199,9 @@ Request = Annotated[PerClass | Balance | Oversample | PlanTable, Field(discrimin
 
 
 class Plan(Strict):
-    """What to sample. Counts are of samples before any is judged.
+    """What to sample. Counts are of samples before any is judged, except the minimum of `oversample`.
 
-    A rejected sample is not replaced: ask for more, by the `kept_rate` of a first run.
+    Elsewhere a rejected sample is not replaced: ask for more, by the `kept_rate` of a first run.
     """
 
     request: Request
@@ -234,6 +242,8 @@ class Dataset(Strict):
     """Shares of training, validation and test subjects."""
     plan: Plan
     """What to sample."""
+    education: Education | None = None
+    """Teaching material that `snakemake education` makes of it; null makes none."""
     models: tuple[Name, ...] | None = None
     """Names of the models to train on it; null trains all."""
     release_masks: bool = False
@@ -284,6 +294,8 @@ class Dataset(Strict):
             )
         self._refuse_misfitting_window()
         self._refuse_misfitting_formats()
+        if self.education is not None:
+            self._refuse_misfitting_education(self.education)
         request = self.plan.request
         if not isinstance(request, PlanTable):
             column = self.conditions.get(request.column)
@@ -293,6 +305,14 @@ class Dataset(Strict):
                 if value not in column.values:
                     raise ValueError(f"plan.request.counts: {value!r} is not one of {list(column.values)}")
         return self
+
+    def _refuse_misfitting_education(self, education: Education) -> None:
+        try:
+            refuse_bad_strips(education.along, columns_of(self.conditions, len(self.size)))
+        except ValueError as error:
+            raise ValueError(f"education.{error}") from None
+        if education.graded and not isinstance(self.conditions.get(education.graded), Number | Ordinal):
+            raise ValueError(f"education.graded: {education.graded!r} is not a number or an ordinal condition")
 
     def _refuse_misfitting_columns(self, source: TableSource) -> None:
         columns = columns_of(self.conditions, len(self.size))

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from medsynth import registry
 from medsynth.config.base_model import Base
-from medsynth.config.section import Count, Positive, Strict
+from medsynth.config.section import Count, Strict
 from medsynth.config.training import Training
 from medsynth.config.tuning import Tuning
 
@@ -50,15 +50,6 @@ class Sampler(Strict):
     def fields(self) -> tuple[str, ...]:
         """The conditions that it names."""
         return ()
-
-
-class Loss(Strict):
-    """A term beside the model's own loss."""
-
-    weight: Positive
-    """Its weight; the model's own loss has weight 1."""
-    below: Positive | None = None
-    """Noise level below which it acts, null for all. At high noise the denoised image is a mean, and blurred."""
 
 
 class Family(Strict):
@@ -108,6 +99,10 @@ class Family(Strict):
         Raises:
             ValueError: it cannot; says why.
         """
+
+    def needs(self) -> Mapping[str, str]:
+        """Key of its settings → the condition kind that a dataset must have for it."""
+        return {}
 
     def candidates(self, fields: Sequence[str]) -> dict[str, tuple[Any, ...]]:
         """Sampler settings worth trying on another collection: key → values, the most important key first.

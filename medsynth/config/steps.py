@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_serializer, model_validator
 
 from medsynth.config.conditions import ConditionField, refuse_misfits
-from medsynth.config.datasets import Fit, PhantomSource, Plan, Split, TableSource
+from medsynth.config.datasets import Fit, Oversample, PhantomSource, Plan, Split, TableSource
 from medsynth.config.evaluation import Evaluation
 from medsynth.config.family import Family
 from medsynth.config.models import AnySampler, Model
@@ -103,8 +103,15 @@ class ReferenceSettings(Strict):
 
 
 class EvaluateSettings(Strict):
+    """How samples are judged.
+
+    Attributes:
+        oversample: how many kept samples are wanted; None where all are.
+    """
+
     seed: int
     evaluation: Evaluation
+    oversample: Oversample | None = None
 
 
 class ReleaseSettings(Strict):
@@ -113,12 +120,14 @@ class ReleaseSettings(Strict):
     Attributes:
         masks: hand over the label maps that images were asked for by, of real subjects too.
         licence, citation: of the training images, for the card.
+        oversample: how many kept samples are wanted; None where all are.
     """
 
     formats: tuple[str, ...]
     masks: bool = False
     licence: str | None = None
     citation: str | None = None
+    oversample: Oversample | None = None
 
 
 class TrackSettings(Strict):

@@ -13,13 +13,14 @@ from medsynth import registry
 from medsynth.artifacts.reference import Reference
 from medsynth.artifacts.shards import Images
 from medsynth.artifacts.store import Store
+from medsynth.conditions.requests import lacking
 from medsynth.config import EvaluateSettings
 from medsynth.disk import tables
 from medsynth.disk.files import folder_written_whole
 from medsynth.errors import InputError
 from medsynth.evaluate import figures
 from medsynth.evaluate.copy_limits import CopyLimits
-from medsynth.evaluate.gates import Gates, requested_probability
+from medsynth.evaluate.gates import Gates, beyond, requested_probability
 from medsynth.evaluate.metrics.metric import Evidence, Metric, Row, Side
 from medsynth.judges.copies import Likeness, TrainingIndex
 from medsynth.judges.features import extract
@@ -36,6 +37,7 @@ def evaluate(
     rows: pd.DataFrame,
     history: pd.DataFrame | None,
     out: Path,
+    overfitted_from: int | None = None,
 ) -> None:
     """Judge synthetic images and write metrics.csv, samples.csv and figures, whole or not at all.
 
@@ -46,16 +48,17 @@ def evaluate(
         rows: n rows: sample_id and the condition cells that were asked.
         history: the training history, for its curves; None leaves the figure out.
         out: folder of the results; replaced.
+        overfitted_from: images seen at the best validation of a model that overfitted, for the curves.
     Raises:
         InputError: the images do not match the rows or the store.
     """
     evidence = gather(settings, store, reference, images, rows)
     with folder_written_whole(out) as part:
         tables.write(part / "metrics.csv", measure(evidence, reference.extractor))
-        tables.write(part / "samples.csv", _verdict_table(evidence))
+        tables.write(part / "samples.csv", _without_surplus(settings, store, rows, _verdict_table(evidence)))
         _draw(part, evidence, store, images)
         if history is not None:
-            figures.training_curves(part / "curves.png", history)
+            figures.training_curves(part / "curves.png", history, overfitted_from)
 
 
 def measure(evidence: Evidence, extractor: str) -> pd.DataFrame:
@@ -154,6 +157,25 @@ def _verdict_table(evidence: Evidence) -> pd.DataFrame:
     side = evidence.synthetic
     table = side.table[["sample_id"]].join(reading_cells(evidence.schema, side.table, side.reading))
     return table.assign(nearest_similarity=side.similarity, nearest_image=side.nearest_image).join(side.verdicts)
+
+
+def _without_surplus(settings: EvaluateSettings, store: Store, rows: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+    """The verdicts with what a plan by kept samples does not need marked; the log says what it lacks."""
+    request = settings.oversample
+    if request is None:
+        return table
+    values = store.info.condition_schema.fields[request.column].values  # type: ignore[attr-defined]  # it has classes
+    wanted = lacking(values, store.split("train").samples[request.column], request.minimum)
+    asked = rows[request.column].to_numpy(dtype=str)
+    table = beyond(table, asked, wanted)
+    for value, count in wanted.items():
+        of_value = asked == value
+        if (kept := int((table["verdict"][of_value] == "kept").sum())) < count:
+            log.warning(
+                "%s %s: %d of %d samples kept, %d are wanted: raise plan.request.limit (%g)",
+                *(request.column, value, kept, of_value.sum(), count, request.limit),
+            )
+    return table
 
 
 def _draw(folder: Path, evidence: Evidence, store: Store, images: Images) -> None:

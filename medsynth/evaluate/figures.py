@@ -89,11 +89,12 @@ def nearest_neighbours(
     page.save(path)
 
 
-def training_curves(path: Path, history: pd.DataFrame) -> None:
+def training_curves(path: Path, history: pd.DataFrame, overfitted_from: int | None = None) -> None:
     """Loss, validation loss and learning rate over the images seen.
 
     Args:
         history: images_seen, loss, val_loss (empty where not measured), learning_rate.
+        overfitted_from: images seen, shaded from there on; None for no overfitting.
     """
     figure, (above, below) = subplots(2, 1, (7.5, 5.2), sharex=True, height_ratios=(3, 1))
     validated = history.dropna(subset=["val_loss"])
@@ -107,6 +108,8 @@ def training_curves(path: Path, history: pd.DataFrame) -> None:
         markersize=3,
         label="validation score",
     )
+    if overfitted_from is not None:
+        above.axvspan(overfitted_from, history["images_seen"].max(), color=FAINT, alpha=0.15, lw=0, label="overfitted")
     above.set_ylabel("loss, score")
     above.legend(frameon=False)
     below.plot(history["images_seen"], history["learning_rate"], color=REAL)

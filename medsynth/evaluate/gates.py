@@ -1,4 +1,4 @@
-"""The verdict on each synthetic image: kept, or rejected with its reasons.
+"""The verdict on each synthetic image: kept, or rejected with its reasons; or surplus, of which there are enough.
 
 Both gates take their limits from real validation images, so that each limit has a meaning: how often a real image would
 fall beyond it. Neither the reader nor the generator learned from them, but both keep the weights that do best on them:
@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 
 from medsynth.config import Evaluation
+from medsynth.config.columns import SURPLUS
 from medsynth.config.evaluation import FEWEST_OF_A_CLASS, MISREAD_LEVEL
 from medsynth.evaluate.copy_limits import CopyLimits
 
@@ -125,3 +126,23 @@ def requested_probability(asked: np.ndarray, probabilities: np.ndarray, values: 
     """Of each row of (n, K), the probability of the class that was asked; 1 where none was."""
     index = pd.Index(values).get_indexer(pd.Index(asked))
     return np.where(index >= 0, probabilities[np.arange(len(asked)), np.maximum(index, 0)], 1.0)
+
+
+def beyond(verdicts: pd.DataFrame, asked: np.ndarray, wanted: Mapping[str, int]) -> pd.DataFrame:
+    """The verdicts with `surplus` in place of `kept` for those beyond the first that are wanted of each value.
+
+    Args:
+        verdicts: as `Gates.judge` gives them, n rows in the order of the plan; asked: (n,) the value of each.
+        wanted: kept samples of each value; a value that it lacks has no surplus.
+    """
+    kept = verdicts["verdict"].eq("kept")
+    rank = kept.groupby(asked).cumsum()  # of a kept one among those of its value, from 1
+    limit = pd.Series(asked, index=verdicts.index).map(wanted).fillna(np.inf)
+    surplus = kept & (rank > limit)
+    reason = (
+        "the plan needs no more than " + limit[surplus].astype(int).astype(str) + " of " + asked[surplus.to_numpy()]
+    )
+    return verdicts.assign(
+        verdict=verdicts["verdict"].mask(surplus, SURPLUS),
+        reason=verdicts["reason"].mask(surplus, reason.reindex(verdicts.index)),
+    )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 
 TILE = 128  # pixels a side that each image is shown in
 GAP = 6
@@ -13,8 +16,21 @@ REAL, SYNTHETIC = "#31688e", "#c8553d"
 MARK = "SYNTHETIC"
 
 
-def to_tile(image: np.ndarray) -> Image.Image:
-    """Stored uint16 (C, *spatial) to an RGB tile of TILE x TILE, its sides in proportion.
+def disclaimer(simulated: bool) -> str:
+    """What a figure of generated images alone says of itself; simulated: no patient is among the training images."""
+    source = "simulated" if simulated else "real"
+    return f"Synthetic, not for diagnosis: made by a generative model trained on {source} images."
+
+
+def marked_png(sheet: Image.Image, path: Path, about: str) -> None:
+    """Save as PNG, with what it is as a text chunk."""
+    text = PngInfo()
+    text.add_text("Disclaimer", about)
+    sheet.save(path, "PNG", pnginfo=text)
+
+
+def to_tile(image: np.ndarray, side: int = TILE) -> Image.Image:
+    """Stored uint16 (C, *spatial) to an RGB tile of side x side pixels, its sides in proportion.
 
     Of a volume in RAS+, the middle axial slice as radiologists look at it: from the feet, the front above.
     """
@@ -22,10 +38,10 @@ def to_tile(image: np.ndarray) -> Image.Image:
         image = image[:, image.shape[1] // 2, ::-1, ::-1]
     pixels = (image >> 8).astype(np.uint8)
     shown = Image.fromarray(pixels[0] if len(pixels) == 1 else np.moveaxis(pixels, 0, -1)).convert("RGB")
-    scale = TILE / max(shown.size)
+    scale = side / max(shown.size)
     size = (max(1, round(shown.width * scale)), max(1, round(shown.height * scale)))
-    tile = Image.new("RGB", (TILE, TILE), "black")
-    tile.paste(shown.resize(size, Image.Resampling.LANCZOS), ((TILE - size[0]) // 2, (TILE - size[1]) // 2))
+    tile = Image.new("RGB", (side, side), "black")
+    tile.paste(shown.resize(size, Image.Resampling.LANCZOS), ((side - size[0]) // 2, (side - size[1]) // 2))
     return tile
 
 

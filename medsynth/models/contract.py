@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -99,9 +99,11 @@ class GenerativeModel(nn.Module, ABC):
 
     Attributes:
         phases: what each training step optimises, in turn.
-        averaged: paths of the submodules that sampling needs: they have an EMA, and are what is saved.
+        averaged: paths of the submodules that sampling, or a model that begins from this one, needs: they have an EMA,
+            and are what is saved.
         term_weights: how much a term of the loss counts; 1 where it is not named.
         keeps_guide: whether its early state is kept with its weights.
+        scores_its_loss: whether `score` is its loss on held-out images, so that the two tell of overfitting.
         guide: that state, once loaded: the weaker model that autoguidance moves away from.
         spec: what it knows of the images that it makes.
     """
@@ -109,6 +111,7 @@ class GenerativeModel(nn.Module, ABC):
     phases: tuple[Phase, ...]
     averaged: tuple[str, ...]
     keeps_guide: bool = False
+    scores_its_loss: bool = True
 
     def __init__(self, spec: ImageSpec) -> None:
         super().__init__()
@@ -127,9 +130,27 @@ class GenerativeModel(nn.Module, ABC):
             InputError: a parent that it cannot use.
         """
 
+    def train_losses(self, batches: Iterator[Batch], images: int) -> None:
+        """Train, once, before the first step, the networks that its loss compares images by; most families have none.
+
+        They are part of its state, so that a training goes on with the same, and not of what is saved for sampling.
+
+        Args:
+            batches: of the training split, without end, augmented as in training; each seeds torch anew.
+            images: the budget of the training.
+        """
+
     @abstractmethod
     def loss(self, batch: Batch, phase: str) -> dict[str, Tensor]:
         """Named loss terms of one phase, each a vector (N,); the trainer adds them up by `term_weights`."""
+
+    def heed(self, means: Mapping[str, Tensor], spent: float) -> None:
+        """Follow what a training step found; what is kept of it must be in buffers, so that a checkpoint has it.
+
+        Args:
+            means: loss term → its mean over all images of the step, in all processes.
+            spent: the share of the budget that the step took.
+        """
 
     @abstractmethod
     def score(self, batch: Batch) -> Tensor | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -18,10 +19,25 @@ def power_law(rng: np.random.Generator, size: Sequence[int], slope: float, low: 
         slope: of the amplitude; the power spectrum falls with twice as much.
         low: cycles along the shorter side below which nothing is drawn.
     """
+
+    def gain(down: np.ndarray, across: np.ndarray) -> np.ndarray:
+        frequency = np.hypot(down, across)
+        return np.where(frequency > max(low, 1e-9), np.maximum(frequency, 1e-9) ** -slope, 0)
+
+    return spectral(rng, size, gain)
+
+
+def spectral(
+    rng: np.random.Generator, size: Sequence[int], amplitude: Callable[[np.ndarray, np.ndarray], np.ndarray]
+) -> np.ndarray:
+    """A Gaussian field (height, width) of any spectrum; periodic, and of variance 1 as `power_law` is.
+
+    Args:
+        amplitude: of the frequencies (down, across) in cycles along the shorter side, which broadcast.
+    """
     side = min(size)
     whole = tuple(2 * round(FINEST * extent / side / 2) for extent in size)
-    frequency = FINEST * np.hypot(np.fft.fftfreq(whole[0])[:, None], np.fft.rfftfreq(whole[1]))
-    gain = np.where(frequency > max(low, 1e-9), np.maximum(frequency, 1e-9) ** -slope, 0)
+    gain = amplitude(FINEST * np.fft.fftfreq(whole[0])[:, None], FINEST * np.fft.rfftfreq(whole[1]))
     spectrum = np.fft.rfft2(rng.standard_normal(whole), norm="forward") * gain
     both = np.full(gain.shape[1], 2.0)  # columns that stand for their mirror image too
     both[[0, -1]] = 1
@@ -35,15 +51,33 @@ def power_law(rng: np.random.Generator, size: Sequence[int], slope: float, low: 
     return np.fft.irfft2(kept, tuple(size), norm="forward") / np.sqrt(power)
 
 
-def smooth(rng: np.random.Generator, size: Sequence[int], cells: int) -> np.ndarray:
+def smooth(rng: np.random.Generator, size: Sequence[int], cells: int | tuple[int, int]) -> np.ndarray:
     """A smooth field (height, width) of about `cells` independent values along each axis; about unit variance."""
-    nodes = rng.standard_normal((cells, cells))
-    down, across = (_weights(cells, extent) for extent in size)
+    cells = (cells, cells) if isinstance(cells, int) else cells
+    nodes = rng.standard_normal(cells)
+    down, across = (_weights(number, extent) for number, extent in zip(cells, size, strict=True))
     return down @ nodes @ across.T
 
 
+def octaves(rng: np.random.Generator, size: Sequence[int], gains: Mapping[int, float]) -> np.ndarray:
+    """A sum of `smooth` fields (height, width), of the longer side's cells → standard deviation.
+
+    Cells are square; those of less than a pixel and a half are left out. Faster than `power_law` for few pixels.
+    """
+    side = max(size)
+    total = np.zeros((side, side))
+    for cells, gain in sorted(gains.items()):
+        if 1.5 * cells <= side:
+            total += gain * smooth(rng, (side, side), cells)
+    top, left = ((side - extent) // 2 for extent in size)
+    return total[top : top + size[0], left : left + size[1]]
+
+
+@lru_cache(maxsize=64)
 def _weights(cells: int, extent: int) -> np.ndarray:
     """(extent, cells) Gaussian weights of unit norm of each pixel's place: each pixel's variance is 1."""
     distance = (np.arange(extent) + 0.5)[:, None] / extent * cells - (np.arange(cells) + 0.5)
     weights = np.exp(-0.5 * (distance / 0.6) ** 2)
-    return weights / np.linalg.norm(weights, axis=1, keepdims=True)
+    weights /= np.linalg.norm(weights, axis=1, keepdims=True)
+    weights.setflags(write=False)
+    return weights

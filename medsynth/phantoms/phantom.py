@@ -78,7 +78,7 @@ class Phantom:
 
     def _refusal(self, name: str, value: str | float) -> str | None:
         field = self.conditions.get(name, {"kind": "unknown"})
-        if field["kind"] == "categorical":
+        if field["kind"] in ("categorical", "ordinal"):
             return None if value in field["values"] else f"one of {field['values']}"
         if field["kind"] == "number":
             low, high = field["range"]

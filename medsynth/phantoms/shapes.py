@@ -46,12 +46,18 @@ class Blob:
         v, u = place[0] - self.centre[0], place[1] - self.centre[1]
         c, s = np.cos(self.turn), np.sin(self.turn)
         v, u = (v * c + u * s) / self.radii[0], (u * c - v * s) / self.radii[1]
+        radius = np.hypot(v, u)
         outline: float | np.ndarray = 1.0
         if self.waves:
-            angle = np.arctan2(v, u)
-            outline = 1 + sum(height * np.cos(order * angle + phase) for order, height, phase in self.waves)
-            outline = np.maximum(outline, 0.2)
-        return (np.hypot(v, u) - outline) * min(self.radii)
+            unit = (u + 1j * v) / np.maximum(radius, 1e-12)  # its powers are the waves
+            by_order = {order: 0j for order, _, _ in self.waves}
+            for order, height, phase in self.waves:
+                by_order[order] += height * np.exp(1j * phase)
+            total = np.zeros_like(unit)
+            for order in range(max(by_order), 0, -1):  # Horner's rule
+                total = (total + by_order.get(order, 0)) * unit
+            outline = np.maximum(1 + total.real, 0.2)
+        return (radius - outline) * min(self.radii)
 
 
 def draw_waves(
@@ -74,8 +80,9 @@ def to_line(place: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 def pool(fine: np.ndarray, size: Sequence[int]) -> np.ndarray:
     """(..., *size): means of the pixels of a finer image (..., H, W), whose sides are whole multiples."""
-    (rows, height), (columns, width) = ((n // m, m) for n, m in zip(fine.shape[-2:], size, strict=True))
-    return fine.reshape(*fine.shape[:-2], height, rows, width, columns).mean((-3, -1))
+    rows, columns = (n // m for n, m in zip(fine.shape[-2:], size, strict=True))
+    parts = (fine[..., row::rows, column::columns] for row in range(rows) for column in range(columns))
+    return sum(parts) / (rows * columns)
 
 
 def measure_lesion(labels: np.ndarray, number: int) -> Conditions:

@@ -9,8 +9,9 @@ import pandas as pd
 
 from medsynth import __version__
 from medsynth.artifacts.store import Store
+from medsynth.conditions.requests import lacking
 from medsynth.config import ReleaseSettings
-from medsynth.config.columns import PREDICTED
+from medsynth.config.columns import PREDICTED, SURPLUS
 from medsynth.images.image import spacing_of
 from medsynth.release.findings import findings, interval, reads_label, short
 from medsynth.release.formats import Encoder, ReleaseFormat, file_columns
@@ -101,7 +102,7 @@ tested on. Who holds a file can look it up; to anybody else a digest says nothin
 ## Asked, kept, rejected
 
 {_by_class(table, info.label)}
-
+{_wanted(settings, store, table)}
 A sample is rejected for two things alone. It is more like a training image (`nearest_similarity`) than nearly all
 held-out real images are. Or, unless the run left this out, the predictor reads another {info.label} than was asked, and
 gives the one that was asked a probability (`requested_probability`) as low as at most 5 % of real images of that class
@@ -187,7 +188,7 @@ def _stated(text: str | None) -> str:
 
 def _overfitting(made_by: Provenance) -> str:
     if made_by.overfitted_from is None:
-        return "not seen"
+        return "not seen (a family whose score is not its loss, as a GAN, would not show it)"
     return f"seen after {made_by.overfitted_from} images of its own training; the weights are those of then"
 
 
@@ -215,13 +216,39 @@ def _extractors(metrics: pd.DataFrame) -> str:
 
 def _by_class(table: pd.DataFrame, label: str) -> str:
     groups = [(value or "missing", group) for value, group in table.groupby(label, sort=True)]
+    unkept = ("rejected", SURPLUS) if (table["verdict"] == SURPLUS).any() else ("rejected",)
     rows = []
     for name, group in [*groups, ("all", table)]:
         kept = group[group["verdict"] == "kept"]
         others = int(((kept[f"{PREDICTED}{label}"] != kept[label]) & (kept[label] != "")).sum())
-        rows.append((plain(name), *(str(count) for count in (len(group), len(kept), others, len(group) - len(kept)))))
-    header = (label, "asked", "kept", f"of them read as another {label}", "rejected")
-    return markdown_table(header, ("---", *["---:"] * 4), rows)
+        left = [int((group["verdict"] == verdict).sum()) for verdict in unkept]
+        rows.append((plain(name), *(str(count) for count in (len(group), len(kept), others, *left))))
+    header = (label, "asked", "kept", f"of them read as another {label}", *unkept)
+    return markdown_table(header, ("---", *["---:"] * (len(header) - 1)), rows)
+
+
+def _wanted(settings: ReleaseSettings, store: Store, table: pd.DataFrame) -> str:
+    """Of a plan by kept samples: which classes lack some, and how many samples were surplus."""
+    if (request := settings.oversample) is None:
+        return ""
+    column = request.column
+    values = store.info.condition_schema.fields[column].values  # type: ignore[attr-defined]  # it has classes
+    wanted = lacking(values, store.split("train").samples[column], request.minimum)
+    kept = table.loc[table["verdict"] == "kept", column].value_counts()
+    lack = [
+        f"{plain(value)} ({count - kept.get(value, 0)} of {count})"
+        for value, count in wanted.items()
+        if kept.get(value, 0) < count
+    ]
+    surplus = int((table["verdict"] == SURPLUS).sum())
+    reached = f"Every {column} has the kept samples that it lacked."
+    if lack:
+        reached = f"**Too few samples were kept of {listed(lack)}**: in brackets, how many lack of how many."
+    return f"""
+The plan asked for {request.minimum} training images and kept samples of each {column} together. Of each, it sampled
+{request.limit:g} times as many as it lacked. {reached}
+Surplus samples, {surplus} of them, passed but were not needed: they are not handed over, `rejected.csv` lists them.
+"""
 
 
 def _metric_table(metrics: pd.DataFrame) -> str:

@@ -19,7 +19,7 @@ from medsynth import __version__, registry
 from medsynth.artifacts.shards import Images
 from medsynth.artifacts.store import Store
 from medsynth.config import ReleaseSettings
-from medsynth.config.columns import DIGESTS, MASK_FILE, MASK_OF, PREDICTED, VERDICT
+from medsynth.config.columns import DIGESTS, MASK_FILE, MASK_OF, PREDICTED, SURPLUS, VERDICT
 from medsynth.config.formats import DEFAULTS
 from medsynth.disk import tables
 from medsynth.disk.files import folder_written_whole, sha256, written_whole
@@ -54,8 +54,8 @@ def release(
         settings: the formats that each image is written in.
         images: uint16 (N, C, *spatial), one for each of `rows`, on the store's scale.
         rows: sample_id, seed, model_sha256, sampler and the conditions as asked.
-        verdicts: sample_id, predicted_<field>, requested_probability, conformity, nearest_similarity, verdict (kept or
-            rejected), reason.
+        verdicts: sample_id, predicted_<field>, requested_probability, conformity, nearest_similarity, verdict (kept,
+            rejected or surplus), reason.
         metrics: the evaluation's metrics.csv, as text.
         checkpoint_info: the content of model.json.
         tuned: the content of sampler.json.
@@ -83,7 +83,7 @@ def release(
         synthetic="true",
     )
     kept = table[table["verdict"] == "kept"]
-    rejected = table[table["verdict"] == "rejected"]
+    rejected = table[table["verdict"] != "kept"]
     with folder_written_whole(out) as folder:
         (folder / "images").mkdir()
         for sample_id, position in zip(kept["sample_id"], kept.index, strict=True):
@@ -175,10 +175,10 @@ def _join(images: Images, rows: pd.DataFrame, verdicts: pd.DataFrame) -> pd.Data
     if apart:
         where = "samples" if min(apart) in set(rows["sample_id"]) else "evaluation"
         raise InputError(f"release: sample {min(apart)} is in the {where} table alone, expected it in both")
-    unknown = verdicts.loc[~verdicts["verdict"].isin(["kept", "rejected"])]
+    unknown = verdicts.loc[~verdicts["verdict"].isin(["kept", "rejected", SURPLUS])]
     if len(unknown):
         sample_id, verdict = unknown.iloc[0][["sample_id", "verdict"]]
-        raise InputError(f"release: sample {sample_id}: verdict {verdict!r}, expected kept or rejected")
+        raise InputError(f"release: sample {sample_id}: verdict {verdict!r}, expected kept, rejected or {SURPLUS}")
     predicted = [column for column in verdicts.columns if column.startswith(PREDICTED)]
     judged = verdicts[["sample_id", *predicted, *VERDICT]]
     return rows.reset_index(drop=True).merge(judged, on="sample_id", how="left")

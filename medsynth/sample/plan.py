@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pandas as pd
 
 from medsynth.artifacts.store import Store
 from medsynth.conditions.kind import ABSENT
-from medsynth.conditions.requests import read_requests
+from medsynth.conditions.requests import lacking, read_requests
 from medsynth.conditions.schema import ConditionSchema
 from medsynth.config import Balance, Oversample, PerClass, PlanTable, SampleSettings
 from medsynth.config.columns import MASK_OF
@@ -59,21 +60,19 @@ def _per_class(settings: SampleSettings, schema: ConditionSchema, training: pd.D
 def _balance(settings: SampleSettings, schema: ConditionSchema, training: pd.DataFrame) -> pd.DataFrame:
     request = settings.plan.request
     assert isinstance(request, Balance)
-    return _fill_up(request.column, schema, training, None)
+    return _repeat(request.column, _lacking(request.column, schema, training, None))
 
 
 def _oversample(settings: SampleSettings, schema: ConditionSchema, training: pd.DataFrame) -> pd.DataFrame:
     request = settings.plan.request
     assert isinstance(request, Oversample)
-    return _fill_up(request.column, schema, training, request.minimum)
+    lack = _lacking(request.column, schema, training, request.minimum)
+    return _repeat(request.column, {value: math.ceil(request.limit * count) for value, count in lack.items()})
 
 
-def _fill_up(column: str, schema: ConditionSchema, training: pd.DataFrame, target: int | None) -> pd.DataFrame:
-    """What each class lacks to have `target` images; None fills up to the largest class."""
+def _lacking(column: str, schema: ConditionSchema, training: pd.DataFrame, minimum: int | None) -> dict[str, int]:
     values = schema.fields[column].values  # type: ignore[attr-defined]  # the config admits no field without them
-    present = {value: int((training[column] == value).sum()) for value in values}
-    wanted = max(present.values()) if target is None else target
-    return _repeat(column, {value: max(0, wanted - count) for value, count in present.items()})
+    return lacking(values, training[column], minimum)
 
 
 def _repeat(column: str, counts: dict[str, int]) -> pd.DataFrame:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 WEIGHTS = "model.safetensors"
 MODEL_FOLDER = "model"  # among the artifacts: model.json and the weights, as `sample --checkpoint` reads them
+STRIP = "strip.png"
 EVALUATION = ("metrics.csv", "contact_sheet.png", "curves.png", "adherence.png", "nearest.png")
 TUNE = ("tried.csv", "tried.png", "sampler.json")
 TUNE_FOLDER = "tune"  # among the artifacts
@@ -101,6 +102,7 @@ class Results:
         artifacts = {
             train / "model.json": MODEL_FOLDER,
             **({train / WEIGHTS: MODEL_FOLDER} if registered else {}),
+            train / STRIP: None,
             **{tune / name: TUNE_FOLDER for name in TUNE},
             **{evaluation / name: None for name in EVALUATION},
             **{release / name: None for name in RELEASE},

@@ -43,7 +43,7 @@ def initialise(settings: TrackSettings, out: Path) -> None:
     """
     place, key = place_of(settings.tracking), settings.configuration_sha256
     with connected(place) as client:
-        experiment_id = _experiment(client, place, settings.tracking.experiment)
+        experiment_id = experiment_of(client, place, settings.tracking.experiment)
         run_id = _finished(client, experiment_id, key)
         if run_id is None:
             name = f"{', '.join(settings.datasets)[: NAME_LENGTH - 9]} {key[:8]}"
@@ -103,7 +103,7 @@ def _parent(client: MlflowClient, place: Address, initialised: Path) -> Run:
     return run
 
 
-def _experiment(client: MlflowClient, place: Address, name: str) -> str:
+def experiment_of(client: MlflowClient, place: Address, name: str) -> str:
     """The experiment's id; made when it is not there, beside an SQLite database with its artifacts in mlartifacts/."""
     from mlflow.exceptions import MlflowException
 

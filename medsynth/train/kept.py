@@ -17,12 +17,8 @@ from medsynth.disk import files
 
 log = logging.getLogger(__name__)
 
-OUTPUTS = (
-    "model.safetensors",
-    "history.csv",
-    "strip.png",
-    "model.json",
-)  # the record that vouches for the weights comes last
+# The record that vouches for the weights comes last.
+OUTPUTS = ("model.safetensors", "history.csv", "strip.png", "model.json")
 FOLDER = "kept"
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
+from medsynth.artifacts import live
 from medsynth.artifacts.store import Store, StoreInfo
 from medsynth.artifacts.tuned import Tuned
 from medsynth.config import TrainSettings
@@ -100,18 +101,22 @@ def _train(trainer: Trainer, store: Store, out: Path) -> None:
         trainer.restore(last)
         log.info("resumed at step %d from %s", trainer.step, last)
     strip = Strip(trainer, store.split("val"), last.parent)
+    if leads:
+        live.begin(out / live.LIVE, trainer.history)
     next_save = time.monotonic() + options.checkpoint_seconds
     with StopSignal() as stop, tqdm(total=100, unit="%", desc="train", mininterval=5, disable=not leads) as bar:
         while trainer.progress < 1 and (options.patience is None or trainer.stale < options.patience):
-            before, used = trainer.images_seen, trainer.progress
+            before = trainer.images_seen
             trainer.advance()
             if leads:
-                strip.draw(used)
+                strip.draw()
             interval = options.validate_every
             due = trainer.images_seen // interval > before // interval or trainer.progress >= 1
             if due or trainer.step % LOG_EVERY == 0:
                 trainer.record(trainer.validate() if due else None)
                 last_row = trainer.history[-1]  # without a loss after steps that had no phase
+                if leads:
+                    live.add(out / live.LIVE, last_row)
                 bar.set_postfix(loss=last_row.get("total", math.nan), images_per_s=last_row["images_per_s"])
             bar.update(min(100, 100 * trainer.progress) - bar.n)
             stopping = bool(trainer.processes.agree(float(bool(stop.received)), trainer.device))
@@ -126,7 +131,7 @@ def _train(trainer: Trainer, store: Store, out: Path) -> None:
         log.warning("training ended before guide_at: the guide is the model itself, and autoguidance changes nothing")
         averages.keep_early_as_best()
     if leads:
-        if overfitted := overfitted_from(trainer.history):
+        if overfitted := overfitted_from(trainer.history) if trainer.model.scores_its_loss else None:
             log.warning(
                 "overfitted: the held-out loss was lowest after %d of %d images and rose from there; the weights of "
                 "then are kept",
@@ -150,3 +155,4 @@ def _train(trainer: Trainer, store: Store, out: Path) -> None:
         )
         kept.keep(out, trainer.origin)
         last.unlink(missing_ok=True)
+        (out / live.LIVE).unlink(missing_ok=True)

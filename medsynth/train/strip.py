@@ -28,13 +28,18 @@ TITLE_HEIGHT = 24
 class Strip:
     """The images of the points that were reached, each in a file, so that a training that resumes has them all.
 
-    Args:
-        folder: of checkpoints.
+    Attributes:
+        left_out: points without images, since there were none to be had.
     """
 
     def __init__(self, trainer: Trainer, val: Store, folder: Path) -> None:
+        """folder: of checkpoints; `trainer` is restored from there before."""
         self.trainer = trainer
         self.folder = folder
+        self.left_out: set[int] = set()
+        for number, point in enumerate(POINTS):
+            if point > trainer.progress:  # of a training that was begun anew
+                self._file(number).unlink(missing_ok=True)
         labels = np.array(val.label_values())
         classes = [np.flatnonzero(labels == label) for label in np.unique(labels)]
         chosen = np.array([rows[turn % len(rows)] for turn in range(COLUMNS) for rows in classes])[:COLUMNS]
@@ -45,14 +50,18 @@ class Strip:
         self.captions = labels[chosen].tolist()
         self.masks = val.masks[chosen] if schema.needs_mask and val.masks is not None else None
 
-    def draw(self, before: float) -> None:
-        """Draw, if a point of the budget was passed since the share `before` of it was used up.
+    def draw(self) -> None:
+        """Draw, if the last point of the budget that was passed has no images.
 
         The training's random numbers, weights and budget stay as they are. Where memory is too short, that point is
         left out.
         """
-        passed = [number for number, point in enumerate(POINTS) if before < point <= self.trainer.progress]
-        if not passed:
+        passed = [number for number, point in enumerate(POINTS) if point <= self.trainer.progress]
+        if passed:
+            self._draw(passed[-1])
+
+    def _draw(self, point: int) -> None:
+        if point in self.left_out or self._file(point).exists():
             return
         try:
             images = self._images()
@@ -60,11 +69,13 @@ class Strip:
             if not is_out_of_memory(error):
                 raise
             log.warning("strip.png: out of memory at %.0f %%, no images of it", 100 * self.trainer.progress)
+            self.left_out.add(point)
             return
         except InputError as error:  # samples that are not finite, early in a training
             log.warning("strip.png: no images at %.0f %%: %s", 100 * self.trainer.progress, error)
+            self.left_out.add(point)
             return
-        with files.written_whole(self._file(passed[-1])) as part, part.open("wb") as file:
+        with files.written_whole(self._file(point)) as part, part.open("wb") as file:
             np.savez(file, images=images, seen=self.trainer.images_seen)
 
     def _images(self) -> np.ndarray:
@@ -84,7 +95,11 @@ class Strip:
         return self.folder / f"strip_{point}.npz"
 
     def finish(self, path: Path) -> None:
-        """Write the strip as a picture, whole or not at all, and remove its files."""
+        """Write the strip as a picture, whole or not at all, and remove its files.
+
+        The end has its row wherever training ended.
+        """
+        self._draw(len(POINTS) - 1)
         made = [file for number in range(len(POINTS)) if (file := self._file(number)).exists()]
         read = [np.load(file, allow_pickle=False) for file in made]
         picture(path, self.captions, {int(each["seen"]): each["images"] for each in read})

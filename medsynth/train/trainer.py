@@ -7,10 +7,11 @@ same noise and augmentation. Validation has the same noise whatever `batch_size`
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,7 @@ log = logging.getLogger(__name__)
 LOG_EVERY = 25  # steps between two rows of history.csv
 STATISTICS_IMAGES = 2000  # at least, where there are as many
 STATISTICS_BLOCK = 64  # images of them in memory at once
+LESSON_IMAGES, LESSON_PIXELS = 16, 2**20  # of a batch for what is trained before the first step, at most
 ALONE = Processes()
 NO_PARENTS: Mapping[str, Path] = {}
 COUNTERS = ("step", "images_seen", "seconds", "best_loss", "stale", "halvings", "history")
@@ -111,10 +113,22 @@ class Trainer:
         self.history: list[dict[str, float]] = []
         self.since: dict[str, Tensor] = {}
         self.skipped = torch.zeros(len(self.model.phases), device=device)
+        self.model.train_losses(self._lessons(), options.images)
         self.batch_size = self._fitting_batch_size()
         if options.compile is True or (options.compile == "auto" and device.type == "cuda"):
             for path in {path for phase in self.model.phases for path in phase.modules}:
                 self.model.get_submodule(path).compile(dynamic=False)
+
+    def _lessons(self) -> Iterator[Batch]:
+        """Training batches without end, the same in every process, for what is trained before the first step."""
+        count = max(1, min(LESSON_IMAGES, LESSON_PIXELS // math.prod(self.spec.size)))
+        for number in itertools.count():
+            torch.manual_seed(derive_seed(self.settings.seed, number))
+            yield self._augmented(self.order.rows(number * count, count))
+
+    def _augmented(self, rows: Sequence[int]) -> Batch:
+        batch = self.examples.gather(rows)
+        return augment(batch, self.spec.conditions, self.options.augmentation, self.flip_axes)
 
     def _fitting_batch_size(self) -> int:
         """Images that go through the network at once."""
@@ -164,7 +178,7 @@ class Trainer:
 
     def advance(self) -> dict[str, Tensor]:
         """One optimiser step of every phase on one effective batch; returns the mean of each loss term."""
-        started = time.monotonic()
+        started, progress = time.monotonic(), self.progress
         means: dict[str, Tensor] = {}
         learning_rate = self.learning_rate()
         for turn, phase in enumerate(self.model.phases):
@@ -185,6 +199,7 @@ class Trainer:
         if self.model.keeps_guide and not self.averages.early and self.progress >= self.options.guide_at:
             self.averages.keep_early()
         self.seconds = self.processes.agree(self.seconds + time.monotonic() - started, self.device)
+        self.model.heed(means, self.progress - progress)
         return means
 
     def _accumulate(self, turn: int, phase: str) -> dict[str, Tensor] | None:
@@ -198,9 +213,7 @@ class Trainer:
             for micro in range(self.processes.rank, math.ceil(images / size), self.processes.count):
                 torch.manual_seed(derive_seed(self.settings.seed, self.step, micro, turn))
                 count = min(size, images - micro * size)
-                rows = self.order.rows(self.step * images + micro * size, count)
-                augmentation = self.options.augmentation
-                batch = augment(self.examples.gather(rows), self.spec.conditions, augmentation, self.flip_axes)
+                batch = self._augmented(self.order.rows(self.step * images + micro * size, count))
                 losses = self._losses(batch, phase)
                 (losses["total"].sum() / images).backward()
                 for term, values in losses.items():

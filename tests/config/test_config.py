@@ -274,7 +274,7 @@ def test_no_model_is_called_none():
 def test_every_slice_survives_json():
     whole = config.parse(config.Config, changed("models.s", STUDENT | {"sampler": {"batch_size": 8}}), "")
     of_models = (part for model in whole.models for part in (whole.train("d", model), whole.sample("d", model)))
-    for part in (whole.prepare("d"), *of_models, whole.evaluate(), whole.tracking):
+    for part in (whole.prepare("d"), *of_models, whole.evaluate("d"), whole.tracking):
         assert config.parse_json(type(part), part.model_dump_json(), "") == part
 
 

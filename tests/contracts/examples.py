@@ -63,7 +63,13 @@ EXAMPLES = {
         training={"learning_rate": 2e-3, "warmup": 0},
     ),
     "stylegan": Example(
-        {"family": "stylegan", "channels": [16, 8], "latent_dim": 16, "progressive_growing": 0.3},
+        {
+            "family": "stylegan",
+            "channels": [16, 8],
+            "latent_dim": 16,
+            "progressive_growing": 0.3,
+            "discriminator_augmentation": "adaptive",
+        },
         steps=40,
         left=0.95,
         training={"learning_rate": 2e-2},

@@ -133,3 +133,62 @@ def test_the_model_names_its_parent_and_counts_its_images(parent, tmp_path):
     named = info.parents["initial"]
     assert (named.weights_sha256, named.store_sha256) == (of_parent.weights_sha256, of_parent.store.digest)
     assert named.images_seen == of_parent.images_seen and info.images_seen == 16 + of_parent.images_seen
+
+
+@pytest.fixture(scope="module")
+def style_parent(trained):
+    """Of two resolutions, 4 and 8 pixels a side."""
+    return trained("stylegan", "categorical", 2)
+
+
+def style_child(**changes) -> TrainSettings:
+    return settings_of("stylegan", parents={"initial": "stylegan"}, **changes)
+
+
+def test_a_stylegan_takes_generator_and_discriminator(style_parent, messages):
+    trainer, _, known = begin(style_child(), toy_store("categorical", 2, side=16), style_parent)
+    parameters = dict(trainer.model.named_parameters())
+    assert all(torch.equal(tensor, known[name]) for name, tensor in parameters.items())
+    assert any(name.startswith("discriminator.") for name in parameters)
+    assert f"initial: began with {len(parameters)} of {len(parameters)} tensors; new are none" in messages.text
+
+
+def test_a_stylegan_of_a_larger_size_takes_the_resolutions_that_it_shares(style_parent):
+    store = toy_store("categorical", 2, side=32)
+    trainer, changed, known = begin(style_child(channels=[16, 8, 8]), store, style_parent)
+    new = ("synthesis.levels.2.", "discriminator.enter.2.", "discriminator.halve.1.")
+    for name, tensor in trainer.model.named_parameters():
+        assert name not in changed if name.startswith(new) else torch.equal(tensor, known[name]), name
+
+
+def test_a_resolution_of_other_channels_is_new(style_parent):
+    settings = style_child(channels=[8, 8])
+    trainer, changed, known = begin(settings, toy_store("categorical", 2, side=16), style_parent)
+    own = dict(trainer.model.named_parameters())
+    of_finest = ("synthesis.levels.1.refine.", "synthesis.levels.1.to_bands.", "discriminator.enter.1.", "mapping.")
+    assert all(torch.equal(own[name], known[name]) for name in own if name.startswith(of_finest))
+    of_coarsest = ("synthesis.start.", "synthesis.levels.0.", "discriminator.score.", "discriminator.halve.0.")
+    assert not any(name.startswith(of_coarsest) for name in changed)
+
+
+def test_masks_that_a_stylegan_parent_did_not_know_change_nothing_at_first(style_parent, messages):
+    trainer, _, known = begin(style_child(), toy_store("mask", 2, side=16), style_parent)
+    own = dict(trainer.model.named_parameters())
+    for name in ("synthesis.levels.1.refine.conv.conv.weight", "discriminator.enter.1.weight"):
+        shared = known[name].shape[1]
+        assert own[name].shape[1] > shared
+        assert torch.equal(own[name][:, :shared], known[name]) and not own[name][:, shared:].any()
+    assert "initial: began with" in messages.text
+
+
+def test_a_grey_stylegan_gives_a_colour_one_all_but_what_touches_pixels(style_parent):
+    trainer, changed, known = begin(style_child(), toy_store("categorical", 2, side=16, channels=3), style_parent)
+    touching = ("discriminator.enter.", *(f"synthesis.levels.{level}.to_bands.conv" for level in range(2)))
+    for name, tensor in trainer.model.named_parameters():
+        assert name not in changed if name.startswith(touching) else torch.equal(tensor, known[name]), name
+
+
+def test_a_stylegan_with_nothing_in_common_is_refused(style_parent):
+    settings = style_child(channels=[12, 12], latent_dim=12)
+    with pytest.raises(InputError, match=r"initial: none of \d+ tensors is in both models, nothing to begin from"):
+        begin(settings, toy_store("categorical", 2, side=16), style_parent)

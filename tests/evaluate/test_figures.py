@@ -91,6 +91,17 @@ def test_training_curves_with_and_without_validation(tmp_path: Path, validated: 
     assert drawn > (500 if validated else 10)
 
 
+def test_the_curves_of_an_overfitted_model_are_shaded(tmp_path: Path) -> None:
+    seen = np.arange(0, 1000, 100)
+    loss = {"images_seen": seen, "loss": 1.0, "val_loss": 0.5, "learning_rate": 1e-3}
+    shaded = []
+    for name, overfitted_from in (("a.png", None), ("b.png", 500)):
+        figures.training_curves(tmp_path / name, pd.DataFrame(loss), overfitted_from)
+        grey = np.asarray(Image.open(tmp_path / name).convert("L")).astype(int)
+        shaded.append(((grey > 200) & (grey < 240)).mean())
+    assert shaded[1] > shaded[0] + 0.1
+
+
 def test_adherence_draws_what_was_asked(tmp_path: Path) -> None:
     table = pd.DataFrame(
         {

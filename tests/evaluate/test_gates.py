@@ -1,10 +1,11 @@
 import numpy as np
+import pandas as pd
 import pytest
 
 from medsynth.config import Evaluation
 from medsynth.config.evaluation import MISREAD_LEVEL
 from medsynth.evaluate.copy_limits import CopyLimits
-from medsynth.evaluate.gates import Gates, requested_probability
+from medsynth.evaluate.gates import Gates, beyond, requested_probability
 
 
 def gates(reject_misread: bool = True, of_real: int = 99, inadequate: str = "") -> Gates:
@@ -92,3 +93,13 @@ def test_requested_probability() -> None:
     asked = np.array(["b", "a", "", "n/a"])
     probabilities = np.array([[0.3, 0.7]] * 4)
     assert requested_probability(asked, probabilities, ("a", "b")).tolist() == [0.7, 0.3, 1, 1]
+
+
+def test_kept_samples_beyond_those_that_are_wanted_are_surplus():
+    asked = np.array(["a", "a", "b", "a", "a", "b", "c"])
+    verdict = ["kept", "rejected", "kept", "kept", "kept", "kept", "kept"]
+    judged = pd.DataFrame({"verdict": verdict, "reason": ["", "a copy", "", "", "", "", ""]})
+    left = beyond(judged, asked, {"a": 2, "b": 0})
+    assert left["verdict"].tolist() == ["kept", "rejected", "surplus", "kept", "surplus", "surplus", "kept"]
+    assert left["reason"][1] == "a copy" and left["reason"][4] == "the plan needs no more than 2 of a"
+    assert beyond(judged, asked, {}).equals(judged)

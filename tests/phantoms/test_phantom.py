@@ -7,7 +7,9 @@ from pydantic import TypeAdapter
 from medsynth import registry
 from medsynth.config import ConditionField
 from medsynth.config.columns import lesion_columns
+from medsynth.errors import InputError
 from medsynth.images.modalities import MODALITIES
+from medsynth.phantoms.phantom import Phantom, PhantomImage
 
 
 @pytest.mark.parametrize("name", registry.PHANTOMS)
@@ -23,7 +25,8 @@ def test_a_phantom_describes_itself_as_a_configuration_does(name):
     assert set(image.conditions) == expected
     numbers = sorted(phantom.structures.values())
     assert numbers == list(range(1, len(numbers) + 1))
-    assert image.voxels.shape == (1, *image.labels.shape) == (1, *[32] * dims)
+    channels = MODALITIES[phantom.modality].channels
+    assert image.voxels.shape == (channels, *image.labels.shape) == (channels, *[32] * dims)
     assert (image.voxels.dtype, image.labels.dtype) == (np.float32, np.uint8)
     assert phantom.window[0] <= image.voxels.min() < image.voxels.max() <= phantom.window[1]
 
@@ -35,3 +38,12 @@ def test_a_seed_decides_the_bits(name):
     one, again, other = (phantom.render(seed, size) for seed in (3, 3, 4))
     assert np.array_equal(one.voxels, again.voxels) and np.array_equal(one.labels, again.labels)
     assert one.conditions == again.conditions and not np.array_equal(one.voxels, other.voxels)
+
+
+def test_an_ordinal_condition_is_set_by_one_of_its_grades():
+    grades = {"grade": {"kind": "ordinal", "values": ["0", "1", "2"]}}
+    blank = np.zeros((1, 16, 16), np.float32)
+    phantom = Phantom("mri", grades, {}, lambda _, size, asked: PhantomImage(blank, blank[0], dict(asked)))
+    assert phantom.render(0, (16, 16), grade="1").conditions == {"grade": "1"}
+    with pytest.raises(InputError, match="grade = '3', expected one of"):
+        phantom.render(0, (16, 16), grade="3")

@@ -3,11 +3,12 @@
 import html
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 
-from medsynth.config import ReleaseSettings
+from medsynth.config import Oversample, ReleaseSettings
 from medsynth.release.markdown import plain
 from medsynth.release.release import release
 from tests.release.toys import AS_PNG, CHECKPOINT, DATA, make_samples, make_store, metrics
@@ -198,3 +199,19 @@ def test_classes_and_notes_of_any_name_leave_the_card_as_it_is_built(tmp_path: P
     placed = [line.replace(plain(name), "NAME") for line in text_of(name).splitlines()]
     plainly = [line.replace("harmless", "NAME") for line in text_of("harmless").splitlines()]
     assert placed == plainly and sum("NAME" in line for line in placed) >= 5
+
+
+def test_a_plan_by_kept_samples_says_what_lacks_and_what_is_surplus(tmp_path: Path) -> None:
+    store, samples = make_store(), make_samples()
+    fields = {"pathology": SimpleNamespace(values=("normal", "nodule"))}
+    store.info.condition_schema = SimpleNamespace(fields=fields)
+    store.samples["pathology"] = "nodule"  # 2 of them in training
+    samples["verdicts"].loc[samples["verdicts"]["sample_id"] == "toy-diffusion-000003", "verdict"] = "surplus"
+    asked = Oversample(kind="oversample", column="pathology", minimum=3, limit=2)
+    release(ReleaseSettings(formats=("png",), oversample=asked), store, **samples, out=tmp_path / "out")
+    text = " ".join((tmp_path / "out/README.md").read_text().split())
+    assert "**Too few samples were kept of normal (2 of 3)**" in text
+    assert "Surplus samples, 1 of them" in text and "| nodule | 2 | 1 | 0 | 0 | 1 |" in text
+    rejected = (tmp_path / "out/rejected.csv").read_text()
+    assert "toy-diffusion-000003" in rejected and "surplus" in rejected
+    assert not (tmp_path / "out/images/toy-diffusion-000003.png").exists()

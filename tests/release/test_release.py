@@ -171,7 +171,7 @@ def invent_a_verdict(samples: dict) -> None:
         (lose_an_image, "3 images for 4 sample rows"),
         (take_another_model, "sample toy-diffusion-000002 is not by the model aaaaaaaaaaaa"),
         (take_another_store, "trained on data eeeeeeeeeeee"),
-        (invent_a_verdict, "sample toy-diffusion-000000: verdict 'perhaps', expected kept or rejected"),
+        (invent_a_verdict, "sample toy-diffusion-000000: verdict 'perhaps', expected kept, rejected or surplus"),
     ],
 )
 def test_what_does_not_belong_together_is_refused_and_the_old_release_stays(tmp_path: Path, spoil, message) -> None:

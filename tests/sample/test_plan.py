@@ -44,8 +44,11 @@ def test_balance_and_oversample_count_training_rows_alone(store):
     store.samples.loc[:9, "pathology"] = "low"  # 21 low and 11 high among the 32 training rows
     balanced = plan(settings({"kind": "balance", "column": "pathology"}), store)
     assert balanced["pathology"].value_counts().to_dict() == {"high": 10}
-    filled = plan(settings({"kind": "oversample", "column": "pathology", "minimum": 30}), store)
+    request = {"kind": "oversample", "column": "pathology", "minimum": 30}
+    filled = plan(settings(request | {"limit": 1}), store)
     assert filled["pathology"].value_counts().to_dict() == {"high": 19, "low": 9}
+    enlarged = plan(settings(request | {"limit": 1.5}), store)
+    assert enlarged["pathology"].value_counts().to_dict() == {"high": 29, "low": 14}
 
 
 def test_a_table_of_conditions_is_followed_and_its_gaps_are_filled(store, tmp_path):

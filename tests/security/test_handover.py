@@ -136,7 +136,7 @@ def commands(whole: config.Config, folder: Path) -> list[list[str]]:
         "train": whole.train("d", "m"),
         "tune": whole.tune("d", "m"),
         "sample": whole.sample("d", "m"),
-        "evaluate": whole.evaluate(),
+        "evaluate": whole.evaluate("d"),
         "release": whole.release("d"),
         "track": whole.track(),
     }

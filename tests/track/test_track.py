@@ -33,7 +33,7 @@ def test_relative_database_and_artifacts_lie_in_the_working_directory(workdir: P
     stored = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     model, release = {"model/model.json", "model/model.safetensors"}, {"generator.json", "README.md", "SHA256SUMS"}
     tune = {"tune/sampler.json", "tune/tried.csv", "tune/tried.png"}
-    assert stored == {*model, *tune, *release, "metrics.csv", *FIGURES}
+    assert stored == {*model, *tune, *release, "metrics.csv", "strip.png", *FIGURES}
     assert record["run_id"] == run.info.run_id
     assert record["tracking_uri"] == f"sqlite:///{workdir}/mlflow.db"
     card = client_of(workdir).download_artifacts(run.info.run_id, "README.md")

@@ -36,6 +36,7 @@ def make_results(folder: Path, model: str = "diffusion", kept: int = 3) -> dict[
     (train / "model.safetensors").write_bytes(WEIGHTS)
     (train / "model.json").write_text(json.dumps(INFO))
     (train / "history.csv").write_text(HISTORY)
+    (train / "strip.png").write_bytes(b"\x89PNG")
     (evaluation / "metrics.csv").write_text(METRICS)
     for name in FIGURES:
         (evaluation / name).write_bytes(b"\x89PNG")

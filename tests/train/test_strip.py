@@ -15,6 +15,8 @@ from tests.contracts.examples import CPU, settings_of, toy_store
 
 SETTINGS = settings_of("diffusion", training={"images": 128, "effective_batch_size": 8, "guide_at": 0.5})
 
+EARLY = {"images": 128, "effective_batch_size": 8, "guide_at": 0.25, "validate_every": 40, "patience": 1}
+
 
 @pytest.fixture(scope="module")
 def store():
@@ -47,7 +49,7 @@ def test_a_strip_has_the_same_samples_at_each_point(store, tmp_path, monkeypatch
 
 def test_the_training_is_the_same_without_it(store, tmp_path, monkeypatch):
     train(SETTINGS, store, tmp_path / "with")
-    monkeypatch.setattr(Strip, "draw", lambda self, before: None)
+    monkeypatch.setattr(Strip, "draw", lambda self: None)
     train(SETTINGS, store, tmp_path / "without")
     one, two = (read_tensors(tmp_path / name / "model.safetensors")[0] for name in ("with", "without"))
     assert all(torch.equal(one[name], two[name]) for name in one | two)
@@ -72,6 +74,27 @@ def test_a_training_that_resumes_has_all_of_them(store, tmp_path, monkeypatch):
     whole, resumed = pictures
     assert list(whole) == list(resumed)
     assert all(np.array_equal(images, resumed[seen]) for seen, images in whole.items())
+
+
+def test_a_training_that_ends_early_has_a_row_of_its_end(store, tmp_path, monkeypatch):
+    pictures = drawn(monkeypatch)
+    monkeypatch.setattr(Trainer, "validate", lambda self: setattr(self, "stale", 1) or 1.0)
+    early = settings_of("diffusion", training=EARLY)
+    train(early, store, tmp_path)
+    assert list(pictures[0]) == [8, 16, 32, 40]
+
+
+def test_images_of_a_training_that_was_begun_anew_are_not_taken(store, tmp_path, monkeypatch):
+    pictures = drawn(monkeypatch)
+    trainer = Trainer(SETTINGS, store, CPU)
+    trainer.images_seen = 128
+    old = Strip(trainer, store.split("val"), tmp_path / "checkpoints")
+    old.draw()
+    assert (tmp_path / "checkpoints/strip_4.npz").exists()
+    train(SETTINGS, store, tmp_path)
+    trained = torch.cat([tensor.flatten() for tensor in read_tensors(tmp_path / "model.safetensors")[0].values()])
+    assert trained.isfinite().all() and list(pictures[0]) == [8, 16, 32, 64, 128]
+    assert len({images.tobytes() for images in pictures[0].values()}) == 5
 
 
 def test_every_class_has_its_columns(store, tmp_path):

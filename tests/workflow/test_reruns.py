@@ -116,7 +116,7 @@ TRUNK = {"prepare trunk", "reference trunk"} | jobs(OF_A_MODEL, "trunk/plain")
     [
         ("models/families/consistency.py", jobs(OF_A_MODEL, "rays/student")),
         ("models/families/diffusion.py", jobs(OF_A_MODEL, *EVERY)),
-        ("models/losses.py", jobs(OF_A_MODEL, "rays/edged")),
+        ("models/losses/edge.py", jobs(OF_A_MODEL, "rays/edged")),
         ("phantoms/ellipsoids.py", TRUNK),
         ("phantoms/chest_xray.py", AFTER_PREPARE),
         ("conditions/ordinal.py", TRUNK),

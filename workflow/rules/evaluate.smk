@@ -48,7 +48,7 @@ rule evaluate:
         mem_mb=growing(3000, stored=1, asked=1, shard=1, image=0.02),
         runtime=evaluation_minutes,
     params:
-        settings=lambda wc: settings_file("evaluate", CONFIG.evaluate()),
+        settings=lambda wc: settings_file("evaluate", CONFIG.evaluate(wc.dataset)),
         code=code_of("evaluate"),
         store=folder_of("store"),
         reference=folder_of("reference"),

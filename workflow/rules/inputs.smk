@@ -77,6 +77,14 @@ def shards(wildcards) -> list[str]:
     return expand(list(rules.sample.output), shard=range(count), allow_missing=True)
 
 
+def education_answers(wildcards) -> list[str]:
+    """What the target `education` makes, of the datasets that ask for it."""
+    runs = [f"{dataset}/{model}" for dataset, model in CONFIG.runs() if CONFIG.datasets[dataset].education]
+    if not runs:
+        raise WorkflowError("config: no dataset has the section `education`, there is nothing to make for teaching")
+    return [f"{RESULTS}/educate/{run}/answers.csv" for run in runs]
+
+
 def releases_to_wait_for(wildcards) -> list[str]:
     """All releases, since after a failure no other step is started, and an outage of tracking may cost no training.
 

@@ -29,8 +29,8 @@ def images_asked(dataset: str) -> int:
     if isinstance(request, schema.PlanTable):
         return lines(request)
     present = [CONFIG.datasets[dataset].split.train * count for count in class_counts(dataset, request.column)]
-    wanted = max(present) if isinstance(request, schema.Balance) else request.minimum
-    return math.ceil(sum(max(0, wanted - count) for count in present))
+    wanted, times = (max(present), 1) if isinstance(request, schema.Balance) else (request.minimum, request.limit)
+    return math.ceil(sum(times * max(0, wanted - count) for count in present))
 
 
 def class_counts(dataset: str, column: str) -> list[float]:

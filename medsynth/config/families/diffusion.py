@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from medsynth import registry
 from medsynth.config.base_model import DETAILS, INITIAL, Base, bases
-from medsynth.config.family import Family, Loss, Role, Sampler
-from medsynth.config.section import Count, Fraction, Name, Positive, Strict, one_of, refuse_unknown
+from medsynth.config.family import Family, Role, Sampler
+from medsynth.config.losses import Losses
+from medsynth.config.section import Count, Fraction, Name, Positive, Strict
 
 NOISE_RANGE = (0.002, 80.0)  # levels that training visits, so that any in between can be sampled at
 
@@ -134,16 +135,10 @@ class Diffusion(Family):
     """
     whitening: Fraction = 1.0
     """Exponent of the scaling of sub-bands to equal variance: 0 is none, 1 is full."""
-    losses: dict[Annotated[str, one_of(registry.LOSSES)], Loss] = {}
+    losses: Losses = {}
     """Terms beside the model's own loss, between the image with denoised and with true bands."""
     sampler: DiffusionSampler = DiffusionSampler()
     """How images are drawn."""
-
-    @field_validator("losses")
-    @classmethod
-    def _losses_exist(cls, losses: dict[str, Loss]) -> dict[str, Loss]:
-        refuse_unknown("loss", losses, registry.LOSSES)
-        return losses
 
     def for_images(self, size: Sequence[int]) -> Self:
         return self.model_copy(update={"stages": self.stages_of(size)})
@@ -193,6 +188,9 @@ class Diffusion(Family):
             for index, stage in enumerate(stages)
             if index
         }
+
+    def needs(self) -> Mapping[str, str]:
+        return {f"losses.{name}": loss.needs for name, loss in self.losses.items() if loss.needs}
 
     def candidates(self, fields: Sequence[str]) -> dict[str, tuple[Any, ...]]:
         return {

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from medsynth.config.family import Family, Sampler
+from medsynth.config.base_model import INITIAL
+from medsynth.config.family import Family, Role, Sampler
 from medsynth.config.section import Count, Fraction, Positive
 from medsynth.config.training import Training
 
@@ -53,8 +54,12 @@ class Stylegan(Family):
     """A style-based GAN (Karras et al. 2020) on the bands of a Haar pyramid (Gal et al. 2021).
 
     Generator and discriminator learn by the relativistic pairing loss with zero-centred gradient penalties (Huang et
-    al. 2024), on differentiably augmented images (Zhao et al. 2020). An image is drawn by one network call.
+    al. 2024), on differentiably augmented images (Zhao et al. 2020). An image is drawn by one network call. `parents`
+    may name an `initial` stylegan model, of this dataset or as `<dataset>/<model>`, whose generator and discriminator
+    it begins with where resolutions and channels are the same.
     """
+
+    roles: ClassVar = {INITIAL: Role(families=("stylegan",), elsewhere=True)}
 
     family: Literal["stylegan"]
     channels: Annotated[tuple[Count, ...], Field(min_length=1)] = (128, 96, 48)
@@ -75,9 +80,10 @@ class Stylegan(Family):
     """Weight of the gradient penalties R1 and R2, at the start and at the end of training; chosen at 64 pixels."""
     penalty_share: Annotated[float, Field(gt=0, le=1)] = 0.25
     """Share of each batch that has the gradient penalties, whose weight makes up for the others."""
-    discriminator_augmentation: Fraction = 0.3
+    discriminator_augmentation: Fraction | Literal["adaptive"] = 0.3
     """Probability that a real and a drawn image are shifted, cut and changed in brightness and contrast, both alike,
-    before the discriminator.
+    before the discriminator. adaptive begins at 0 and rises while the discriminator tells nearly all pairs apart, as it
+    does once it knows the training images by heart; it falls otherwise (Karras et al. 2020, limited data).
     """
     training: Adversarial = Adversarial()
     """Budget and optimiser."""

@@ -27,6 +27,18 @@ MACROS = (
     "PlaneOrientationSequence",
     "FrameVOILUTSequence",
 )
+# Compressions that pydicom has no decoder of its own for, and what imagecodecs decodes a frame by: JPEG Extended of
+# more than 8 bits, JPEG Lossless, JPEG-LS, and High-Throughput JPEG 2000 (PS3.5 A.4).
+CODECS = {
+    "1.2.840.10008.1.2.4.51": "jpeg",
+    "1.2.840.10008.1.2.4.57": "ljpeg",
+    "1.2.840.10008.1.2.4.70": "ljpeg",
+    "1.2.840.10008.1.2.4.80": "jpegls",
+    "1.2.840.10008.1.2.4.81": "jpegls",
+    "1.2.840.10008.1.2.4.201": "jpeg2k",
+    "1.2.840.10008.1.2.4.202": "jpeg2k",
+    "1.2.840.10008.1.2.4.203": "jpeg2k",
+}
 COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 
 
@@ -108,12 +120,33 @@ def _stored_values(header: Dataset) -> np.ndarray:
         available = False
     # A name that is not in the standard's list would be the file's own text.
     name = syntax.name if syntax.name != str(syntax) else "of no known name"
-    if not available:
+    ours = syntax in CODECS and (not available or header.BitsStored > 8)
+    if not available and not ours:
         raise InputError(f"no decoder is installed for the transfer syntax {name}")
     try:
-        return pixel_array(header)
+        return _by_imagecodecs(header, CODECS[syntax]) if ours else pixel_array(header)
     except Exception as error:  # damaged pixels make decoders raise anything
         raise InputError(f"pixels cannot be decoded ({type(error).__name__}, {name})") from None
+
+
+def _by_imagecodecs(header: Dataset, codec: str) -> np.ndarray:
+    """The one frame, decoded; raises anything where it is damaged, or not of the size that the header states."""
+    import imagecodecs
+    from pydicom.encaps import get_frame
+    from pydicom.pixels import convert_color_space
+
+    frame = get_frame(header.PixelData, 0, number_of_frames=1)
+    stored = getattr(imagecodecs, f"{codec}_decode")(frame)
+    expected = (header.Rows, header.Columns, *([3] if header.SamplesPerPixel == 3 else []))
+    if stored.shape != expected:
+        raise ValueError(f"{stored.shape} pixels, the header has {expected}")
+    if header.PixelRepresentation:
+        shift = 8 * stored.dtype.itemsize - header.BitsStored  # the sign is the highest bit that is stored
+        signed = np.dtype(f"i{stored.dtype.itemsize}")
+        stored = np.left_shift(stored, shift).view(signed) >> shift
+    if codec != "jpeg2k" and header.PhotometricInterpretation.startswith("YBR_FULL"):
+        stored = convert_color_space(stored, "YBR_FULL", "RGB")
+    return stored
 
 
 def _raise_functional_groups(header: Dataset) -> None:

@@ -1,9 +1,10 @@
-"""JPEG, PNG and TIFF."""
+"""JPEG, PNG, BMP, WebP, PGM and TIFF."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 import imagecodecs
@@ -27,18 +28,22 @@ JPEG_END = b"\xff\xd9"
 PNG_BIT_DEPTH = 24  # the byte's place in the header
 
 
-def decode_pillow(data: bytes) -> Image:
-    """Decode a JPEG or a PNG of 8 or 16 bits; a palette becomes RGB, an alpha channel must be opaque.
+def decode_pillow(data: bytes, formats: tuple[str, ...] = ("JPEG", "PNG")) -> Image:
+    """Decode an image of 8 or 16 bits by Pillow; a palette becomes RGB, an alpha channel must be opaque.
 
+    Args:
+        formats: that it may be of, as Pillow names them.
     Raises:
-        InputError: truncated, too large, transparent, or neither grayscale nor RGB.
+        InputError: truncated, too large, several frames, transparent, or neither grayscale nor RGB.
     """
     try:
-        with PIL.Image.open(io.BytesIO(data), formats=("JPEG", "PNG")) as picture:
+        with PIL.Image.open(io.BytesIO(data), formats=formats) as picture:
             refuse_oversized(picture.size)
+            if (frames := getattr(picture, "n_frames", 1)) != 1:
+                raise InputError(f"{frames} frames, expected 1")
             pixels = _pixels(picture, data)
     except PIL.UnidentifiedImageError:
-        raise InputError("not a JPEG or PNG image") from None
+        raise InputError(f"not a {' or '.join(formats)} image") from None
     except PIL.Image.DecompressionBombError:
         raise InputError(f"more pixels than the limit of {MAX_VOXELS:,}") from None
     except OSError as error:
@@ -63,6 +68,8 @@ def _pixels(picture: PIL.Image.Image, data: bytes) -> np.ndarray:
         picture = picture.convert("LA" if picture.mode == "L" else "RGBA")
     elif picture.mode == "P":
         picture = picture.convert("RGB")
+    if picture.mode == "I" and picture.format == "PPM":  # of 16 bits, larger numbers first
+        return np.asarray(picture).astype(np.uint16)
     if picture.mode not in ("L", "LA", "RGB", "RGBA", "I;16"):
         raise InputError(f"colour mode {picture.mode}, expected grayscale or RGB")
     return np.asarray(picture)
@@ -162,4 +169,7 @@ def about_png(data: bytes) -> str:
 # The suffix does not tell a JPEG from a PNG: each of the two is read as what it is.
 JPEG = Format("JPEG or PNG", decode_pillow)
 PNG = Format("JPEG or PNG", decode_pillow, encode_png, about_png)
+BMP = Format("BMP", partial(decode_pillow, formats=("BMP",)))
+WEBP = Format("WebP", partial(decode_pillow, formats=("WEBP",)))
+PNM = Format("PGM or PPM", partial(decode_pillow, formats=("PPM",)))
 TIFF = Format("TIFF", decode_tiff)

@@ -7,8 +7,7 @@ are enough, and most of the work is done where the image is small.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -16,7 +15,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from medsynth import registry
 from medsynth.conditions.schema import Condition
 from medsynth.config.base_model import DETAILS, INITIAL
 from medsynth.config.families.diffusion import Diffusion, DiffusionSampler
@@ -27,6 +25,7 @@ from medsynth.models.diffusion.denoiser import Denoiser, Given, Moments, append_
 from medsynth.models.diffusion.guidance import Push, breaks, guided
 from medsynth.models.diffusion.solvers import SOLVERS, Denoise, noise_levels, schedule
 from medsynth.models.inheritance import Channels, inherit
+from medsynth.models.losses.terms import Terms
 from medsynth.models.wavelets import Codec, Pyramid
 
 Noise = Callable[[], Tensor]  # standard normal, of a stage's shape, from each image's own seed
@@ -55,7 +54,7 @@ class DiffusionModel(GenerativeModel):
             for index, (stage, bands) in enumerate(zip(stages, self.pyramid.bands, strict=True))
         )
         self.phases = tuple(Phase(f"stage_{n + 1}", (f"stages.{n}",)) for n in range(len(self.stages)))
-        self.losses = {name: registry.LOSSES[name].load() for name in settings.losses}
+        self.terms = Terms(settings.losses, spec)
         self.term_weights = {
             f"{phase.name}_{name}": loss.weight for phase in self.phases for name, loss in settings.losses.items()
         }
@@ -76,6 +75,11 @@ class DiffusionModel(GenerativeModel):
                 stages = self._counterparts(parent, first)
                 names = {f"stages.{own}": f"stages.{other}" for own, other in stages.items()}
                 inherit(self, parent, role, names, self._shared_channels(parent, stages))
+
+    def train_losses(self, batches: Iterator[Batch], images: int) -> None:
+        last = len(self.stages) - 1
+        shapes = [tuple(extent // 2 ** (last - index) for extent in self.spec.size) for index in range(last + 1)]
+        self.terms.begin(batches, images, shapes)
 
     def _counterparts(self, parent: DiffusionModel, first: int) -> dict[int, int]:
         """The parent's stage of the same resolution for each stage that has one: details begin from details.
@@ -157,26 +161,27 @@ class DiffusionModel(GenerativeModel):
         return coarse + append_dims(level, coarse.ndim) * self.stages[index].coarse_scale * noise
 
     def loss(self, batch: Batch, phase: str) -> dict[str, Tensor]:
+        return self._loss(batch, phase, self.terms)
+
+    def score(self, batch: Batch) -> Tensor:
+        return torch.stack([self._loss(batch, phase.name, None)[phase.name] for phase in self.phases]).sum(0)
+
+    def _loss(self, batch: Batch, phase: str, more: Terms | None) -> dict[str, Tensor]:
         index = self._stage_of(phase)
         seen, bands, coarse, level = self.lesson(batch, index)
         stage = self.stages[index]
         latent = stage.to_latent(bands)
         denoised, sigma = stage.attempt(latent, self.given(index, seen, coarse, level))
         terms = {phase: stage.error(denoised, latent, sigma)}
-        if self.losses:
+        if more:
             with torch.autocast(bands.device.type, enabled=False):
                 image, target = (
                     self.pyramid.to_image(self.pyramid.decode(each, coarse))
                     for each in (stage.to_bands(denoised), bands)
                 )
-                paired = replace(seen, image=target)
-                for name, loss in self.losses.items():
-                    below = self.settings.losses[name].below
-                    terms[f"{phase}_{name}"] = loss(image, paired) * (sigma < (below or math.inf))
+                found = more(image, replace(seen, image=target), sigma)
+            terms |= {f"{phase}_{name}": term for name, term in found.items()}
         return {name: over_batch(term, len(batch)) for name, term in terms.items()}
-
-    def score(self, batch: Batch) -> Tensor:
-        return torch.stack([self.loss(batch, phase.name)[phase.name] for phase in self.phases]).sum(0)
 
     def _stage_of(self, phase: str) -> int:
         return [each.name for each in self.phases].index(phase)

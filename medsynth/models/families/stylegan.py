@@ -15,10 +15,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from medsynth.conditions.schema import Condition
+from medsynth.config.base_model import INITIAL
 from medsynth.config.families.stylegan import Stylegan, StyleganSampler
 from medsynth.config.family import Family
 from medsynth.errors import InputError
 from medsynth.models.contract import AUGMENTATION_FEATURES, Batch, GenerativeModel, ImageSpec, Phase
+from medsynth.models.inheritance import Channels, inherit
 from medsynth.models.stylegan.augmentation import augmented_pairs
 from medsynth.models.stylegan.discriminator import Discriminator
 from medsynth.models.stylegan.energy import described, energy_distance
@@ -28,13 +30,25 @@ from medsynth.models.stylegan.layers import averaged_down, upsample
 MAP_SCALE = 3.0  # lesions cover little of the planes
 FADING = 0.5  # share of the time at a resolution in which the next one fades in
 MEAN_STYLES = 64  # drawn to find the mean style of a condition
+# Adaptive augmentation (Karras et al. 2020, "Training GANs with limited data", section 3). Its target is a mean sign of
+# 0.6 for real images alone. Where the scores of real and of drawn images are normal and alike apart from their sign, as
+# many pairs are told apart at 0.77: sqrt(2) * 0.84 standard deviations in place of 0.84.
+TOLD_APART = 0.77
+RISE = (
+    0.1  # share of the budget in which the probability could go from 0 to 1; 0.02 there, of a budget 250 times as large
+)
+HEEDED = 0.005  # share of the budget whose pairs are averaged
+MOST_AUGMENTED = 0.8  # above, drawn images look augmented themselves
 BETAS = (0.0, 0.99)
+WITHOUT_GRID = tuple(f"discriminator.{part}" for part in ("score", "condition", "augmentation", "project"))
+OF_COARSEST = ("synthesis.start", "discriminator.last", "discriminator.features")
 
 
 class StyleganModel(GenerativeModel):
     """A mapping from noise and condition to styles, a synthesis from styles to images, and a discriminator."""
 
-    averaged = ("mapping", "synthesis")
+    averaged = ("mapping", "synthesis", "discriminator")  # the last for models that begin from this one
+    scores_its_loss = False
     phases = (
         Phase("discriminator", ("discriminator",), betas=BETAS),
         Phase("generator", ("mapping", "synthesis"), learning_rate=2.0, betas=BETAS),
@@ -48,10 +62,27 @@ class StyleganModel(GenerativeModel):
         self.mapping = StyleMapping(settings, spec)
         self.synthesis = Synthesis(settings, spec)
         self.discriminator = Discriminator(settings, spec)
-        self.term_weights = {"spread": 0.0}
+        self.term_weights = {"spread": 0.0, "told_apart": 0.0, "augmentation": 0.0}
+        self.adaptive = settings.discriminator_augmentation == "adaptive"
+        self.probability: Tensor
+        self.told_apart: Tensor
+        first = 0.0 if self.adaptive else settings.discriminator_augmentation
+        self.register_buffer("probability", torch.tensor(first))
+        self.register_buffer("told_apart", torch.tensor(0.0))
 
     def begin(self, blocks: Iterable[Tensor], parents: Mapping[str, GenerativeModel]) -> None:
-        """Nothing is fixed before it learns."""
+        """Take the weights of an `initial` model; nothing is fixed before it learns."""
+        if parent := parents.get(INITIAL):
+            assert isinstance(parent, StyleganModel)
+            names, shared = counterparts(self, parent)
+            inherit(self, parent, INITIAL, names, shared)
+
+    def heed(self, means: Mapping[str, Tensor], spent: float) -> None:
+        """Move the probability of augmentation towards where the discriminator tells pairs apart as it should."""
+        if self.adaptive and "told_apart" in means:
+            self.told_apart.lerp_(means["told_apart"].to(self.told_apart), min(1.0, spent / HEEDED))
+            self.probability += (self.told_apart - TOLD_APART).sign() * spent / RISE
+            self.probability.clamp_(0, MOST_AUGMENTED)
 
     def networks(self) -> list[nn.Module]:
         return [self.mapping, self.synthesis]
@@ -110,7 +141,7 @@ class StyleganModel(GenerativeModel):
             drawn = self.draw(conditioning, reach, self.settings.style_mixing)
         planes = averaged_down(conditioning.planes, self.finest - math.ceil(reach))
         real = self.real(image, reach)
-        images, planes = augmented_pairs([real, drawn], planes, self.settings.discriminator_augmentation)
+        images, planes = augmented_pairs([real, drawn], planes, self.probability)
         seen = Conditioning(condition, planes, conditioning.augmentation)
         if of_generator:
             with without_gradients(self.discriminator):
@@ -121,6 +152,9 @@ class StyleganModel(GenerativeModel):
             return {"generator": F.softplus(scores_real - scores_drawn), "spread": spread}
         scores_real, scores_drawn = self.discriminator(images, seen, reach)
         terms = {"discriminator": F.softplus(scores_drawn - scores_real)}
+        terms["told_apart"] = (scores_real - scores_drawn).detach().sign()
+        if self.adaptive:
+            terms["augmentation"] = self.probability.expand(len(batch)).clone()
         gamma = self._gamma(batch.progress)
         if gamma:
             count = max(1, round(self.settings.penalty_share * len(batch)))
@@ -151,12 +185,80 @@ class StyleganModel(GenerativeModel):
         if reach < self.finest:
             return None
         assert batch.image is not None
-        drawn = self.draw(self.conditioning(batch.condition, batch.augmentation), reach)
-        return energy_distance(*described(batch.image, drawn.float(), self.finest + 1))
+        conditioning = self.conditioning(batch.condition, batch.augmentation)
+        drawn = self.draw(conditioning, reach).float()
+        return energy_distance(
+            *described(batch.image, drawn, self.finest + 1, conditioning.condition, conditioning.planes)
+        )
 
     @torch.no_grad()
     def sample(self, batch: Batch, seeds: Sequence[int], settings: StyleganSampler) -> Tensor:
         conditioning = self.conditioning(batch.condition.to(self.device))
+        style, noises = self._seeded(conditioning, seeds, settings)
+        return self._image(style[:, None].expand(-1, self.finest + 1, -1), noises, conditioning, settings)
+
+    @torch.no_grad()
+    def walk(self, batch: Batch, seeds: Sequence[int], steps: int, settings: StyleganSampler) -> Tensor:
+        """Images (steps, C, *spatial) on the way between two samples, the first and the last of which they are.
+
+        Styles, and what is drawn of conditions, are interpolated linearly, noise on a circle, which keeps its variance.
+
+        Args:
+            batch: two conditions; seeds: of the two samples.
+        Raises:
+            InputError: there are not two of each, or less than two steps.
+        """
+        self._refuse_other_than_two(batch, seeds)
+        if steps < 2:
+            raise InputError(f"steps: got {steps}, expected at least 2, the samples themselves")
+        conditioning = self.conditioning(batch.condition.to(self.device))
+        style, noises = self._seeded(conditioning, seeds, settings)
+        way = torch.linspace(0, 1, steps, device=self.device)
+
+        def between(ends: Tensor, first: Tensor, second: Tensor) -> Tensor:
+            ones = [1] * (ends.ndim - 1)
+            return first.view(-1, *ones) * ends[:1] + second.view(-1, *ones) * ends[1:]
+
+        angle = way * math.pi / 2
+        noises = tuple(between(noise, angle.cos(), angle.sin()) for noise in noises)
+        planes = between(conditioning.planes, 1 - way, way)
+        styles = between(style, 1 - way, way)[:, None].expand(-1, self.finest + 1, -1)
+        rows = (way >= 0.5).long()
+        told = Conditioning(conditioning.condition[rows], planes, conditioning.augmentation[rows])
+        return self._image(styles, noises, told, settings)
+
+    @torch.no_grad()
+    def mix(self, batch: Batch, seeds: Sequence[int], settings: StyleganSampler) -> Tensor:
+        """Images (levels + 1, C, *spatial) with the style of one sample at coarse levels and of another at finer ones.
+
+        Image n has n levels, the coarsest, of the first sample: the last image is the first sample, and image 0 the
+        second one, but for lesions and masks, which are where the first has them.
+
+        Args:
+            batch: two conditions; seeds: of the two samples.
+        Raises:
+            InputError: there are not two of each.
+        Source: Karras et al. 2019, section 3.1.
+        """
+        self._refuse_other_than_two(batch, seeds)
+        conditioning = self.conditioning(batch.condition.to(self.device))
+        style, noises = self._seeded(conditioning, seeds, settings)
+        levels = torch.arange(self.finest + 1, device=self.device)
+        of_second = (levels >= torch.arange(self.finest + 2, device=self.device)[:, None]).long()  # (images, levels)
+        of_noises = [of_second[:, number] for number in self.synthesis.noise_levels()]
+        noises = tuple(noise[rows] for noise, rows in zip(noises, of_noises, strict=True))
+        first = torch.zeros(self.finest + 2, dtype=torch.long, device=self.device)
+        told = Conditioning(conditioning.condition[first], conditioning.planes[first], conditioning.augmentation[first])
+        return self._image(style[of_second], noises, told, settings)
+
+    def _refuse_other_than_two(self, batch: Batch, seeds: Sequence[int]) -> None:
+        if not len(batch) == len(seeds) == 2:
+            raise InputError(f"got {len(batch)} conditions and {len(seeds)} seeds, expected 2 of each")
+
+    def _seeded(
+        self, conditioning: Conditioning, seeds: Sequence[int], settings: StyleganSampler
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """The style (N, S) and the noise (N, 1, *grid) of each layer, of N images, each from its own seed."""
         generators = [np.random.Generator(np.random.Philox(seed)) for seed in seeds]
 
         def normal(*shape: int) -> Tensor:
@@ -165,13 +267,21 @@ class StyleganModel(GenerativeModel):
 
         latent = normal(self.settings.latent_dim)
         noises = tuple(normal(*shape) for shape in self.synthesis.noise_shapes())
-        dtype = getattr(torch, settings.precision)
-        with torch.autocast(self.device.type, dtype, enabled=dtype is not torch.float32):
+        with self._autocast(settings):
             style = self.mapping(latent, conditioning).float()
             if settings.truncation != 1:
                 style = torch.lerp(self.mean_style(conditioning), style, settings.truncation)
-            styles = style[:, None].expand(-1, self.finest + 1, -1)
+        return style, noises
+
+    def _image(
+        self, styles: Tensor, noises: tuple[Tensor, ...], conditioning: Conditioning, settings: StyleganSampler
+    ) -> Tensor:
+        with self._autocast(settings):
             return self.synthesis(styles, noises, conditioning, float(self.finest)).float().clamp(-1, 1)
+
+    def _autocast(self, settings: StyleganSampler) -> torch.autocast:
+        dtype = getattr(torch, settings.precision)
+        return torch.autocast(self.device.type, dtype, enabled=dtype is not torch.float32)
 
     def mean_style(self, conditioning: Conditioning) -> Tensor:
         """(N, S) over the same latents for every condition."""
@@ -179,6 +289,36 @@ class StyleganModel(GenerativeModel):
         drawn = torch.from_numpy(latents).to(self.device)
         count = len(conditioning.condition)
         return torch.stack([self.mapping(latent.expand(count, -1), conditioning).float() for latent in drawn]).mean(0)
+
+
+def counterparts(child: StyleganModel, parent: StyleganModel) -> tuple[dict[str, str], dict[str, Channels]]:
+    """What `inherit` takes of a parent: layers at the resolutions where both have as many channels, and the others.
+
+    Where the two are told of other lesions or masks, convolutions share their other inputs.
+    """
+    widths = zip(parent.synthesis.grids, parent.settings.channels, strict=True)
+    known = {both: level for level, both in enumerate(widths)}
+    widths = zip(child.synthesis.grids, child.settings.channels, strict=True)
+    shared = {level: known[both] for level, both in enumerate(widths) if both in known}
+    own, other = child.discriminator, parent.discriminator
+    names, channels = {}, {}
+    if child.settings.latent_dim == parent.settings.latent_dim:
+        names["mapping"] = "mapping"
+    if child.settings.channels[0] == parent.settings.channels[0]:
+        names |= {path: path for path in WITHOUT_GRID}
+    if shared.get(0) == 0:
+        names |= {path: path for path in OF_COARSEST}
+    for level, of_parent in shared.items():
+        names[f"synthesis.levels.{level}"] = f"synthesis.levels.{of_parent}"
+        width = range(child.settings.channels[level])
+        channels[f"synthesis.levels.{level}.refine.conv.conv.weight"] = Channels(1, width, width)
+        if shared.get(level - 1, -1) == of_parent - 1 >= 0:
+            names[f"discriminator.halve.{level - 1}"] = f"discriminator.halve.{of_parent - 1}"
+        if level >= own.first and of_parent >= other.first and child.spec.channels == parent.spec.channels:
+            enter, bands = f"discriminator.enter.{level - own.first}", range(own.haar.channels)
+            names[enter] = f"discriminator.enter.{of_parent - other.first}"
+            channels[f"{enter}.weight"] = Channels(1, bands, bands)
+    return names, channels
 
 
 @contextmanager

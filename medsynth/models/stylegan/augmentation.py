@@ -9,7 +9,7 @@ SHIFT = 1 / 8  # largest, as a share of the image
 CUT = 1 / 2  # side of what is cut out, as a share of the image
 
 
-def augmented_pairs(images: list[Tensor], planes: Tensor, probability: float) -> tuple[list[Tensor], Tensor]:
+def augmented_pairs(images: list[Tensor], planes: Tensor, probability: float | Tensor) -> tuple[list[Tensor], Tensor]:
     """Brightness, contrast, shift and cut, each drawn for every position of the batch and the same in all images of it.
 
     Args:

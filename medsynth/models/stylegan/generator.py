@@ -118,7 +118,11 @@ class Synthesis(nn.Module):
 
     def noise_shapes(self) -> list[tuple[int, ...]]:
         """Of the noise that an image needs, in order: (1, *grid) for each layer."""
-        return [(1, *grid) for number, grid in enumerate(self.grids) for _ in range(2 if number else 1)]
+        return [(1, *self.grids[level]) for level in self.noise_levels()]
+
+    def noise_levels(self) -> list[int]:
+        """The level of each layer that has noise, in order."""
+        return [level for level in range(len(self.grids)) for _ in range(2 if level else 1)]
 
     def forward(self, styles: Tensor, noises: tuple[Tensor, ...], conditioning: Conditioning, reach: float) -> Tensor:
         """styles: (N, levels, S), noises: (N, 1, *grid) each → (N, C, *spatial) at the resolution that is reached.

@@ -163,3 +163,31 @@ def test_read_names_the_path(tmp_path):
     (tmp_path / "note.txt").write_text("hello")
     with pytest.raises(InputError, match=r"note.txt: unknown file type '.txt'.*\.jpg"):
         read(tmp_path / "note.txt")
+
+
+@pytest.mark.parametrize(("suffix", "name"), [(".bmp", "BMP"), (".webp", "WEBP"), (".ppm", "PPM")])
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_other_formats_of_pictures_are_read(suffix, name, mode):
+    pixels = np.random.default_rng(0).integers(0, 255, (9, 7, 3)[: 3 if mode == "RGB" else 2], dtype=np.uint8)
+    file = io.BytesIO()
+    PIL.Image.fromarray(pixels).save(file, name, **({"lossless": True} if name == "WEBP" else {}))
+    image = decode(file.getvalue(), f"x{'.pgm' if (name, mode) == ('PPM', 'L') else suffix}")
+    voxels = image.voxels if mode == "RGB" or len(image.voxels) == 1 else image.voxels[:1]
+    assert np.array_equal(voxels, np.moveaxis(pixels, -1, 0) if mode == "RGB" else pixels[None])
+    assert image.display == (0, 255) and image.bits == 8
+
+
+def test_a_pgm_of_sixteen_bits_keeps_them():
+    pixels = np.array([[0, 300], [4095, 65535]], np.uint16)
+    image = decode(b"P5 2 2 65535\n" + pixels.astype(">u2").tobytes(), "x.pgm")
+    assert np.array_equal(image.voxels[0], pixels) and image.bits == 16
+
+
+def test_an_animation_and_another_format_under_the_suffix_are_refused():
+    file = io.BytesIO()
+    first, second = (PIL.Image.fromarray(np.full((8, 8, 3), value, np.uint8)) for value in (0, 200))
+    first.save(file, "WEBP", save_all=True, append_images=[second])
+    with pytest.raises(InputError, match="2 frames, expected 1"):
+        decode(file.getvalue(), "x.webp")
+    with pytest.raises(InputError, match="not a BMP image"):
+        decode(file.getvalue(), "x.bmp")

@@ -109,6 +109,8 @@ def test_losses_and_penalties_of_a_linear_discriminator_are_known(monkeypatch):
         penalty = model.loss(replace(batch, progress=progress), "discriminator")["penalty"]
         # Of 1,024 pixels, the gradient is 3 at each of a real image and 1 of a drawn one; half of the batch is for all.
         assert penalty.tolist() == pytest.approx([2 * gamma / 2 * (9 + 1) * 1024] * 2 + [0, 0])
+    told_apart = model.loss(batch, "discriminator")["told_apart"]
+    assert torch.equal(told_apart, (3 * of_real - of_drawn).sign())
     found = model.loss(batch, "generator")["generator"]  # which shows it either set alone
     torch.testing.assert_close(found, F.softplus(of_real - of_drawn))
 
@@ -131,6 +133,87 @@ def test_colour_images_are_drawn_and_judged():
     assert model.sample(batch, range(4), StyleganSampler()).shape == (4, 3, 32, 32)
     for phase in model.phases:
         assert model.loss(batch, phase.name)[phase.name].shape == (4,)
+
+
+def test_adaptive_augmentation_rises_while_pairs_are_told_apart_and_falls_otherwise():
+    model = model_of(discriminator_augmentation="adaptive")
+    assert float(model.probability) == 0
+    for _ in range(3):
+        model.heed({"told_apart": torch.tensor(1.0)}, spent=0.01)  # all pairs; a tenth of the budget goes to 1
+    assert float(model.probability) == pytest.approx(0.3)
+    model.heed({}, spent=0.01)  # a step without a discriminator
+    model.heed({"told_apart": torch.tensor(0.5)}, spent=0.01)
+    assert float(model.probability) == pytest.approx(0.2)
+    model.heed({"told_apart": torch.tensor(1.0)}, spent=0.001)  # a fifth of what is averaged: 0.6 on average
+    assert float(model.told_apart) == pytest.approx(0.6) and float(model.probability) == pytest.approx(0.19)
+    for told, end in ((1.0, 0.8), (-1.0, 0.0)):
+        model.heed({"told_apart": torch.tensor(told)}, spent=0.5)
+        assert float(model.probability) == pytest.approx(end)
+    fixed = model_of()
+    fixed.heed({"told_apart": torch.tensor(1.0)}, spent=0.1)
+    assert float(fixed.probability) == pytest.approx(0.3)
+
+
+def test_the_adapted_probability_decides_how_many_pairs_are_augmented():
+    model = model_of(discriminator_augmentation="adaptive")
+    model.probability.fill_(0.25)
+    assert model.loss(batch_of(model), "discriminator")["augmentation"].tolist() == [0.25] * 4
+    images = torch.rand(2000, 1, 4, 4)
+    ((changed,), _) = augmented_pairs([images], torch.zeros(2000, 0, 4, 4), model.probability)
+    assert (changed != images).flatten(1).any(1).float().mean() == pytest.approx(0.25, abs=0.03)
+
+
+def noisy_model(**changes):
+    """One whose pixels have noise of their own."""
+    model = model_of(**changes).eval()
+    with torch.no_grad():
+        for level in model.synthesis.levels:
+            for layer in (level.enlarge, level.refine):
+                if layer is not None:
+                    layer.strength.fill_(0.2)
+    return model
+
+
+def test_a_walk_leads_smoothly_from_one_sample_to_another():
+    model, settings = noisy_model(), StyleganSampler(truncation=0.7)
+    batch, seeds = batch_of(model, 2), [3, 2**40]
+    ends = model.sample(batch, seeds, settings)
+    way = model.walk(batch, seeds, 33, settings)
+    assert way.shape == (33, 1, 32, 32)
+    torch.testing.assert_close(way[[0, -1]], ends, atol=1e-5, rtol=0)
+    whole, steps = (ends[0] - ends[1]).norm(), (way[1:] - way[:-1]).flatten(1).norm(dim=1)
+    assert steps.min() > 0 and steps.max() < 4 * whole / 32
+    torch.testing.assert_close(model.walk(batch, seeds, 2, settings), ends, atol=1e-5, rtol=0)
+
+
+def test_noise_keeps_its_variance_on_the_way(monkeypatch):
+    model = noisy_model()
+    seen = []
+    monkeypatch.setattr(model.synthesis, "forward", lambda s, noises, *rest: seen.append(noises) or torch.zeros(1))
+    model.walk(batch_of(model, 2), [0, 1], 3, StyleganSampler())
+    assert seen[0][-1][1].std() == pytest.approx(1, abs=0.1)  # a linear mean of the two would have 0.7
+
+
+def test_mixing_takes_coarse_styles_of_one_sample_and_fine_ones_of_the_other():
+    model, settings = noisy_model(), StyleganSampler()
+    batch, seeds = batch_of(model, 2), [3, 4]
+    first, second = model.sample(batch, seeds, settings)
+    mixed = model.mix(batch, seeds, settings)
+    assert mixed.shape == (4, 1, 32, 32)
+    torch.testing.assert_close(mixed[-1], first, atol=1e-5, rtol=0)
+    torch.testing.assert_close(mixed[0], second, atol=1e-5, rtol=0)
+    to_first = (mixed - first).flatten(1).norm(dim=1)
+    assert to_first[0] > to_first[2] > to_first[3]
+
+
+def test_a_walk_is_refused_without_two_ends():
+    model = model_of()
+    with pytest.raises(InputError, match="got 4 conditions and 2 seeds, expected 2 of each"):
+        model.walk(batch_of(model), [0, 1], 3, StyleganSampler())
+    with pytest.raises(InputError, match="got 2 conditions and 3 seeds, expected 2 of each"):
+        model.mix(batch_of(model, 2), [0, 1, 2], StyleganSampler())
+    with pytest.raises(InputError, match="steps: got 1, expected at least 2, the samples themselves"):
+        model.walk(batch_of(model, 2), [0, 1], 1, StyleganSampler())
 
 
 def test_the_generator_step_leaves_the_discriminator_without_gradients():
@@ -172,10 +255,40 @@ def test_the_score_waits_for_the_finest_resolution():
 def test_the_energy_distance_is_nothing_for_one_distribution_and_tells_a_collapse():
     torch.manual_seed(0)
     real, same = torch.rand(2, 200, 1, 8, 8)
-    distances = [float(energy_distance(*described(real, other, 2)).mean()) for other in
-                 (same, same[:1].expand(200, -1, -1, -1), 0.2 * same + 0.4)]  # fmt: skip
+    condition, planes = model_of().spec.conditions.nothing(200), torch.zeros(200, 0, 8, 8)
+    others = (same, same[:1].expand(200, -1, -1, -1), 0.2 * same + 0.4)
+    distances = [float(energy_distance(*described(real, other, 2, condition, planes)).mean()) for other in others]
     assert abs(distances[0]) < 0.02
     assert min(distances[1:]) > 0.2
+
+
+def test_a_generator_that_ignores_its_condition_scores_worse(monkeypatch):
+    model = model_of()
+    batch = batch_of(model, 200)  # of two classes in turn
+
+    def images(rows):
+        return 0.5 * (2 * (rows % 2) - 1)[:, None, None, None] + 0.1 * torch.randn(200, 1, 32, 32)
+
+    batch = replace(batch, image=images(torch.arange(200)))
+    scores = {}
+    for name, rows in {"obeys": torch.arange(200), "ignores": torch.randperm(200)}.items():
+        monkeypatch.setattr(model, "draw", lambda *args, rows=rows: images(rows))
+        scores[name] = float(model.score(batch).mean())
+    assert abs(scores["obeys"]) < 0.02 and scores["ignores"] > 0.1
+
+
+def test_what_is_drawn_of_a_condition_counts_in_the_score():
+    torch.manual_seed(0)
+    marked = torch.arange(200) % 2 == 0
+    planes = torch.zeros(200, 1, 8, 8)
+    planes[marked, :, 2:6, 2:6] = 1
+    nothing = model_of().spec.conditions.nothing(200)
+    real, obeys = (planes + 0.1 * torch.randn(200, 1, 8, 8) for _ in range(2))
+    near, far = (
+        float(energy_distance(*described(real, drawn, 2, nothing, planes)).mean())
+        for drawn in (obeys, obeys[torch.randperm(200)])
+    )
+    assert abs(near) < 0.02 and far > 0.1
 
 
 def test_augmentation_changes_all_images_of_a_position_alike_and_moves_planes_with_them():

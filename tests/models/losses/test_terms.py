@@ -1,46 +1,13 @@
-from itertools import product
-
 import pytest
 import torch
 
 from medsynth.config import TrainSettings
 from medsynth.models.checkpoint import spec_of
 from medsynth.models.contract import Batch, build
-from medsynth.models.losses import charbonnier, edge
+from medsynth.models.families.diffusion import DiffusionModel
 from medsynth.train.batches import Examples
 
 CPU = torch.device("cpu")
-
-
-def charb(error: float) -> float:
-    return (error**2 + 1e-6) ** 0.5 - 1e-3
-
-
-def beside(target: torch.Tensor) -> Batch:
-    return Batch(None, target)
-
-
-@pytest.mark.parametrize("dims", [2, 3])
-def test_charbonnier_of_a_constant_error_is_its_closed_form(dims):
-    target = torch.rand(3, 2, *[8] * dims)
-    errors = torch.tensor([0.0, 0.5, -1e-3]).view(3, *[1] * (dims + 1))
-    found = charbonnier(target + errors, beside(target))
-    assert found.tolist() == pytest.approx([0, charb(0.5), 1e-3 * (2**0.5 - 1)], abs=1e-6)
-
-
-@pytest.mark.parametrize(("dims", "side"), product([2, 3], [16, 8, 4]))
-def test_edge_of_a_ramp_is_its_slope_at_each_scale_over_the_axes(dims, side):
-    """A ramp's slope doubles with every average of two; scales end below four voxels, and after three."""
-    slopes = torch.tensor([0.0, 0.02, -0.05])
-    ramp = torch.arange(float(side)).view(side, *[1] * (dims - 1)).expand(*[side] * dims)
-    image = slopes.view(3, 1, *[1] * dims) * ramp
-    scales = {16: 3, 8: 2, 4: 1}[side]
-    expected = [sum(charb(slope * 2**scale) for scale in range(scales)) / dims / scales for slope in slopes.tolist()]
-    assert edge(image, beside(torch.full_like(image, 0.7))).tolist() == pytest.approx(expected, abs=1e-6)
-
-
-def test_images_too_small_for_a_scale_have_no_edge_loss():
-    assert edge(torch.rand(2, 1, 2, 2), beside(torch.zeros(2, 1, 2, 2))).tolist() == [0, 0]
 
 
 @pytest.mark.parametrize("stages", [1, 2])
@@ -70,3 +37,31 @@ def test_a_loss_acts_below_its_noise_level_alone(store, monkeypatch, stages):
     acts = levels[0] < 0.5
     assert 0 < acts.sum() < 32 and (everywhere > 0).all()
     assert not none.any() and torch.equal(some, torch.where(acts, everywhere, 0))
+
+
+def test_a_held_out_score_is_that_of_the_models_own_loss(store):
+    batch = Examples(store.split("train"), CPU).gather(range(8))
+    scores = []
+    for losses in ({}, {"charbonnier": {"weight": 2}, "perceptual": {"weight": 1}}):
+        torch.manual_seed(0)
+        settings = {"family": "diffusion", "stages": [{"channels": [8]}] * 2, "losses": losses}
+        model = build(TrainSettings(seed=0, model=settings).model, spec_of(store.info))
+        torch.manual_seed(1)
+        scores.append(model.score(batch))
+    assert torch.equal(*scores)  # and no network was built, or looked through
+
+
+@pytest.mark.parametrize(("stages", "shapes"), [(1, [(16, 16)]), (3, [(4, 4), (8, 8), (16, 16)])])
+def test_losses_are_told_the_shapes_of_the_images_of_each_stage(store, monkeypatch, stages, shapes):
+    losses = {"charbonnier": {"weight": 1}}
+    settings = {"family": "diffusion", "stages": [{"channels": [8]}] * stages, "losses": losses}
+    model = build(TrainSettings(seed=0, model=settings).model, spec_of(store.info))
+    assert isinstance(model, DiffusionModel)
+    told, seen = [], []
+    monkeypatch.setattr(model.terms, "begin", lambda batches, images, shapes: told.extend(shapes))
+    model.terms.functions["charbonnier"] = lambda image, batch: seen.append(tuple(image.shape[2:])) or image[:, 0, 0, 0]
+    model.train_losses(iter(()), 100)
+    batch: Batch = Examples(store.split("train"), CPU).gather(range(4))
+    for phase in model.phases:
+        model.loss(batch, phase.name)
+    assert told == seen == shapes
