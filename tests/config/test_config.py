@@ -331,30 +331,3 @@ def test_the_schema_that_is_shipped_is_the_one_of_the_code():
 def test_the_schema_imports_neither_torch_nor_pandas():
     code = "import sys, medsynth.config; print([m for m in ('torch', 'pandas', 'monai', 'numpy') if m in sys.modules])"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
-
-
-def ct(**changes) -> dict:
-    return CONFIG | {"datasets": {"d": DATASET | {"modality": "ct", "source": TABLE} | changes}}
-
-
-def test_a_window_is_named_or_given():
-    assert config.parse(config.Config, ct(window="lung"), "").prepare("d").window_limits == (-1350, 150)
-    assert config.parse(config.Config, ct(window=[0, 90]), "").prepare("d").window_limits == (0, 90)
-    assert config.parse(config.Config, ct(), "").prepare("d").window_limits is None
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"window": [90, 0]}, r"window \[90.0, 0.0\] does not rise, expected \[low, high\] in HU"),
-        ({"window": "lungs"}, "unknown window"),
-        ({"window": "lung", "modality": "mri"}, "window: for a modality with a fixed window, mri has arbitrary"),
-        (
-            {"window": "lung", "source": TABLE | {"intensity": "windowed"}},
-            "window: the source's images were windowed before",
-        ),
-    ],
-)
-def test_a_window_that_means_nothing_is_refused(changes, message):
-    with pytest.raises(InputError, match=message):
-        config.parse(config.Config, ct(**changes), "")
