@@ -12,6 +12,8 @@ from medsynth.config.section import Count, Fraction, Positive, Strict
 # which is the widest profile that gives no later step less weight (Karras et al. 2024, Eq. 126 at gamma = 0).
 EMA_WIDTHS = (1e-6, 12**-0.5)
 
+PLATEAU = 2  # validations without a gain after which the learning rate of `plateau` is halved
+
 
 class Augmentation(Strict):
     """Geometric changes of the training images, flips only where the modality allows them.
@@ -84,9 +86,14 @@ class Training(Strict):
     """Validations without a gain before training ends; null trains to the end of the budget."""
 
     @model_validator(mode="after")
-    def _falls_from_a_warm_up(self) -> Self:
+    def _schedule_has_its_effect(self) -> Self:
         if self.schedule == "inverse_square_root" and not self.warmup:
             raise ValueError("schedule: inverse_square_root falls from the warm-up on, got warmup 0")
+        if self.schedule == "plateau" and self.patience is not None and self.patience <= PLATEAU:
+            raise ValueError(
+                f"patience: got {self.patience}, plateau halves the learning rate after {PLATEAU} validations without "
+                "a gain, expected more"
+            )
         return self
 
     @field_validator("ema")

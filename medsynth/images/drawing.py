@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ MARGIN = 20
 PAPER, INK, FAINT = "#ffffff", "#1c1c1c", "#6b6b6b"
 REAL, SYNTHETIC = "#31688e", "#c8553d"
 MARK = "SYNTHETIC"
+GENERATED = ((MARK.lower(), SYNTHETIC),)
+BESIDE_REAL = (*GENERATED, ("real", REAL))
 
 
 def disclaimer(simulated: bool) -> str:
@@ -45,13 +48,15 @@ def to_tile(image: np.ndarray, side: int = TILE) -> Image.Image:
     return tile
 
 
-def new_sheet(width: int, height: int, title: str) -> tuple[Image.Image, ImageDraw.ImageDraw]:
-    """A page with its title and the key to its colours."""
+def new_sheet(
+    width: int, height: int, title: str, shown: Sequence[tuple[str, str]] = BESIDE_REAL
+) -> tuple[Image.Image, ImageDraw.ImageDraw]:
+    """A page with its title and the key to its colours; shown: what there is on it, each a word and its colour."""
     sheet = Image.new("RGB", (max(width - GAP, 420) + 2 * MARGIN, height + 4 * MARGIN), PAPER)
     draw = ImageDraw.Draw(sheet)
     draw.text((MARGIN, MARGIN - 4), title, INK, font(22))
     x = sheet.width - MARGIN
-    for word, colour in ((MARK.lower(), SYNTHETIC), ("real", REAL)):
+    for word, colour in shown:
         draw.text((x, MARGIN), word, colour, font(15), anchor="ra")
         x -= round(draw.textlength(word, font(15))) + 6
         draw.rectangle((x - 12, MARGIN + 3, x, MARGIN + 15), fill=colour)

@@ -18,7 +18,7 @@ from medsynth.errors import InputError
 from medsynth.machine.devices import memory_format
 from medsynth.models.contract import GenerativeModel, ImageSpec, build
 
-VERSION = 1
+VERSION = 2  # 1 had colour as red, green and blue
 
 
 class ParentInfo(config.Strict):
@@ -52,7 +52,7 @@ class CheckpointInfo(config.Strict):
     images_seen: int
     seconds: float
     val_loss: float | None
-    overfitted_from: int | None = None
+    overfitted_from: int | None
     weights_sha256: str
 
 

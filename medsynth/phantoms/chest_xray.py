@@ -10,7 +10,7 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt
 
 from medsynth.phantoms import projection as pj
-from medsynth.phantoms.phantom import Conditions, Phantom, PhantomImage
+from medsynth.phantoms.phantom import Phantom, PhantomImage, draw_conditions
 from medsynth.phantoms.rays import View
 from medsynth.phantoms.shapes import measure_lesion
 from medsynth.phantoms.torso import Torso, draw_torso
@@ -25,7 +25,6 @@ CONDITIONS: dict[str, dict[str, Any]] = {
     "lesion": {"kind": "lesions", "severity": "severity"},
 }
 STRUCTURES = {"lungs": 1, "heart": 2, "spine": 3, "lesion": 4}
-LEAST_SEVERITY = 0.15  # of a patient drawn with a disease
 SCATTER, SCATTER_BREADTH = 0.12, 0.11  # see projection.scattered
 SHOWS = 0.35  # a lung shows where a ray passes more of it than this share of the chest's half-depth
 NODULE_DEPTH = 0.14  # of soft tissue in the middle of a nodule of middling density, as a share of the field's width
@@ -39,20 +38,6 @@ class Acquisition:
     field: tuple[float, float, float, float]
     photons_per_cm2: float
     greys: tuple[float, float]
-
-
-def draw_conditions(rng: np.random.Generator, overrides: Mapping[str, str | float]) -> Conditions:
-    """Every class as likely; overrides take the place of draws without moving the others."""
-    drawn: Conditions = {
-        "pathology": PATHOLOGIES[rng.integers(len(PATHOLOGIES))],
-        "severity": float(rng.uniform(LEAST_SEVERITY, 1)),
-        "age_years": float(rng.uniform(0, 100)),
-        "sex": SEXES[rng.integers(len(SEXES))],
-    }
-    conditions = drawn | dict(overrides)
-    if conditions["pathology"] == "normal":
-        conditions["severity"] = 0.0
-    return conditions
 
 
 def draw_acquisition(rng: np.random.Generator, torso: Torso, size: tuple[int, int]) -> Acquisition:
@@ -168,7 +153,7 @@ def draw(seed: int, size: tuple[int, ...], overrides: Mapping[str, str | float])
     traits, anatomy, acquired, lesion, noise = (
         np.random.default_rng(stream) for stream in np.random.SeedSequence(seed).spawn(5)
     )
-    conditions = draw_conditions(traits, overrides)
+    conditions = draw_conditions(traits, CONDITIONS, overrides)
     torso = draw_torso(anatomy, float(conditions["age_years"]), str(conditions["sex"]))
     acquisition = draw_acquisition(acquired, torso, (size[0], size[1]))
     fine = 2 if max(size) <= 128 else 1

@@ -12,7 +12,7 @@ from medsynth.errors import InputError
 from medsynth.phantoms import ct_abdomen, ct_chest, ct_head
 from medsynth.phantoms.ct_body import PHASES, SEXES, STRUCTURES, Patient, draw_patient
 from medsynth.phantoms.fields import spectral
-from medsynth.phantoms.phantom import Conditions, Phantom, PhantomImage
+from medsynth.phantoms.phantom import Conditions, Phantom, PhantomImage, draw_conditions
 from medsynth.phantoms.section import Section
 from medsynth.phantoms.shapes import cover, measure_lesion, pool
 
@@ -34,22 +34,15 @@ CONDITIONS: dict[str, dict[str, Any]] = {
 }
 WINDOW = (-1000.0, 1000.0)
 AIR = -1000.0
-LEAST_SEVERITY = 0.15
 MU_WATER = 0.19  # 1/cm at about 70 keV, the effective energy of 120 kV (NIST SRDB 126)
 
 
-def draw_conditions(rng: np.random.Generator, overrides: Mapping[str, str | float]) -> Conditions:
+def draw_patient_conditions(rng: np.random.Generator, overrides: Mapping[str, str | float]) -> Conditions:
     """Every class as likely; overrides take the place of draws without moving the others.
 
     A region that is set leaves its own pathologies and `normal`; a pathology that is set decides the region.
     """
     pick, place = rng.uniform(size=2)
-    drawn: Conditions = {
-        "contrast_agent": PHASES[rng.integers(len(PHASES))],
-        "severity": float(rng.uniform(LEAST_SEVERITY, 1)),
-        "age_years": float(rng.uniform(5, 95)),
-        "sex": SEXES[rng.integers(len(SEXES))],
-    }
     known = PATHOLOGIES if "region" not in overrides else ("normal", *REGIONS[str(overrides["region"])][1])
     pathology = str(overrides.get("pathology", known[int(pick * len(known))]))
     region = REGION_OF.get(pathology, overrides.get("region", list(REGIONS)[int(place * len(REGIONS))]))
@@ -57,10 +50,8 @@ def draw_conditions(rng: np.random.Generator, overrides: Mapping[str, str | floa
         raise InputError(
             f"phantom ct: pathology {pathology!r} with region {overrides['region']!r}, expected region {region!r}"
         )
-    conditions = {"pathology": pathology, "region": region} | drawn | dict(overrides)
-    if pathology == "normal":
-        conditions["severity"] = 0.0
-    return conditions
+    others = {name: field for name, field in CONDITIONS.items() if name not in ("pathology", "region")}
+    return draw_conditions(rng, others, {"pathology": pathology, "region": region} | dict(overrides))
 
 
 def add_table(rng: np.random.Generator, section: Section, patient: Patient, back: float) -> None:
@@ -116,7 +107,7 @@ def draw(seed: int, size: tuple[int, ...], overrides: Mapping[str, str | float])
     traits, person, anatomy, acquired, lesion, grain = (
         np.random.default_rng(stream) for stream in np.random.SeedSequence(seed).spawn(6)
     )
-    conditions = draw_conditions(traits, overrides)
+    conditions = draw_patient_conditions(traits, overrides)
     patient = draw_patient(person, conditions)
     at = (size[0], size[1])
     fine = 2 if max(at) <= 128 and conditions["region"] == "head" else 1  # the others' borders are soft anyway

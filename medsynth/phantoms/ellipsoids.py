@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from medsynth.images.modalities import MODALITIES
-from medsynth.phantoms.phantom import NOT_APPLICABLE, Conditions, Phantom, PhantomImage
+from medsynth.phantoms.phantom import NOT_APPLICABLE, Phantom, PhantomImage, draw_conditions
 
 PATHOLOGIES = ("normal", "lesion")
 CONDITIONS: dict[str, dict[str, Any]] = {
@@ -19,7 +19,6 @@ CONDITIONS: dict[str, dict[str, Any]] = {
 STRUCTURES = {"body": 1, "spine": 2, "left_kidney": 3, "right_kidney": 4, "liver": 5, "lesion": 6}
 FIELD_MM = 320.0  # along each axis, whatever the number of voxels
 AIR_HU, NOISE_HU = -1000.0, 12.0
-LEAST_SEVERITY = 0.15  # of a patient drawn with a lesion
 LESION_HU = (30.0, -160.0)  # against the liver, of the least and the greatest severity: cysts and necrosis are dark
 LESION_RADIUS_MM = (18.0, 36.0)
 
@@ -43,11 +42,7 @@ def draw_ellipsoids(seed: int, size: tuple[int, ...], overrides: Mapping[str, st
         size: voxels along (z, y, x), over FIELD_MM each.
     """
     patient, noise = (np.random.default_rng(part) for part in np.random.SeedSequence(seed).spawn(2))
-    drawn: Conditions = {
-        "pathology": PATHOLOGIES[patient.integers(len(PATHOLOGIES))],
-        "severity": float(patient.uniform(LEAST_SEVERITY, 1)),
-    }
-    conditions = drawn | dict(overrides)
+    conditions = draw_conditions(patient, CONDITIONS, overrides)
     spacing = np.array([FIELD_MM / extent for extent in size])
     places = [(np.arange(extent) + 0.5) * mm - FIELD_MM / 2 for extent, mm in zip(size, spacing, strict=True)]
     voxels, labels = np.full(size, AIR_HU, np.float32), np.zeros(size, np.uint8)
@@ -69,7 +64,6 @@ def draw_ellipsoids(seed: int, size: tuple[int, ...], overrides: Mapping[str, st
     direction *= patient.uniform() ** (1 / 3) / np.linalg.norm(direction)
     place = centre + direction * np.maximum(axes - 1.2 * radius, 0) * 0.8
     if conditions["pathology"] == "normal":
-        conditions["severity"] = 0.0
         conditions |= dict.fromkeys(("lesion_x", "lesion_y", "lesion_z", "lesion_size"), NOT_APPLICABLE)
     else:
         low, high = LESION_HU

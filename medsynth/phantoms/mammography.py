@@ -11,7 +11,7 @@ import numpy as np
 from medsynth.phantoms import compressed_breast as cb
 from medsynth.phantoms import projection as pj
 from medsynth.phantoms.compressed_breast import DENSITIES, Breast, Paths
-from medsynth.phantoms.phantom import Conditions, Phantom, PhantomImage
+from medsynth.phantoms.phantom import Phantom, PhantomImage, draw_conditions
 from medsynth.phantoms.shapes import Blob, cover, draw_waves, measure_lesion, pool
 
 PATHOLOGIES = ("normal", "mass", "calcification")
@@ -27,7 +27,6 @@ CONDITIONS: dict[str, dict[str, Any]] = {
     "lesion": {"kind": "lesions", "severity": "severity"},
 }
 STRUCTURES = {"fat": 1, "gland": 2, "pectoral": 3, "lesion": 4}
-LEAST_SEVERITY = 0.15  # of a patient drawn with a lesion
 SCATTER, SCATTER_BREADTH = 0.02, 0.08  # behind a grid; see projection.scattered
 EQUALISED = 0.75  # share of the breast's thinning that processing makes up for (Byng et al. 1997, Radiology 203:564)
 DENSE = 0.6  # share of gland along a ray that the display shows as dense tissue
@@ -35,22 +34,6 @@ SKIN_SHOWS = 0.4  # optical depth from which on a ray is shown in full
 PLACES = 48  # rays along each axis on which a lesion's place is chosen
 GRAINS = 30  # calcifications of the most severe cluster
 SPICULES = 64  # places round a mass at which spicules are drawn
-
-
-def draw_conditions(rng: np.random.Generator, overrides: Mapping[str, str | float]) -> Conditions:
-    """Every class as likely; overrides take the place of draws without moving the others."""
-    drawn: Conditions = {
-        "pathology": PATHOLOGIES[rng.integers(len(PATHOLOGIES))],
-        "severity": float(rng.uniform(LEAST_SEVERITY, 1)),
-        "age_years": float(rng.uniform(35, 85)),
-        "density": DENSITIES[rng.integers(len(DENSITIES))],
-        "view": VIEWS[rng.integers(len(VIEWS))],
-        "side": SIDES[rng.integers(len(SIDES))],
-    }
-    conditions = drawn | dict(overrides)
-    if conditions["pathology"] == "normal":
-        conditions["severity"] = 0.0
-    return conditions
 
 
 @dataclass(frozen=True)
@@ -202,7 +185,7 @@ def draw(seed: int, size: tuple[int, ...], overrides: Mapping[str, str | float])
     traits, anatomy, tissue, acquired, disease, noise = (
         np.random.default_rng(stream) for stream in np.random.SeedSequence(seed).spawn(6)
     )
-    conditions = draw_conditions(traits, overrides)
+    conditions = draw_conditions(traits, CONDITIONS, overrides)
     shape = (size[0], size[1])
     breast = cb.draw_breast(anatomy, str(conditions["view"]), float(conditions["age_years"]))
     acquisition = draw_acquisition(acquired, breast, shape)

@@ -10,7 +10,7 @@ import numpy as np
 
 from medsynth.phantoms.brain import Brain, atrophy, draw_brain, draw_spot
 from medsynth.phantoms.fields import FINEST, smooth
-from medsynth.phantoms.phantom import Conditions, Phantom, PhantomImage
+from medsynth.phantoms.phantom import Conditions, Phantom, PhantomImage, draw_conditions
 from medsynth.phantoms.shapes import Blob, cover, draw_waves, measure_lesion, places, pool
 
 PATHOLOGIES = ("normal", "tumour", "white_matter_lesions", "infarct")
@@ -27,7 +27,6 @@ CONDITIONS: dict[str, dict[str, Any]] = {
     "lesion": {"kind": "lesions", "severity": "severity"},
 }
 STRUCTURES = {"grey_matter": 1, "white_matter": 2, "fluid": 3, "lesion": 4}
-LEAST_SEVERITY = 0.15
 RELAXIVITY, UPTAKE = 4.5, 0.6  # of gadolinium per mmol/l and s (Rohrer et al. 2005, Invest Radiol 40:715), mmol/l
 
 # Tissue: T1 in ms at 1.5 T and at 3 T, T2 in ms, proton density. Grey and white matter, fluid, fat and muscle at 1.5 T
@@ -99,22 +98,6 @@ def signals(scan: Scan) -> dict[str, float]:
         t1 = 1 / (1 / row[at] + share * UPTAKE * RELAXIVITY / 1000)
         known[name] = signal(scan, t1, row[2], row[3])
     return known
-
-
-def draw_conditions(rng: np.random.Generator, overrides: Mapping[str, str | float]) -> Conditions:
-    """Every class as likely; overrides take the place of draws without moving the others."""
-    drawn: Conditions = {
-        "pathology": PATHOLOGIES[rng.integers(len(PATHOLOGIES))],
-        "sequence": SEQUENCES[rng.integers(len(SEQUENCES))],
-        "contrast_agent": AGENTS[rng.integers(len(AGENTS))],
-        "severity": float(rng.uniform(LEAST_SEVERITY, 1)),
-        "age_years": float(rng.uniform(18, 95)),
-        "sex": SEXES[rng.integers(len(SEXES))],
-    }
-    conditions = drawn | dict(overrides)
-    if conditions["pathology"] == "normal":
-        conditions["severity"] = 0.0
-    return conditions
 
 
 def draw_scan(rng: np.random.Generator, conditions: Conditions) -> Scan:
@@ -221,7 +204,7 @@ def draw(seed: int, size: tuple[int, ...], overrides: Mapping[str, str | float])
     traits, anatomy, skull, acquired, lesion, noise = (
         np.random.default_rng(stream) for stream in np.random.SeedSequence(seed).spawn(6)
     )
-    conditions = draw_conditions(traits, overrides)
+    conditions = draw_conditions(traits, CONDITIONS, overrides)
     scan = draw_scan(acquired, conditions)
     at = (size[0], size[1])
     fine = 2 if max(size) <= 128 else 1

@@ -14,8 +14,32 @@ from medsynth.images.modalities import MODALITIES
 
 NOT_APPLICABLE = "n/a"
 SMALLEST_SIZE = 16
+LEAST_SEVERITY = 0.15  # of a patient drawn with a disease
 
 Conditions = dict[str, str | float]
+
+
+def draw_conditions(
+    rng: np.random.Generator, fields: Mapping[str, Mapping[str, Any]], overrides: Mapping[str, str | float]
+) -> Conditions:
+    """A value of each field, in their order: every class as likely, numbers even over their range; no lesions.
+
+    Overrides take the place of draws without moving the others. A `normal` patient has severity 0.
+
+    Args:
+        fields: as `Phantom.conditions`.
+    """
+    drawn: Conditions = {}
+    for name, field in fields.items():
+        if field["kind"] in ("categorical", "ordinal"):
+            drawn[name] = field["values"][rng.integers(len(field["values"]))]
+        elif field["kind"] == "number":
+            low, high = field["range"]
+            drawn[name] = float(rng.uniform(LEAST_SEVERITY if name == "severity" else low, high))
+    conditions = drawn | dict(overrides)
+    if conditions.get("pathology") == "normal":
+        conditions["severity"] = 0.0
+    return conditions
 
 
 @dataclass(frozen=True)

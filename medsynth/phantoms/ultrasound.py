@@ -11,7 +11,7 @@ from scipy.ndimage import map_coordinates
 
 from medsynth.phantoms import echo
 from medsynth.phantoms.breast_section import Lesion, draw_breast, draw_texture, image_breast, place_lesion
-from medsynth.phantoms.phantom import Conditions, Phantom, PhantomImage
+from medsynth.phantoms.phantom import Phantom, PhantomImage, draw_conditions
 from medsynth.phantoms.shapes import Blob, draw_waves, measure_lesion, pool
 
 PATHOLOGIES = ("normal", "benign", "malignant", "cyst")
@@ -26,22 +26,6 @@ CONDITIONS: dict[str, dict[str, Any]] = {
 }
 STRUCTURES = {"skin": 1, "fat": 2, "gland": 3, "muscle": 4, "lesion": 5}
 LABELS = {"skin": 1, "fat": 2, "gland": 3, "retromammary": 2, "muscle": 4}
-LEAST_SEVERITY = 0.15  # of a patient drawn with a lesion
-
-
-def draw_conditions(rng: np.random.Generator, overrides: Mapping[str, str | float]) -> Conditions:
-    """Every class as likely; overrides take the place of draws without moving the others."""
-    drawn: Conditions = {
-        "pathology": PATHOLOGIES[rng.integers(len(PATHOLOGIES))],
-        "severity": float(rng.uniform(LEAST_SEVERITY, 1)),
-        "age_years": float(rng.uniform(18, 90)),
-        "field": FIELDS[rng.integers(len(FIELDS))],
-        "depth_cm": float(rng.uniform(3, 6)),
-    }
-    conditions = drawn | dict(overrides)
-    if conditions["pathology"] == "normal":
-        conditions["severity"] = 0.0
-    return conditions
 
 
 @dataclass(frozen=True)
@@ -173,7 +157,7 @@ def draw(seed: int, size: tuple[int, ...], overrides: Mapping[str, str | float])
     traits, anatomy, array, machine, disease, speckle = (
         np.random.default_rng(stream) for stream in np.random.SeedSequence(seed).spawn(6)
     )
-    conditions = draw_conditions(traits, overrides)
+    conditions = draw_conditions(traits, CONDITIONS, overrides)
     shape = (size[0], size[1])
     field = draw_field(array, str(conditions["field"]), float(conditions["depth_cm"]), shape)
     scanner, frequency, made_up = draw_scanner(machine, field.height_cm)

@@ -6,8 +6,6 @@ import math
 
 from medsynth.config.training import Training
 
-PLATEAU = 2  # validations without a gain after which the learning rate of `plateau` is halved
-
 
 def learning_rate(options: Training, progress: float, halvings: int = 0) -> float:
     """Linear warm-up, then `cosine`: constant, and a decay to zero over the last part of the budget;

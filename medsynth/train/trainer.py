@@ -23,6 +23,7 @@ from medsynth.artifacts.store import Store, StoreInfo
 from medsynth.artifacts.tensors import read_tensors, write_tensors
 from medsynth.config import TrainSettings
 from medsynth.config.choices import training_entries
+from medsynth.config.training import PLATEAU
 from medsynth.errors import InputError, is_out_of_memory
 from medsynth.fingerprint import fingerprint
 from medsynth.images.modalities import MODALITIES
@@ -36,7 +37,7 @@ from medsynth.train.averaging import Averages
 from medsynth.train.batches import Examples, derive_seed
 from medsynth.train.optimisers import from_tensors, optimisers_of, to_tensors
 from medsynth.train.order import TrainingOrder
-from medsynth.train.schedule import PLATEAU, learning_rate
+from medsynth.train.schedule import learning_rate
 from medsynth.train.validation import Validation
 
 log = logging.getLogger(__name__)

@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw
 from medsynth.images.drawing import (
     FAINT,
     GAP,
+    GENERATED,
     INK,
     MARGIN,
     MARK,
@@ -44,7 +45,7 @@ def sheet(
     width = max(columns * (TILE + GAP) - GAP, 420)
     lines = [line for note in notes for line in textwrap.wrap(note, width // 7)]
     rows = -(-len(images) // columns)
-    page, draw = new_sheet(columns * (TILE + GAP), rows * (TILE + CAPTION) + 18 * len(lines), title)
+    page, draw = new_sheet(columns * (TILE + GAP), rows * (TILE + CAPTION) + 18 * len(lines), title, GENERATED)
     y = 3 * MARGIN
     for start in range(0, len(images), columns):
         shown = images[start : start + columns]

@@ -94,6 +94,8 @@ def test_the_learning_rate_is_halved_when_two_validations_brought_no_gain(store,
     monkeypatch.setattr(trainer.validation, "mean", lambda *args: None)
     with pytest.raises(InputError, match=r"training\.schedule: plateau follows a score, a diffusion model has none"):
         trainer.validate()
+    with pytest.raises(ValidationError, match=r"patience: got 2, plateau halves .* after 2 validations"):
+        settings(**options | {"patience": 2})
 
 
 def test_minutes_end_a_training_before_its_images(store):

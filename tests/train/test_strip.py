@@ -27,9 +27,9 @@ def drawn(monkeypatch) -> list[dict[int, np.ndarray]]:
     """What is put into each picture."""
     pictures, paint = [], strips.picture
 
-    def noting(path, captions, rows):
+    def noting(path, captions, rows, about):
         pictures.append({seen: images.copy() for seen, images in rows.items()})
-        paint(path, captions, rows)
+        paint(path, captions, rows, about)
 
     monkeypatch.setattr(strips, "picture", noting)
     return pictures
