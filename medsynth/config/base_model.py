@@ -29,9 +29,13 @@ class Base:
     model: Mapping[str, Any]
     shape: tuple[int, ...]
 
-    def serves(self, shape: Sequence[int]) -> bool:
-        """Whether models of images (C, *spatial) can begin with it: grey serves colour, as its brightness."""
-        return len(shape) == len(self.shape) and self.shape[0] in (1, shape[0])
+    def serves(self, shape: Sequence[int], brightness: bool) -> bool:
+        """Whether models of images (C, *spatial) can begin with it.
+
+        Args:
+            brightness: whether brightness is a channel of theirs, which a grey model serves.
+        """
+        return len(shape) == len(self.shape) and (self.shape[0] == shape[0] or (brightness and self.shape[0] == 1))
 
 
 @cache

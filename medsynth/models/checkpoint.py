@@ -18,7 +18,7 @@ from medsynth.errors import InputError
 from medsynth.machine.devices import memory_format
 from medsynth.models.contract import GenerativeModel, ImageSpec, build
 
-VERSION = 2  # 1 had colour as red, green and blue
+VERSION = 2
 
 
 class ParentInfo(config.Strict):

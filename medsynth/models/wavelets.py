@@ -104,18 +104,19 @@ class Pyramid(nn.Module):
     """An image as averages of ever lower resolution and the details between them (Mallat 1989), coarse to fine.
 
     The coarsest average goes through the codec; each later level holds the Haar details that double the resolution.
-    All of them are of brightness and opponent colours: what is grey in one model is the brightness of another.
+    With opponents, all of them are of brightness and opponent colours: what is grey in one model is the brightness of
+    another.
 
     Attributes:
         factors: downsampling factor of each level.
         bands: channels of each level.
     """
 
-    def __init__(self, codec: Codec, levels: int) -> None:
+    def __init__(self, codec: Codec, levels: int, opponents: bool = False) -> None:
         super().__init__()
         image_channels, spatial_dims = codec.image_channels, codec.spatial_dims
         self.codec = codec
-        self.opponents = Opponents(image_channels, spatial_dims)
+        self.opponents = Opponents(image_channels, spatial_dims) if opponents else None
         self.haar = Codec("haar", 1, image_channels, spatial_dims)
         self.mean = 2.0 ** (spatial_dims / 2)  # the orthonormal average of a patch over its mean
         details = self.haar.channels - image_channels
@@ -126,7 +127,7 @@ class Pyramid(nn.Module):
     def encode(self, image: Tensor) -> list[tuple[Tensor, Tensor | None]]:
         """(N, C, *spatial) → the bands of each level, coarse to fine, and the coarser average that they refine."""
         found: list[tuple[Tensor, Tensor | None]] = []
-        image = self.opponents.encode(image)
+        image = self._from_image(image)
         for _ in self.bands[1:]:
             split = self.haar.encode(image).unflatten(1, (self.haar.image_channels, -1))
             image = split[:, :, 0] / self.mean
@@ -140,10 +141,13 @@ class Pyramid(nn.Module):
         details = bands.unflatten(1, (self.haar.image_channels, -1))
         return self.haar.decode(torch.cat([self.mean * coarse[:, :, None], details], 2).flatten(1, 2))
 
-    def to_image(self, opponents: Tensor) -> Tensor:
+    def to_image(self, average: Tensor) -> Tensor:
         """What `decode` gives, of any level, as an image (N, C, *spatial)."""
-        return self.opponents.decode(opponents)
+        return average if self.opponents is None else self.opponents.decode(average)
 
-    def clamp(self, opponents: Tensor) -> Tensor:
+    def _from_image(self, image: Tensor) -> Tensor:
+        return image if self.opponents is None else self.opponents.encode(image)
+
+    def clamp(self, average: Tensor) -> Tensor:
         """What `decode` gives with every value of its image in [-1, 1]."""
-        return self.opponents.encode(self.to_image(opponents).clamp(-1, 1))
+        return self._from_image(self.to_image(average).clamp(-1, 1))

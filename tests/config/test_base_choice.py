@@ -27,7 +27,8 @@ def test_the_package_has_one_whose_record_is_true():
         ({}, GREY, True),
         ({}, (1, 32, 32), True),  # stages of 16 and 32 pixels
         ({}, (1, 16, 16), False),  # one stage
-        ({}, (3, 64, 64), True),  # their brightness
+        ({}, (3, 64, 64), False),
+        ({"codec": {"colour": "opponents"}}, (3, 64, 64), True),  # their brightness
         ({}, (1, 64, 64, 64), False),
         ({"stages": [{"channels": [8]}, FINEST]}, GREY, True),  # one stage in common is enough
         ({"stages": [{"channels": [8]}, {"channels": [8]}]}, GREY, False),

@@ -103,7 +103,8 @@ def test_a_parent_of_other_axes_is_refused(parent):
 
 def test_a_grey_parent_gives_a_colour_model_its_brightness(parent):
     """Bands, then the coarser image: brightness comes first in both; what opponent colours need begins at zero."""
-    trainer, changed, known = begin(child(), toy_store("categorical", 2, channels=3), parent)
+    codec = child().model.codec.model_dump() | {"colour": "opponents"}
+    trainer, changed, known = begin(child(codec=codec), toy_store("categorical", 2, channels=3), parent)
     own = dict(trainer.model.named_parameters())
     assert changed
     for stage, bands in ((0, 1), (1, 3)):
@@ -115,6 +116,15 @@ def test_a_grey_parent_gives_a_colour_model_its_brightness(parent):
         assert torch.equal(own[enter][:, brightness], known[enter]) and not own[enter][:, others].any()
         for name in (leave, bias):
             assert torch.equal(own[name][:bands], known[name]) and not own[name][bands:].any()
+    trunk = [name for name in own if "encoder" in name or "decoder" in name]
+    assert trunk and all(torch.equal(own[name], known[name]) for name in trunk)
+
+
+def test_red_green_and_blue_take_from_a_grey_parent_what_touches_no_channel(parent):
+    trainer, changed, known = begin(child(), toy_store("categorical", 2, channels=3), parent)
+    touching = [name for name in known if name.endswith(("unet.enter.weight", "leave.2.weight", "leave.2.bias"))]
+    assert touching and not changed & set(touching)
+    own = dict(trainer.model.named_parameters())
     trunk = [name for name in own if "encoder" in name or "decoder" in name]
     assert trunk and all(torch.equal(own[name], known[name]) for name in trunk)
 

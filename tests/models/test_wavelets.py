@@ -67,7 +67,7 @@ def test_grey_in_colour_is_brightness_alone():
 
 
 def test_a_pyramid_clamps_values_of_the_image_not_of_its_opponents():
-    pyramid = Pyramid(Codec("haar", 1, 3, 2), 2)
+    pyramid = Pyramid(Codec("haar", 1, 3, 2), 2, opponents=True)
     image = 2 * torch.rand(2, 3, 8, 8) - 1
     bands, coarse = pyramid.encode(image)[1]
     decoded = pyramid.decode(bands, coarse)
@@ -77,9 +77,10 @@ def test_a_pyramid_clamps_values_of_the_image_not_of_its_opponents():
 
 @pytest.mark.parametrize(("dims", "channels"), [(2, 1), (2, 3), (3, 2)])
 @pytest.mark.parametrize("levels", [1, 2, 3])
-def test_a_pyramid_is_put_together_again_and_its_averages_are_those_of_the_pixels(dims, channels, levels):
+@pytest.mark.parametrize("opponents", [False, True])
+def test_a_pyramid_is_put_together_again_and_its_averages_are_those_of_the_pixels(dims, channels, levels, opponents):
     image = torch.randn(2, channels, *[16] * dims)
-    pyramid = Pyramid(Codec("haar", 1, channels, dims), levels)
+    pyramid = Pyramid(Codec("haar", 1, channels, dims), levels, opponents)
     coarse = None
     for (bands, given), factor, count in zip(pyramid.encode(image), pyramid.factors, pyramid.bands, strict=True):
         assert bands.shape == (2, count, *[16 // factor] * dims)

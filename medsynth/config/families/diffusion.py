@@ -28,6 +28,10 @@ class Codec(Strict):
     """The change of layout."""
     levels: Annotated[int, Field(ge=0, le=4)] = 1
     """Each halves the resolution that the network sees; identity has none."""
+    colour: Literal["rgb", "opponents"] = "rgb"
+    """What the channels of colour images are to every stage: red, green and blue, or brightness and two opponent
+    colours. Brightness can begin with a grey model, and with the base of the package.
+    """
 
 
 class Stage(Strict):
@@ -106,8 +110,8 @@ class Diffusion(Family):
 
     `parents` may name an `initial` diffusion model, of this dataset or as `<dataset>/<model>`, whose weights it begins
     with where they fit, or one for `details`, whose first stage is left out: what an image shows is learnt anew, how it
-    is drawn is not. Without either, 2D images have the details of their brightness from the base model of the package,
-    where a stage is the same as one of its; `initial: none` begins from scratch.
+    is drawn is not. Without either, grey 2D images, and the brightness of opponent colours, have their details from the
+    base model of the package, where a stage is the same as one of its; `initial: none` begins from scratch.
     """
 
     roles: ClassVar = {role: Role(families=("diffusion",), elsewhere=True) for role in (INITIAL, DETAILS)}
@@ -173,7 +177,7 @@ class Diffusion(Family):
         if not self.parents.keys().isdisjoint({INITIAL, DETAILS}):
             return None
         for base in bases():
-            if base.model["family"] == self.family and base.serves(shape):
+            if base.model["family"] == self.family and base.serves(shape, self.codec.colour == "opponents"):
                 other = Diffusion.model_validate(base.model)
                 if not self._details(shape[1:]).isdisjoint(other._details(base.shape[1:])):
                     return base

@@ -48,7 +48,7 @@ class DiffusionModel(GenerativeModel):
         codec = Codec(settings.codec.kind, settings.codec.levels, spec.channels, spec.spatial_dims)
         stages = settings.stages_of(spec.size)
         self.shares = [stage.share for stage in stages]
-        self.pyramid = Pyramid(codec, len(stages))
+        self.pyramid = Pyramid(codec, len(stages), settings.codec.colour == "opponents")
         self.stages = nn.ModuleList(
             Denoiser(settings, stage, spec, bands, spec.channels if index else 0)
             for index, (stage, bands) in enumerate(zip(stages, self.pyramid.bands, strict=True))
@@ -96,8 +96,15 @@ class DiffusionModel(GenerativeModel):
         return counterparts
 
     def _shared_channels(self, parent: DiffusionModel, stages: Mapping[int, int]) -> dict[str, Channels]:
-        """Sub-bands and the coarser image, of brightness at least, of each stage that draws the same in both."""
-        shared = {}
+        """Sub-bands and the coarser image of each stage that draws the same in both: of all channels, or of brightness.
+
+        Nothing, where one model is grey and the other has red, green and blue.
+        """
+        shared: dict[str, Channels] = {}
+        if self.spec.channels != parent.spec.channels and not all(
+            model.begins_with_brightness for model in (self, parent)
+        ):
+            return shared
         common = min(self.spec.channels, parent.spec.channels)
         for own, other in stages.items():
             bands, others = (m.pyramid.bands[n] // m.spec.channels for m, n in ((self, own), (parent, other)))
@@ -110,6 +117,11 @@ class DiffusionModel(GenerativeModel):
             for part in ("weight", "bias"):
                 shared[f"stages.{own}.unet.leave.2.{part}"] = Channels(0, drawn, drawn)
         return shared
+
+    @property
+    def begins_with_brightness(self) -> bool:
+        """Whether the first channel of all that its stages see is brightness."""
+        return self.spec.channels == 1 or self.settings.codec.colour == "opponents"
 
     def shape_of(self, index: int) -> tuple[int, ...]:
         """(bands, *spatial) of a stage's sub-bands."""
