@@ -279,7 +279,7 @@ class Config(Strict):
 
     def tune(self, dataset: str, model: str) -> TuneSettings:
         """What the user wrote in `sampler` is fixed: only the other keys are tried."""
-        chosen = self.models[model]
+        chosen = self.models[model].for_images(self.datasets[dataset].size)
         candidates = chosen.candidates(tuple(self.datasets[dataset].conditions))
         free = {key: values for key, values in candidates.items() if key not in chosen.sampler.model_fields_set}
         return TuneSettings(seed=self.seed, sampler=chosen.sampler, candidates=free, tuning=chosen.tuning)

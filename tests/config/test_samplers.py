@@ -46,3 +46,11 @@ def test_a_student_is_taught_by_its_teachers_sampler_but_for_the_steps():
     assert teacher.sampler == DiffusionSampler(guidance=1.7, steps=(9,)) and student.steps == (12, 8, 1)
     assert teacher.trained_by() == whole.train("d", "m").model.trained_by()
     assert student.training == Distillation(images=7) and student.training.learning_rate == 5e-4
+
+
+def test_tune_tries_one_step_of_a_last_stage_with_a_discriminator_by_the_size_of_the_images():
+    adversarial = config.parse(config.Config, changed("models.m", {"family": "diffusion", "adversarial": {}}), "")
+    size = changed("datasets.d.size", [128, 128])
+    assert adversarial.tune("d", "m").candidates["steps"][0][-1] == 1
+    larger = config.parse(config.Config, size | {"models": {"m": {"family": "diffusion", "adversarial": {}}}}, "")
+    assert larger.tune("d", "m").candidates["steps"][0] == (8, 6, 5, 1)

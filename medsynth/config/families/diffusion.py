@@ -43,6 +43,30 @@ class Stage(Strict):
     """Residual blocks for each resolution."""
     share: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Part of every batch that it learns from: one image holds many details, and they are alike in all images."""
+    patch: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Side of the patch that it learns from, as a share of the image's: less memory and time for each image."""
+
+
+class Adversarial(Strict):
+    """A discriminator of the last stage's details, given the coarser image (WaveDiff, Phung et al. 2023; relativistic
+    pairing loss with R1 + R2, Huang et al. 2024).
+
+    Beside its own loss, which holds it to the data, the last stage then learns to draw details as sharp as real ones in
+    one step from a high noise level.
+    """
+
+    level: Level = 20.0
+    """Noise level that details are drawn from: the last stage's `sampler.sigma_max`."""
+    weight: Positive = 0.1
+    """Of the discriminator's judgement, beside the last stage's own loss."""
+    channels: Annotated[tuple[Count, ...], Field(min_length=1)] = (32, 64)
+    """Channels of the discriminator, one entry for each resolution."""
+    start: Fraction = 0.3
+    """Share of the budget from which it acts: it tells little from details that are not yet there."""
+    gamma: Annotated[float, Field(ge=0)] = 0.5
+    """Weight of the gradient penalties R1 and R2."""
+    augmentation: Fraction = 0.3
+    """Probability that true and drawn details are shifted, cut and changed in contrast, both alike."""
 
 
 AUTO_STAGES = (
@@ -141,8 +165,16 @@ class Diffusion(Family):
     """Exponent of the scaling of sub-bands to equal variance: 0 is none, 1 is full."""
     losses: Losses = {}
     """Terms beside the model's own loss, between the image with denoised and with true bands."""
+    adversarial: Adversarial | None = None
+    """A discriminator of the last stage's details; needs at least two stages. None is without."""
     sampler: DiffusionSampler = DiffusionSampler()
     """How images are drawn."""
+
+    @model_validator(mode="after")
+    def _losses_see_whole_images(self) -> Self:
+        if self.losses and self.stages != "auto" and any(stage.patch < 1 for stage in self.stages):
+            raise ValueError(f"losses {', '.join(self.losses)} compare whole images, got a stage with a patch below 1")
+        return self
 
     def for_images(self, size: Sequence[int]) -> Self:
         return self.model_copy(update={"stages": self.stages_of(size)})
@@ -158,7 +190,17 @@ class Diffusion(Family):
         return next((stages for stages in choices if self._misfit(stages, size) is None), choices[-1])
 
     def misfit(self, size: Sequence[int]) -> str | None:
-        return self._misfit(self.stages_of(size), size)
+        stages = self.stages_of(size)
+        if reason := self._misfit(stages, size):
+            return reason
+        if self.adversarial and len(stages) < 2:
+            return f"size {list(size)} has one stage, adversarial judges the details of a second one"
+        step = 2 ** len(self.adversarial.channels) if self.adversarial else 1
+        if any(extent % step for extent in size):
+            return (
+                f"size {list(size)} is not divisible by {step}, which {step.bit_length() - 1} adversarial.channels need"
+            )
+        return None
 
     def _misfit(self, stages: Sequence[Stage], size: Sequence[int]) -> str | None:
         for index, stage in enumerate(stages):
@@ -197,13 +239,17 @@ class Diffusion(Family):
         return {f"losses.{name}": loss.needs for name, loss in self.losses.items() if loss.needs}
 
     def candidates(self, fields: Sequence[str]) -> dict[str, tuple[Any, ...]]:
+        last_in_one: tuple[tuple[int, ...], ...] = ()
+        if self.adversarial and self.stages != "auto":
+            steps = self.sampler.steps
+            last_in_one = ((*(steps[min(n, len(steps) - 1)] for n in range(len(self.stages) - 1)), 1),)
         return {
             "solver": ("euler",),
             "guidance": (1.5, 2.5),
             "autoguidance": (1.0, 1.5, 3.0),
             "sigma_max": ((40.0, 10.0), (20.0, 5.0)),
             "guided": ((0.3, 3.0), (0.05, 20.0)),
-            "steps": ((16, 10, 5),),
+            "steps": (*last_in_one, (16, 10, 5)),
             "sigma_min": ((0.003, 0.01, 0.02),),
             "coarse_noise": (self.coarse_noise / 2,),
         }

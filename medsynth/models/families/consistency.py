@@ -34,11 +34,12 @@ class ConsistencyModel(GenerativeModel):
         assert isinstance(teacher, Diffusion)  # the configuration admits no other
         self.settings = settings
         self.taught = teacher.sampler.model_copy(update={"steps": settings.steps})  # the paths that are learnt
-        self.student = DiffusionModel(teacher.model_copy(update={"training": settings.training}), spec, {})
+        untold = {"training": settings.training, "adversarial": None}
+        self.student = DiffusionModel(teacher.model_copy(update=untold), spec, {})
         self.learns_from = teacher.trained_by()
         self.phases = tuple(
             Phase(phase.name, tuple(f"student.{path}" for path in phase.modules))
-            for index, phase in enumerate(self.student.phases)
+            for index, phase in enumerate(self.student.of_stages)
             if schedule(self.taught, index)[0] > 1
         )
         self._teacher: tuple[DiffusionModel, ...] = ()  # in a tuple: no part of this module, nor of its weights
@@ -68,7 +69,7 @@ class ConsistencyModel(GenerativeModel):
         return [*super().networks(), *teachers]
 
     def _stage_of(self, phase: str) -> int:
-        return [each.name for each in self.student.phases].index(phase)
+        return [each.name for each in self.student.of_stages].index(phase)
 
     def _errors(self, batch: Batch, phase: str, everywhere: bool) -> Tensor:
         """The mean error (N,) at every step of the teacher's path, or at one drawn at random."""

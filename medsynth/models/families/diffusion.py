@@ -21,11 +21,13 @@ from medsynth.config.families.diffusion import Diffusion, DiffusionSampler
 from medsynth.config.family import Family
 from medsynth.errors import InputError
 from medsynth.models.contract import AUGMENTATION_FEATURES, Batch, GenerativeModel, ImageSpec, Phase
+from medsynth.models.diffusion.critic import DetailCritic
 from medsynth.models.diffusion.denoiser import Denoiser, Given, Moments, append_dims
 from medsynth.models.diffusion.guidance import Push, breaks, guided
 from medsynth.models.diffusion.solvers import SOLVERS, Denoise, noise_levels, schedule
 from medsynth.models.inheritance import Channels, inherit
 from medsynth.models.losses.terms import Terms
+from medsynth.models.stylegan.augmentation import augmented_pairs
 from medsynth.models.wavelets import Codec, Pyramid
 
 Noise = Callable[[], Tensor]  # standard normal, of a stage's shape, from each image's own seed
@@ -53,11 +55,18 @@ class DiffusionModel(GenerativeModel):
             Denoiser(settings, stage, spec, bands, spec.channels if index else 0)
             for index, (stage, bands) in enumerate(zip(stages, self.pyramid.bands, strict=True))
         )
-        self.phases = tuple(Phase(f"stage_{n + 1}", (f"stages.{n}",)) for n in range(len(self.stages)))
+        self.of_stages = tuple(Phase(f"stage_{n + 1}", (f"stages.{n}",)) for n in range(len(self.stages)))
+        self.phases: tuple[Phase, ...] = self.of_stages
+        if adversarial := settings.adversarial:
+            planes = spec.channels + spec.conditions.map_channels
+            self.critic = DetailCritic(spec.spatial_dims, self.pyramid.bands[-1], planes, adversarial.channels)
+            self.phases += (Phase("critic", ("critic",), betas=(0.0, 0.99), start=adversarial.start),)
         self.terms = Terms(settings.losses, spec)
         self.term_weights = {
-            f"{phase.name}_{name}": loss.weight for phase in self.phases for name, loss in settings.losses.items()
+            f"{phase.name}_{name}": loss.weight for phase in self.of_stages for name, loss in settings.losses.items()
         }
+        if adversarial:
+            self.term_weights |= {f"{self.of_stages[-1].name}_adversarial": adversarial.weight}
 
     @torch.no_grad()
     def begin(self, blocks: Iterable[Tensor], parents: Mapping[str, GenerativeModel]) -> None:
@@ -173,30 +182,72 @@ class DiffusionModel(GenerativeModel):
         return coarse + append_dims(level, coarse.ndim) * self.stages[index].coarse_scale * noise
 
     def loss(self, batch: Batch, phase: str) -> dict[str, Tensor]:
-        return self._loss(batch, phase, self.terms)
+        if phase == "critic":
+            return self._critic_loss(batch)
+        return self._loss(batch, phase, in_training=True)
 
     def score(self, batch: Batch) -> Tensor:
-        return torch.stack([self._loss(batch, phase.name, None)[phase.name] for phase in self.phases]).sum(0)
+        """The loss on held-out images; without that of a last stage that a discriminator draws away from the mean."""
+        phases = self.of_stages[:-1] if self.settings.adversarial else self.of_stages
+        return torch.stack([self._loss(batch, each.name, in_training=False)[each.name] for each in phases]).sum(0)
 
-    def _loss(self, batch: Batch, phase: str, more: Terms | None) -> dict[str, Tensor]:
+    def _loss(self, batch: Batch, phase: str, in_training: bool) -> dict[str, Tensor]:
         index = self._stage_of(phase)
         seen, bands, coarse, level = self.lesson(batch, index)
         stage = self.stages[index]
+        given, window = self.given(index, seen, coarse, level), self._window(index)
+        given, bands = replace(given, planes=given.planes[window]), bands[window]
+        coarse = None if coarse is None else coarse[window]
         latent = stage.to_latent(bands)
-        denoised, sigma = stage.attempt(latent, self.given(index, seen, coarse, level))
+        denoised, sigma = stage.attempt(latent, given)
         terms = {phase: stage.error(denoised, latent, sigma)}
-        if more:
+        if in_training and self.terms:
             with torch.autocast(bands.device.type, enabled=False):
                 image, target = (
                     self.pyramid.to_image(self.pyramid.decode(each, coarse))
                     for each in (stage.to_bands(denoised), bands)
                 )
-                found = more(image, replace(seen, image=target), sigma)
+                found = self.terms(image, replace(seen, image=target), sigma)
             terms |= {f"{phase}_{name}": term for name, term in found.items()}
+        adversarial = self.settings.adversarial
+        if in_training and adversarial and index == len(self.stages) - 1 and batch.progress >= adversarial.start:
+            terms[f"{phase}_adversarial"] = self.critic.drawn_loss(*self._judged(latent, given))
         return {name: over_batch(term, len(batch)) for name, term in terms.items()}
 
+    def _window(self, index: int) -> tuple[slice, ...]:
+        """The patch of (N, C, *spatial) that a stage learns from: drawn at random, the same in all images."""
+        stage = self.settings.stages_of(self.spec.size)[index]
+        step = 2 ** (len(stage.channels) - 1)
+        window = [slice(None), slice(None)]
+        for extent in self.shape_of(index)[1:]:
+            side = max(1, round(stage.patch * extent / step)) * step
+            first = step * int(torch.randint((extent - side) // step + 1, ())) if side < extent else 0
+            window.append(slice(first, first + side))
+        return tuple(window)
+
+    def _critic_loss(self, batch: Batch) -> dict[str, Tensor]:
+        adversarial = self.settings.adversarial
+        assert adversarial
+        index = len(self.stages) - 1
+        seen, bands, coarse, level = self.lesson(batch, index)
+        given, window = self.given(index, seen, coarse, level), self._window(index)
+        with torch.no_grad():
+            latent = self.stages[index].to_latent(bands[window])
+            judged = self._judged(latent, replace(given, planes=given.planes[window]))
+        terms = self.critic.own_losses(*judged, adversarial.gamma)
+        return {name: over_batch(term, len(batch)) for name, term in terms.items()}
+
+    def _judged(self, latent: Tensor, given: Given) -> tuple[Tensor, Tensor, Tensor]:
+        """True and drawn details of the last stage (N, bands, *spatial), and the planes beside them, changed alike."""
+        adversarial = self.settings.adversarial
+        assert adversarial
+        sigma = torch.full([len(latent)], adversarial.level, device=latent.device)
+        drawn = self.stages[-1](adversarial.level * torch.randn_like(latent), sigma, given)
+        (true, drawn), planes = augmented_pairs([latent, drawn], given.planes.float(), adversarial.augmentation)
+        return true, drawn, planes
+
     def _stage_of(self, phase: str) -> int:
-        return [each.name for each in self.phases].index(phase)
+        return [each.name for each in self.of_stages].index(phase)
 
     @torch.no_grad()
     def sample(self, batch: Batch, seeds: Sequence[int], settings: DiffusionSampler) -> Tensor:

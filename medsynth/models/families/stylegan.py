@@ -6,8 +6,7 @@ Equation and section numbers are of Huang et al. 2024, "The GAN is dead; long li
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -21,6 +20,7 @@ from medsynth.config.family import Family
 from medsynth.errors import InputError
 from medsynth.models.contract import AUGMENTATION_FEATURES, Batch, GenerativeModel, ImageSpec, Phase
 from medsynth.models.inheritance import Channels, inherit
+from medsynth.models.losses.pairing import gradient_penalty, pairing_loss, without_gradients
 from medsynth.models.stylegan.augmentation import augmented_pairs
 from medsynth.models.stylegan.discriminator import Discriminator
 from medsynth.models.stylegan.energy import described, energy_distance
@@ -149,9 +149,9 @@ class StyleganModel(GenerativeModel):
                     scores_real = self.discriminator(images[:1], seen, reach)[0]
                 scores_drawn = self.discriminator(images[1:], seen, reach)[0]
             spread = differences(drawn) / differences(real)
-            return {"generator": F.softplus(scores_real - scores_drawn), "spread": spread}
+            return {"generator": pairing_loss(scores_drawn, scores_real), "spread": spread}
         scores_real, scores_drawn = self.discriminator(images, seen, reach)
-        terms = {"discriminator": F.softplus(scores_drawn - scores_real)}
+        terms = {"discriminator": pairing_loss(scores_real, scores_drawn)}
         terms["told_apart"] = (scores_real - scores_drawn).detach().sign()
         if self.adaptive:
             terms["augmentation"] = self.probability.expand(len(batch)).clone()
@@ -159,25 +159,18 @@ class StyleganModel(GenerativeModel):
         if gamma:
             count = max(1, round(self.settings.penalty_share * len(batch)))
             of_first = Conditioning(condition[:count], planes[:count], conditioning.augmentation[:count])
-            penalty = self._penalty([each[:count] for each in images], of_first, reach)
-            terms["penalty"] = F.pad(gamma / 2 * penalty * len(batch) / count, (0, len(batch) - count))
+            # Its minibatch deviation is that of these images alone.
+            penalty = gradient_penalty(
+                lambda parts: self.discriminator.forward(parts, of_first, reach),
+                [each[:count] for each in images],
+                gamma,
+            )
+            terms["penalty"] = F.pad(penalty * len(batch) / count, (0, len(batch) - count))
         return terms
 
     def _gamma(self, progress: float) -> float:
         start, end = self.settings.gamma
         return end + (start - end) * (1 + math.cos(math.pi * progress)) / 2
-
-    def _penalty(self, images: list[Tensor], conditioning: Conditioning, reach: float) -> Tensor:
-        """Squared norms (N,) of the discriminator's gradients by real and drawn images, R1 + R2 (Eq. 3 and 4).
-
-        Its minibatch deviation is that of these images alone.
-        """
-        with torch.autocast(images[0].device.type, enabled=False):
-            images = [image.detach().float().requires_grad_(True) for image in images]
-            # Not by a call of the module: a compiled one has no second derivatives.
-            scores = self.discriminator.forward(images, conditioning, reach)
-            gradients = torch.autograd.grad(scores.sum(), images, create_graph=True)
-            return torch.stack([gradient.square().flatten(1).sum(1) for gradient in gradients]).sum(0)
 
     def score(self, batch: Batch) -> Tensor | None:
         """Energy distance of drawn images from real ones; None as long as the finest resolution is not trained."""
@@ -319,16 +312,6 @@ def counterparts(child: StyleganModel, parent: StyleganModel) -> tuple[dict[str,
             names[enter] = f"discriminator.enter.{of_parent - other.first}"
             channels[f"{enter}.weight"] = Channels(1, bands, bands)
     return names, channels
-
-
-@contextmanager
-def without_gradients(network: nn.Module) -> Iterator[None]:
-    """What the block computes has no gradient by the network's weights."""
-    network.requires_grad_(False)
-    try:
-        yield
-    finally:
-        network.requires_grad_(True)
 
 
 def differences(images: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 import torch
+from pydantic import ValidationError
 
 from medsynth import config
 from medsynth.conditions.schema import ConditionSchema
@@ -301,3 +302,34 @@ def test_networks_in_bfloat16_give_nearly_the_same_images_in_float32():
     )
     assert rounded.dtype == torch.float32
     assert 0 < (exact - rounded).abs().max() < 0.1
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_a_stage_learns_from_patches_of_its_share_at_all_places(dims):
+    stages = [{"channels": [8, 8]}, {"channels": [8, 8], "patch": 0.5}]
+    model = build(Diffusion(family="diffusion", stages=stages), spec(dims, 16), {})
+    images = torch.randn(4, 1, *[16] * dims)
+    model.begin([images], {})
+    seen = []
+    model.stages[1].unet.register_forward_pre_hook(lambda _, args: seen.append(args[0].shape[2:]))
+    batch = Batch(model.spec.conditions.nothing(4), images)
+    losses = model.loss(batch, "stage_2")["stage_2"]
+    assert losses.shape == (4,) and seen == [torch.Size([4] * dims)]
+    windows = [model._window(1)[2:] for _ in range(200)]
+    assert {window[-1].start for window in windows} == {0, 2, 4}  # whole steps of the network's own halving
+    assert all(part.stop - part.start == 4 for window in windows for part in window)
+    assert model._window(0)[2:] == (slice(0, model.shape_of(0)[1]),) * dims
+
+
+def test_a_patch_of_the_whole_image_draws_no_random_number():
+    model = build(small(2), spec(2, 16), {})
+    torch.manual_seed(0)
+    model._window(1)
+    after = torch.rand(1)
+    torch.manual_seed(0)
+    assert torch.equal(after, torch.rand(1))
+
+
+def test_losses_of_whole_images_are_refused_beside_patches():
+    with pytest.raises(ValidationError, match="losses edge compare whole images, got a stage with a patch below 1"):
+        Diffusion(family="diffusion", stages=[{"channels": [8], "patch": 0.5}], losses={"edge": {"weight": 1}})
