@@ -116,13 +116,15 @@ EXTRACTORS = {
     ),
 }
 
-# What is measured, in this order: config key `metrics`. `adherence` has a line for each statistic of a kind.
+# What is measured, in this order: config key `metrics`. `adherence` has a line for each statistic of a kind,
+# `anatomy` for each structure.
 METRICS = {
     "kid": Entry("medsynth.evaluate.metrics.distances:KID"),
     "fid": Entry("medsynth.evaluate.metrics.distances:FID"),
     "density": Entry("medsynth.evaluate.metrics.distances:DENSITY"),
     "coverage": Entry("medsynth.evaluate.metrics.distances:COVERAGE"),
     "adherence": Entry("medsynth.evaluate.metrics.adherence:ADHERENCE"),
+    "anatomy": Entry("medsynth.evaluate.metrics.anatomy:ANATOMY"),
     "nearest_similarity": Entry("medsynth.evaluate.metrics.copies:NEAREST_SIMILARITY"),
     "copy_rate": Entry("medsynth.evaluate.metrics.copies:COPY_RATE"),
     "copy_recall": Entry("medsynth.evaluate.metrics.copies:COPY_RECALL"),

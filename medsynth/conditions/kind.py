@@ -281,6 +281,10 @@ class Kind(ABC):
             cells[column] = np.where(not_applicable, NOT_APPLICABLE_TEXT, text)
         return cells
 
+    def structures_read(self, reading: Reading) -> dict[str, np.ndarray]:
+        """Structure → (n, *grid) bool where it was read; empty for a field that places none."""
+        return {}
+
     def asked(self, table: pd.DataFrame, masks: np.ndarray | None) -> np.ndarray:
         """(n,) the rows in which the field was asked: those of `asked_and_read`."""
         return ~table.reindex(columns=[self.name], fill_value="")[self.name].isin(ABSENT).to_numpy()

@@ -20,13 +20,25 @@ if TYPE_CHECKING:
 BLOCK = 256  # masks that are averaged at once
 
 
-def _mean(dice: np.ndarray, of_mean: np.ndarray) -> float:
-    return float(dice.mean()) if len(dice) else NAN
+def _mean(each: np.ndarray) -> float:
+    return float(each.mean()) if len(each) else NAN
 
 
-def _of_mean_mask(dice: np.ndarray, of_mean: np.ndarray) -> float:
+def _dice(dice: np.ndarray, of_mean: np.ndarray, *volumes: np.ndarray) -> float:
+    return _mean(dice)
+
+
+def _dice_of_mean_mask(dice: np.ndarray, of_mean: np.ndarray, *volumes: np.ndarray) -> float:
     """What reading the mean of all masks from every image reaches."""
-    return _mean(of_mean, dice)
+    return _mean(of_mean)
+
+
+def _volumes(dice: np.ndarray, of_mean: np.ndarray, alike: np.ndarray, mean_alike: np.ndarray) -> float:
+    return _mean(alike)
+
+
+def _volumes_of_mean_mask(dice: np.ndarray, of_mean: np.ndarray, alike: np.ndarray, mean_alike: np.ndarray) -> float:
+    return _mean(mean_alike)
 
 
 class MaskKind(Kind):
@@ -34,13 +46,23 @@ class MaskKind(Kind):
 
     reads_places = True
     needs_mask = True
-    statistics = (Statistic("mean_dice", True, "", _mean, Criterion("mean_dice", _mean, _of_mean_mask)),)
+    statistics = (
+        Statistic("mean_dice", True, "", _dice, Criterion("mean_dice", _dice, _dice_of_mean_mask)),
+        Statistic(
+            "volume_similarity",
+            True,
+            "",
+            _volumes,
+            Criterion("volume_similarity", _volumes, _volumes_of_mean_mask),
+        ),
+    )
 
     def __init__(
         self, name: str, settings: Mask, spatial_dims: int, structures: Mapping[str, int] | None = None
     ) -> None:
         super().__init__(name, settings, spatial_dims, structures)
         self.columns = ()
+        self.structures = tuple(structures or {})
         self.labels = tuple((structures or {}).values())
         self.planes = len(self.labels) + 1
 
@@ -100,6 +122,11 @@ class MaskKind(Kind):
     def read(self, outputs: Sequence[Tensor]) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
         return {}, outputs[0].softmax(1).numpy()
 
+    def structures_read(self, reading: Reading) -> dict[str, np.ndarray]:
+        """Where each is the likeliest of all and the background."""
+        likeliest = reading.probabilities[self.name].argmax(1)
+        return {name: likeliest == place + 1 for place, name in enumerate(self.structures)}
+
     def asked(self, table: pd.DataFrame, masks: np.ndarray | None) -> np.ndarray:
         if masks is None:
             return np.zeros(len(table), bool)
@@ -109,13 +136,14 @@ class MaskKind(Kind):
     def asked_and_read(
         self, table: pd.DataFrame, masks: np.ndarray | None, reading: Reading, shape: tuple[int, ...]
     ) -> tuple[np.ndarray, ...]:
-        """(k,) twice, each image's mean Dice over the structures asked, 2 sum min(a, b) / sum (a + b) of the cells'
-        shares: with what was read, and with the mean of all masks."""
+        """(k,) four times, each image's mean over the structures asked, with what was read and with the mean of all
+        masks: Dice, 2 sum min(a, b) / sum (a + b) of the cells' shares, and the similarity of volumes,
+        1 - |A - B| / (A + B) of their sums (Taha & Hanbury 2015)."""
         import torch
 
         given = self.asked(table, masks)
         if masks is None or not given.any():
-            return np.zeros(0), np.zeros(0)
+            return (np.zeros(0),) * 4
         rows = np.flatnonzero(given)
         shares = reading.probabilities[self.name][rows, 1:]
         covered = [
@@ -125,8 +153,13 @@ class MaskKind(Kind):
         asked = np.concatenate(covered).reshape(*shares.shape[:2], -1)
         present = asked.sum(2) > 0
 
-        def dice(read: np.ndarray) -> np.ndarray:
-            each = 2 * np.minimum(asked, read).sum(2) / np.maximum((asked + read).sum(2), 1e-9)
+        def of_present(each: np.ndarray) -> np.ndarray:
             return (each * present).sum(1) / np.maximum(present.sum(1), 1)
 
-        return dice(shares.reshape(asked.shape)), dice(asked.mean(0, keepdims=True))
+        found: list[np.ndarray] = []
+        volumes: list[np.ndarray] = []
+        for read in (shares.reshape(asked.shape), asked.mean(0, keepdims=True)):
+            both = np.maximum((asked + read).sum(2), 1e-9)
+            found.append(of_present(2 * np.minimum(asked, read).sum(2) / both))
+            volumes.append(of_present(1 - np.abs((asked - read).sum(2)) / both))
+        return *found, *volumes

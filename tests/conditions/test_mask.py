@@ -68,10 +68,14 @@ def test_dice_of_a_mask_with_itself_is_one_and_of_halves_is_known():
     assert dice[0].tolist() == [1, 1]  # the third asks for no structure
     # Of 4 x 4 cells, the masks cover 4 and 8: the mean of both covers 4 cells, and 4 more by half.
     assert dice[1] == pytest.approx([2 * 4 / (4 + 6), 2 * 6 / (8 + 6)])
+    assert dice[2].tolist() == [1, 1]  # the similarity of volumes: 4 and 8 cells, the mean has 6
+    assert dice[3] == pytest.approx([1 - 2 / (4 + 6), 1 - 2 / (8 + 6)])
     assert KIND.asked(table, masks).tolist() == [True, True, False]
     shares[0] = shares[1]
     dice = KIND.asked_and_read(table, masks, Reading(table, {"outline": shares}), (8, 8))
-    assert dice[0][0] == pytest.approx(2 * 4 / (4 + 8))
+    assert dice[0][0] == pytest.approx(2 * 4 / (4 + 8)) and dice[2][0] == pytest.approx(1 - 4 / (4 + 8))
+    read = KIND.structures_read(Reading(table, {"outline": shares}))
+    assert read["block"].sum((1, 2)).tolist() == [8, 8, 0] and not read["core"].any()
 
 
 def test_only_one_field_may_be_the_mask():

@@ -75,9 +75,10 @@ def _lesions(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> d
 
 
 def _mask(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> dict[str, str]:
-    """A box with a brighter core."""
+    """A box with a brighter core, three to five eighths of the image wide."""
     side = len(image)
-    box = tuple(slice(start, start + side // 2) for start in rng.integers(0, side // 2 + 1, image.ndim))
+    width = int(rng.integers(3 * side // 8, 5 * side // 8 + 1))
+    box = tuple(slice(start, start + width) for start in rng.integers(0, side - width + 1, image.ndim))
     core = tuple(slice(part.start + side // 8, part.stop - side // 8) for part in box)
     mask[box], mask[core] = 3, 5
     image[box] += 0.15

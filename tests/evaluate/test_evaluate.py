@@ -229,6 +229,7 @@ def test_every_kind_has_its_metrics_and_every_stratum_its_rows(tmp_path: Path) -
         ("accuracy", "pathology"), ("accuracy", "pathology=dark"), ("within_one_step", "ordinal"),
         ("within_one_step", "ordinal=3"), ("kept_rate", "ordinal=0"), ("rank_correlation", "number"),
         ("sensitivity", "multi_label=left"), ("balanced_accuracy", "multi_label=top"), ("mean_dice", "mask"),
+        ("volume_similarity", "mask"), ("volume_effect", "mask=block"), ("anatomical_accuracy", "mask"),
         ("detection_sensitivity", "lesions"), ("lesion_kind_accuracy", "lesions"), ("kid", "pathology=bright"),
     }  # fmt: skip
     assert expected <= set(found.index) and found[sorted(expected - {("kid", "pathology=bright")})].notna().all()
