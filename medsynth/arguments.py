@@ -68,6 +68,7 @@ def build_parser() -> argparse.ArgumentParser:
     sampling.add_argument("--sample-id", help="make this sample again alone, as it was released")
     sampling.add_argument("--results", type=Path, default=Path("results"), help="where --sample-id looks (results)")
     step("evaluate", "measure the samples and give each a verdict", "store", "reference", "train", "samples")
+    step("utility", "train classifiers with and without the samples", "store", "samples", "evaluation")
     step("release", "write the dataset that is handed over", "store", "train", "sampler", "samples", "evaluation")
     tracking_step = step(
         "track", "log one run in MLflow", "store", "train", "tune", "evaluation", "release", required=False

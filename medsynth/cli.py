@@ -104,6 +104,18 @@ def evaluate(args: argparse.Namespace) -> None:
     evaluate(settings, store, reference, shards.images, shards.rows, history, args.out, overfitted_from)
 
 
+def utility(args: argparse.Namespace) -> None:
+    from medsynth.artifacts.shards import open_shards
+    from medsynth.artifacts.store import Store
+    from medsynth.disk import tables
+    from medsynth.utility.utility import utility
+
+    shards = open_shards(args.samples)
+    verdicts = tables.read(args.evaluation / "samples.csv", VERDICTS)
+    settings = _settings(config.UtilitySettings, args)
+    utility(settings, Store.open(args.store, verify=True), shards.images, shards.rows, verdicts, args.out)
+
+
 def release(args: argparse.Namespace) -> None:
     from medsynth.artifacts.shards import open_shards
     from medsynth.artifacts.store import Store
@@ -226,7 +238,7 @@ def _read_json(path: Path) -> Any:
 
 
 SUBCOMMANDS: tuple[Callable[[argparse.Namespace], None], ...] = (
-    *(prepare, reference, train, tune, sample, evaluate, release, track),
+    *(prepare, reference, train, tune, sample, evaluate, utility, release, track),
     *(follow, vary, educate, verify, tabulate, init, base, schema),
 )
 

@@ -60,6 +60,7 @@ from medsynth.config.steps import (
 )
 from medsynth.config.tracking import Tracking
 from medsynth.config.tuning import Tuning
+from medsynth.config.utility import Utility, UtilitySettings
 from medsynth.errors import InputError
 
 __all__ = [
@@ -105,6 +106,8 @@ __all__ = [
     "TrainSettings",
     "TuneSettings",
     "Tuning",
+    "Utility",
+    "UtilitySettings",
     "VarySettings",
     "load",
     "parse",
@@ -131,6 +134,8 @@ class Config(Strict):
     """What judges samples; fixed by real images before a model exists."""
     evaluation: Evaluation = Evaluation()
     """How samples are judged."""
+    utility: Utility | None = None
+    """What samples are worth to a classifier; null does not measure it."""
     tracking: Tracking = Tracking()
     """Where runs are logged."""
 
@@ -286,16 +291,15 @@ class Config(Strict):
 
     def reference(self, dataset: str) -> ReferenceSettings:
         extractor = self.judges.extractor_of(self.datasets[dataset].size)
-        return ReferenceSettings(
-            seed=self.seed,
-            reader_epochs=self.judges.reader_epochs,
-            readers=self.judges.readers,
-            planted_copies=self.judges.planted_copies,
-            extractor=extractor,
-        )
+        judges = self.judges.model_dump(include={"reader_epochs", "readers", "planted_copies"})
+        return ReferenceSettings(seed=self.seed, extractor=extractor, **judges)
 
     def evaluate(self, dataset: str) -> EvaluateSettings:
         return EvaluateSettings(seed=self.seed, evaluation=self.evaluation, oversample=self._oversample(dataset))
+
+    def worth(self, dataset: str) -> UtilitySettings:
+        assert self.utility is not None  # no rule asks for it otherwise
+        return UtilitySettings(seed=self.seed, utility=self.utility.for_images(self.datasets[dataset].size))
 
     def release(self, dataset: str) -> ReleaseSettings:
         chosen = self.datasets[dataset]

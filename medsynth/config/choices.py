@@ -57,6 +57,7 @@ CHOSEN: dict[str, Callable[[Config, str, str], set[Entry]]] = {
     "tune": _train,
     "sample": _train,
     "evaluate": _evaluate,
+    "utility": _track,
     "release": _release,
     "track": _track,
     "vary": _train,

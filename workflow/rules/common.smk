@@ -31,9 +31,9 @@ except InputError as error:
 RESULTS = CONFIG.results
 # As their rules, folders and commands are named: the first two once for each dataset, the others for each model. The
 # last two are for teaching, and run for the target `education` alone.
-STEPS = ("prepare", "reference", "train", "tune", "sample", "evaluate", "release", "track", "vary", "educate")
+STEPS = ("prepare", "reference", "train", "tune", "sample", "evaluate", "utility", "release", "track", "vary", "educate")
 PREPARE, REFERENCE = (f"{RESULTS}/{step}/{{dataset}}" for step in STEPS[:2])
-TRAIN, TUNE, SAMPLE, EVALUATE, RELEASE, TRACK, VARY, EDUCATE = (
+TRAIN, TUNE, SAMPLE, EVALUATE, UTILITY, RELEASE, TRACK, VARY, EDUCATE = (
     f"{RESULTS}/{step}/{{dataset}}/{{model}}" for step in STEPS[2:]
 )
 RUNS = [f"{dataset}/{model}" for dataset, model in CONFIG.runs()]

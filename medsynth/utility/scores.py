@@ -1,0 +1,48 @@
+"""How good a classifier is, from its probabilities: pure functions of arrays."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import stats
+
+NAN = float("nan")
+BINS = 15  # of the calibration error
+
+
+def auroc(probability: np.ndarray, labels: np.ndarray) -> float:
+    """Mean over the classes that are there of the area under the curve of each against the rest.
+
+    Source: Hanley & McNeil 1982, by ranks. NaN where fewer than two classes are there.
+
+    Args:
+        probability: (n, classes); labels: (n,).
+    """
+    areas = []
+    for label in np.unique(labels):
+        of_class = labels == label
+        count, others = int(of_class.sum()), int((~of_class).sum())
+        if others:
+            ranks = stats.rankdata(probability[:, label])
+            areas.append((ranks[of_class].sum() - count * (count + 1) / 2) / (count * others))
+    return float(np.mean(areas)) if areas else NAN
+
+
+def recall(probability: np.ndarray, labels: np.ndarray, label: int) -> float:
+    """Share of a class's images that are called so; NaN where there is none."""
+    of_class = labels == label
+    return float((probability[of_class].argmax(1) == label).mean()) if of_class.any() else NAN
+
+
+def balanced_accuracy(probability: np.ndarray, labels: np.ndarray) -> float:
+    """Mean recall over the classes that are there; NaN for one alone."""
+    there = np.unique(labels)
+    return float(np.mean([recall(probability, labels, int(label)) for label in there])) if len(there) > 1 else NAN
+
+
+def calibration_error(probability: np.ndarray, labels: np.ndarray) -> float:
+    """Expected calibration error of the likeliest class over bins of equal width (Guo et al. 2017, Eq. 3)."""
+    confidence, hit = probability.max(1), probability.argmax(1) == labels
+    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    gaps = [abs(confidence[bins == each].mean() - hit[bins == each].mean()) * (bins == each).mean()
+            for each in np.unique(bins)]  # fmt: skip
+    return float(sum(gaps))

@@ -1,0 +1,104 @@
+"""What the classifiers of all arms reach, with intervals over subjects, and how far from the better baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import pandas as pd
+
+from medsynth.config.evaluation import FEWEST_SUBJECTS
+from medsynth.utility import scores
+from medsynth.utility.arms import BASELINES, Arm
+
+AUROC = "auroc"
+Score = Callable[[np.ndarray, np.ndarray], float]
+COLUMNS = (
+    "arm", "dose", "metric", "group", "value", "ci_low", "ci_high", "higher_is_better", "baseline", "difference",
+    "difference_low", "difference_high", "n_real", "n_synthetic", "n_test", "subjects", "seeds", "note",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Trials:
+    """All classifiers on the test images.
+
+    Attributes:
+        probability: (arms, seeds, m, classes).
+        labels, subjects: (m,) of the test images; labels counted from 0.
+    """
+
+    arms: list[Arm]
+    probability: np.ndarray
+    labels: np.ndarray
+    subjects: np.ndarray
+    classes: tuple[str, ...]
+
+
+def measures(classes: tuple[str, ...]) -> dict[tuple[str, str], tuple[Score, bool]]:
+    """Metric and group → its function of probabilities (m, classes) and labels (m,), and whether more is better."""
+    found: dict[tuple[str, str], tuple[Score, bool]] = {
+        (AUROC, "all"): (scores.auroc, True),
+        ("balanced_accuracy", "all"): (scores.balanced_accuracy, True),
+        ("calibration_error", "all"): (scores.calibration_error, False),
+    }
+    return found | {("recall", name): (partial(scores.recall, label=n), True) for n, name in enumerate(classes)}
+
+
+def summary(trials: Trials, draws: int, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The table of arms, and that of single classifiers.
+
+    A value is the mean over seeds. Its interval, and that of its difference to the baseline, is of draws of whole
+    subjects, which are the same for every arm, and of seeds: both decide what another team would find.
+    """
+    resampled = list(_draws(trials.subjects, draws, seed))
+    rng = np.random.default_rng((seed, 1))
+    count = trials.probability.shape[1]
+    chosen = rng.integers(count, size=(draws, count))  # of seeds
+    subjects = len(set(trials.subjects))
+    rows, single = [], []
+    for (metric, group), (score, higher) in measures(trials.classes).items():
+        each = np.array([[score(p, trials.labels) for p in arm] for arm in trials.probability])  # (arms, seeds)
+        drawn = np.array(
+            [
+                [np.mean([score(arm[n][images], trials.labels[images]) for n in numbers]) for arm in trials.probability]
+                for images, numbers in zip(resampled, chosen, strict=True)
+            ]
+        )  # (draws, arms)
+        values = each.mean(1)
+        baselines = [place for place, arm in enumerate(trials.arms) if arm.name in BASELINES]
+        best = max(baselines, key=lambda place: values[place] if higher else -values[place])
+        for place, arm in enumerate(trials.arms):
+            low, high = _interval(drawn[:, place])
+            worse, better = _interval(drawn[:, place] - drawn[:, best])
+            notes = [arm.note]
+            if subjects < FEWEST_SUBJECTS:
+                notes.append(f"insufficient: {subjects} test subjects, needs {FEWEST_SUBJECTS}")
+            rows.append((
+                arm.name, arm.dose, metric, group, values[place], low, high, higher, trials.arms[best].name,
+                values[place] - values[best], worse, better, arm.real, arm.synthetic, len(trials.labels), subjects,
+                count, "; ".join(filter(None, notes)),
+            ))  # fmt: skip
+            single += [(arm.name, number, metric, group, each[place, number]) for number in range(count)]
+    return (
+        pd.DataFrame(rows, columns=list(COLUMNS)),
+        pd.DataFrame(single, columns=["arm", "seed", "metric", "group", "value"]),
+    )
+
+
+def _interval(draws: np.ndarray) -> tuple[float, float]:
+    if np.isnan(draws).all():
+        return float("nan"), float("nan")
+    low, high = np.nanquantile(draws, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def _draws(subjects: np.ndarray, count: int, seed: int) -> Iterator[np.ndarray]:
+    """Positions of the images of as many subjects as there are, drawn with replacement."""
+    groups = np.unique(subjects, return_inverse=True)[1]
+    rows = np.split(np.argsort(groups, kind="stable"), np.cumsum(np.bincount(groups))[:-1])
+    rng = np.random.default_rng(seed)
+    for chosen in rng.integers(len(rows), size=(count, len(rows))):
+        yield np.concatenate([rows[subject] for subject in chosen])
