@@ -10,7 +10,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test quick coverage lint docs base schema lock clean
+.PHONY: help setup demo test quick coverage lint docs base gallery schema lock clean
 
 help:
 	@echo "make demo   train on simulated chest X-rays, sample, judge, release, report (minutes)"
@@ -19,6 +19,7 @@ help:
 	@echo "make lint   linters and type checks alone"
 	@echo "make docs   the pages of docs/ as a site, in site/; make setup installs alone"
 	@echo "make base   train the base model that comes with the package anew (half an hour)"
+	@echo "make gallery  docs/gallery.png anew: six modalities from their examples (hours; GALLERY='--images 3600' is shorter)"
 	@echo "make schema write the schema and the tables of keys anew, after a change of medsynth/config"
 	@echo "make lock   resolve requirements.lock anew"
 	@echo "make clean  remove results/, of the demo and of your own runs, site/ and .snakemake/"
@@ -67,6 +68,10 @@ base: $(READY)
 	$(BIN)/snakemake --cores $(CORES) --configfile config/base.yaml --until train
 	$(BIN)/python -m medsynth base --checkpoint results/train/leaves/base/model.safetensors \
 		--out medsynth/models/weights/grey.safetensors
+
+# It goes on where it was stopped: results/gallery is kept.
+gallery: $(READY)
+	$(BIN)/python benchmarks/gallery.py --out results/gallery --picture docs/gallery.png --cores $(CORES) $(GALLERY)
 
 schema: $(READY)
 	$(BIN)/python -m medsynth schema --out workflow/schemas/config.schema.json --page config/README.md

@@ -10,7 +10,7 @@ from medsynth import __version__, config
 DESCRIPTION = "Synthetic medical images for research and teaching, never for diagnosis."
 SAMPLE_SUMMARY = "generate one shard of the plan, or one sample again by its id"
 VERIFY_SUMMARY = "check a released folder: checksums, tables, marks and counts"
-TABULATE_SUMMARY = "write the table of a collection that has none: class folders, MedMNIST, slices of volumes"
+TABULATE_SUMMARY = "write the table of a collection that has none: class folders, MedMNIST, slices of volumes, frames"
 INIT_SUMMARY = "read a table of images and write a configuration for it to stdout"
 FOLLOW_SUMMARY = "log the curves of a training to MLflow while it goes on"
 HELP = {
@@ -95,12 +95,13 @@ def build_parser() -> argparse.ArgumentParser:
     verifying = steps.add_parser("verify", help=VERIFY_SUMMARY, description=VERIFY_SUMMARY)
     verifying.add_argument("folder", type=Path, help=HELP["release"])
     tabling = steps.add_parser("tabulate", help=TABULATE_SUMMARY, description=TABULATE_SUMMARY)
-    tabling.add_argument("source", type=Path, help="folder of class folders, MedMNIST .npz, or table of volumes")
+    tabling.add_argument("source", type=Path, help="folder of class folders, MedMNIST .npz, or table of files")
     tabling.add_argument("--out", type=Path, help="new folder, for an .npz or volumes")
     tabling.add_argument("--subject", help="regular expression with one group: the subject in an image's path")
     tabling.add_argument("--labels", type=_listed, default=(), help="names of an .npz's classes, by commas")
     tabling.add_argument("--axis", help="cut volumes into axial, coronal or sagittal slices")
-    tabling.add_argument("--every", type=_count, default=1, help="take one slice of so many (1)")
+    tabling.add_argument("--every", type=_count, default=1, help="take one slice or frame of so many (1)")
+    tabling.add_argument("--frames", action="store_true", help="a row for each frame of multi-frame DICOM or TIFF")
     tabling.add_argument(
         "--where-mask", type=int, action="append", default=[], help="only where this label is; repeatable"
     )

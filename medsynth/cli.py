@@ -194,8 +194,10 @@ def educate(args: argparse.Namespace) -> None:
 
     shards = open_shards(args.samples)
     verdicts = tables.read(args.evaluation / "samples.csv", VERDICTS)
+    table = tables.read(args.evaluation / "copy_limits.csv", columns.COPY_LIMITS, text=False)
+    limits: dict[str, float] = dict(zip(*(table[column] for column in columns.COPY_LIMITS), strict=True))
     settings = _settings(config.EducateSettings, args)
-    educate(settings, Store.open(args.store), shards.images, shards.rows, verdicts, args.strips, args.out)
+    educate(settings, Store.open(args.store), shards.images, shards.rows, verdicts, args.strips, limits, args.out)
 
 
 def tabulate(args: argparse.Namespace) -> None:
@@ -203,7 +205,8 @@ def tabulate(args: argparse.Namespace) -> None:
     from medsynth.tabulate.tabulate import Options, tabulate
 
     cut = Cut(args.axis, args.every, tuple(args.where_mask)) if args.axis else None
-    print(tabulate(args.source, args.out, Options(args.subject, args.labels, cut)))
+    every_frame = args.every if args.frames else None
+    print(tabulate(args.source, args.out, Options(args.subject, args.labels, cut, every_frame)))
 
 
 def init(args: argparse.Namespace) -> None:

@@ -2,8 +2,8 @@
 
 Found by reading the source alone, so that it costs no import of torch: it starts from what the step's own function in
 cli.py imports, and from what a run chose of the registry. `config`, `errors`, `registry` and `disk.files` are left out,
-since every step imports them; `config` only checks, and what it lets through is in the step's settings. The versions of
-the libraries that this code imports are part of it.
+since every step imports them; `config` only checks, and what it lets through is in the step's settings: COUNTED are its
+modules that do more. The versions of the libraries that this code imports are part of it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from medsynth.registry import Entry
 
 PACKAGE = Path(__file__).parent
 SHARED = ("medsynth.config", "medsynth.errors", "medsynth.registry", "medsynth.disk.files")
-NAMES = "medsynth.config.columns"  # no check but what tables are written with
+# Of `config`, what does more than check: the columns of tables, and the frames of strips.
+COUNTED = ("medsynth.config.columns", "medsynth.config.along")
 DECIDE_NOTHING = {"psutil", "pydantic", "tqdm"}  # of a result
 DISTRIBUTIONS = {"PIL": "pillow", "yaml": "pyyaml", "skimage": "scikit-image"}
 
@@ -69,7 +70,7 @@ def modules(start: tuple[str, ...]) -> set[str]:
 
 
 def _is_shared(module: str) -> bool:
-    return module != NAMES and any(f"{module}.".startswith(f"{shared}.") for shared in SHARED)
+    return module not in COUNTED and any(f"{module}.".startswith(f"{shared}.") for shared in SHARED)
 
 
 def _file(module: str) -> Path | None:

@@ -72,6 +72,8 @@ def test_step_without_a_command_is_an_error(package: Path) -> None:
         ("evaluate", "judges.copies", "models.checkpoint"),
         ("release", "release.card", "evaluate.evaluate"),
         ("track", "track.results", "release.release"),
+        ("vary", "config.along", "config.education"),
+        ("educate", "config.columns", "config.along"),
     ],
 )
 def test_the_steps_of_this_package(step: str, used: str, unused: str) -> None:

@@ -28,25 +28,13 @@ from medsynth.config.conditions import (
     Number,
     Ordinal,
 )
-from medsynth.config.datasets import (
-    SPLITS,
-    Balance,
-    Bins,
-    Dataset,
-    Oversample,
-    PerClass,
-    PhantomSource,
-    Plan,
-    PlanTable,
-    Request,
-    Split,
-    TableSource,
-)
+from medsynth.config.datasets import SPLITS, Bins, Dataset, PhantomSource, Split, TableSource
 from medsynth.config.education import EducateSettings, Education, VarySettings
 from medsynth.config.evaluation import Evaluation
 from medsynth.config.family import Family, Role, Sampler
 from medsynth.config.judges import Judges
 from medsynth.config.models import AnySampler, Model
+from medsynth.config.plans import Balance, Oversample, PerClass, Plan, PlanTable, Request
 from medsynth.config.section import Name, Settings, Strict, parse, parse_json, refuse_unknown
 from medsynth.config.steps import (
     EvaluateSettings,

@@ -39,6 +39,9 @@ VERDICT = (
     "verdict",
     "reason",
 )  # in this order
+# How like an image is to the training image most like it, as a whole and in its parts.
+LIKENESS = {"whole": "nearest_similarity", "parts": "nearest_similarity_of_parts"}
+COPY_LIMITS = ("likeness", "limit")  # of evaluate: from which likeness, a key of LIKENESS, on an image is a copy
 JUDGED = {"sample_id", "nearest_image", *VERDICT}
 DIGESTS = ("generator_sha256", "config_sha256", "training_data_sha256")
 REJECTED = {"sample_id", "synthetic", *VERDICT, *DIGESTS}  # and of the conditions the label alone

@@ -11,7 +11,8 @@ from medsynth import registry
 from medsynth.config.conditions import Categorical, ConditionField, Number, Ordinal, columns_of, refuse_misfits
 from medsynth.config.education import Education, refuse_bad_strips
 from medsynth.config.formats import DEFAULTS
-from medsynth.config.section import Count, Fraction, Name, Strict, one_of, refuse_unknown
+from medsynth.config.plans import PerClass, Plan, PlanTable
+from medsynth.config.section import Fraction, Name, Strict, one_of, refuse_unknown
 from medsynth.images.modalities import MODALITIES, WINDOWS_HU, Modality
 
 
@@ -149,65 +150,7 @@ class Split(Strict):
 SPLITS = tuple(Split.model_fields)  # in the order that a store keeps them
 
 
-class PerClass(Strict):
-    """A number of samples for each value of one condition."""
-
-    kind: Literal["per_class"]
-    column: str
-    """A categorical or ordinal condition."""
-    counts: dict[str, Annotated[int, Field(ge=0)]]
-    """Number of samples for each value."""
-
-
-class Balance(Strict):
-    """As many samples as each class lacks to reach the largest class of the training rows."""
-
-    kind: Literal["balance"]
-    column: str
-    """A categorical or ordinal condition."""
-
-
-class Oversample(Strict):
-    """As many kept samples as each rare class lacks to reach a minimum.
-
-    `limit` times as many are sampled; the first kept ones that are needed are released, the others are surplus.
-    """
-
-    kind: Literal["oversample"]
-    column: str
-    """A categorical or ordinal condition."""
-    minimum: Count
-    """Training rows and kept samples that each class has together at least."""
-    limit: Annotated[float, Field(ge=1, le=100)] = 1.5
-    """Samples that are made for each one that a class lacks. Where too few of them are kept, log and card say how many
-    lack.
-    """
-
-
-class PlanTable(Strict):
-    """One sample for each row of a CSV of conditions."""
-
-    kind: Literal["table"]
-    table: str
-    """CSV with the condition columns, one synthetic image a row. Empty cells are drawn from the training rows,
-    numbers moved towards another row's.
-    """
-
-
-Fit = Literal["crop", "pad", "content"]
-Request = Annotated[PerClass | Balance | Oversample | PlanTable, Field(discriminator="kind")]
-
-
-class Plan(Strict):
-    """What to sample. Counts are of samples before any is judged, except the minimum of `oversample`.
-
-    Elsewhere a rejected sample is not replaced: ask for more, by the `kept_rate` of a first run.
-    """
-
-    request: Request
-    """How many samples of what."""
-    shards: Count = 1
-    """Parts that are sampled in parallel; the images do not depend on it."""
+Fit = Literal["crop", "pad", "content", "optic_disc"]
 
 
 class Dataset(Strict):
@@ -222,6 +165,7 @@ class Dataset(Strict):
     fit: Fit = "pad"
     """How another aspect ratio is met: pad the shorter side or crop the longer. content crops to what is imaged, the
     largest part that is not dark, and pads: black surrounds and marks burnt in beside a scanner's fan are left out.
+    optic_disc keeps a third of the field about the optic disc, of upright fundus photographs of about 45 degrees.
     """
     window: Annotated[str, one_of(WINDOWS_HU)] | tuple[float, float] | None = None
     """Black and white of a modality in Hounsfield units: lung, soft_tissue, bone, brain or [low, high]; null is the
@@ -293,6 +237,8 @@ class Dataset(Strict):
                 f"strata {list(self.strata)}: expected distinct fields, the label {self.label!r} among them"
             )
         self._refuse_misfitting_window()
+        if self.fit == "optic_disc":
+            self._refuse_images_without_a_disc()
         self._refuse_misfitting_formats()
         if self.education is not None:
             self._refuse_misfitting_education(self.education)
@@ -337,6 +283,13 @@ class Dataset(Strict):
             refuse_unknown("window", [self.window], WINDOWS_HU)
         elif not self.window[0] < self.window[1]:
             raise ValueError(f"window {list(self.window)} does not rise, expected [low, high] in {modality.unit}")
+
+    def _refuse_images_without_a_disc(self) -> None:
+        if not MODALITIES[self.modality].optic_disc:
+            known = ", ".join(name for name, modality in MODALITIES.items() if modality.optic_disc)
+            raise ValueError(f"fit: optic_disc is for images that show one, of {known}, got {self.modality}")
+        if isinstance(self.source, PhantomSource):
+            raise ValueError("fit: optic_disc is for images of a table, a phantom is drawn at its size")
 
     def _refuse_misfitting_formats(self) -> None:
         if len(set(self.release_formats)) < len(self.release_formats):

@@ -7,10 +7,11 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_serializer, model_validator
 
 from medsynth.config.conditions import ConditionField, refuse_misfits
-from medsynth.config.datasets import Fit, Oversample, PhantomSource, Plan, Split, TableSource
+from medsynth.config.datasets import Fit, PhantomSource, Split, TableSource
 from medsynth.config.evaluation import Evaluation
 from medsynth.config.family import Family
 from medsynth.config.models import AnySampler, Model
+from medsynth.config.plans import Oversample, Plan
 from medsynth.config.section import Name, Strict, refuse_unknown
 from medsynth.config.tracking import Tracking
 from medsynth.config.tuning import Tuning

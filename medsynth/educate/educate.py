@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from medsynth.artifacts.store import Store
 from medsynth.conditions.kind import ABSENT
 from medsynth.conditions.schema import ConditionSchema
 from medsynth.config import EducateSettings, Education
-from medsynth.config.columns import PREDICTED
+from medsynth.config.columns import LIKENESS, PREDICTED
 from medsynth.disk import tables
 from medsynth.disk.files import folder_written_whole
 from medsynth.errors import InputError
@@ -35,9 +35,10 @@ They show what the generator was asked for, not how a disease looks.
 - `cases/`: {count} images in random order, named without their answer.
 - `answers.csv`: for each case what was asked (`asked_`) and what a reader network read (`predicted_`). Where
   `misread_gate` is not `on`, nothing checked that the image shows what was asked.
-- `strips/`: one subject a strip, one condition moved. They show their answers, and, other than cases, they were not
-  screened for copies of training images.
 """
+OF_STRIPS = """- `strips/`: {count} strips of one subject each, one condition moved. They show their answers.{left_out}
+"""
+LEFT_OUT = " Left out: {count}, with a frame as like a training image as a copy is."
 
 
 def educate(
@@ -47,13 +48,15 @@ def educate(
     rows: pd.DataFrame,
     verdicts: pd.DataFrame,
     strips: Path | None,
+    limits: Mapping[str, float],
     out: Path,
 ) -> None:
     """Write cases/, answers.csv, README.md and, where there are some, strips/; of kept samples alone.
 
     Args:
         images: uint16 (n, C, *spatial) of the n rows of all shards; verdicts: samples.csv of evaluate.
-        strips: folder that vary wrote.
+        strips: folder that vary wrote; a strip is left out if any frame of it is a copy.
+        limits: whole and parts → the likeness from which on an image is a copy of a training image.
         out: folder of the results; replaced.
     Raises:
         InputError: the verdicts are not of these samples, or no sample was kept.
@@ -64,6 +67,7 @@ def educate(
     schema = store.info.condition_schema
     rng = np.random.default_rng(np.random.SeedSequence((settings.seed, 3)))
     chosen = choose(settings.education, schema, store.info.label, table, rng)
+    shown, left_out = (None, 0) if strips is None else _screened(strips, limits)
     names = [f"case_{number:03d}" for number in range(1, len(chosen) + 1)]
     about = disclaimer(store.info.simulated)
     with folder_written_whole(out) as folder:
@@ -71,12 +75,27 @@ def educate(
         for name, place in zip(names, chosen, strict=True):
             marked_png(_page(images[int(place)], name), folder / "cases" / f"{name}.png", about)
         tables.write(folder / "answers.csv", _answers(schema, table.iloc[chosen], names))
-        if strips is not None:
-            (folder / "strips").mkdir()
-            for path in sorted(path for path in strips.iterdir() if path.suffix in STRIPS):
-                shutil.copyfile(path, folder / "strips" / path.name)
         text = PAGE.format(dataset=store.info.dataset, disclaimer=about, count=len(names))
+        if strips is not None and shown is not None:
+            (folder / "strips").mkdir()
+            for name in (f"{strip}{suffix}" for strip in shown for suffix in STRIPS):
+                shutil.copyfile(strips / name, folder / "strips" / name)
+            said = LEFT_OUT.format(count=left_out) if left_out else ""
+            text += OF_STRIPS.format(count=len(shown), left_out=said)
         (folder / "README.md").write_text(text, encoding="utf-8")
+
+
+def _screened(strips: Path, limits: Mapping[str, float]) -> tuple[list[str], int]:
+    """The strips that can be shown, and how many cannot: a frame of them is at or above a limit."""
+    frames = tables.read(strips / "vary.csv", ("subject", "along", *LIKENESS.values()))
+    copied = np.logical_or.reduce([frames[column].astype(float) >= limits[name] for name, column in LIKENESS.items()])
+    of_strip = pd.Series(copied).groupby(frames["subject"] + "-" + frames["along"], sort=False).any()
+    if of_strip.any():
+        log.warning(
+            "%d of %d strips are left out, %s: a frame is as like a training image as a copy is",
+            *(of_strip.sum(), len(of_strip), ", ".join(of_strip.index[of_strip])),
+        )
+    return list(of_strip.index[~of_strip]), int(of_strip.sum())
 
 
 def choose(

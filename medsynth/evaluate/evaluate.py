@@ -15,6 +15,7 @@ from medsynth.artifacts.shards import Images
 from medsynth.artifacts.store import Store
 from medsynth.conditions.requests import lacking
 from medsynth.config import EvaluateSettings
+from medsynth.config.columns import COPY_LIMITS
 from medsynth.disk import tables
 from medsynth.disk.files import folder_written_whole
 from medsynth.errors import InputError
@@ -39,7 +40,7 @@ def evaluate(
     out: Path,
     overfitted_from: int | None = None,
 ) -> None:
-    """Judge synthetic images and write metrics.csv, samples.csv and figures, whole or not at all.
+    """Judge synthetic images and write metrics.csv, samples.csv, copy_limits.csv and figures, whole or not at all.
 
     Args:
         store: the prepared real images.
@@ -55,6 +56,7 @@ def evaluate(
     evidence = gather(settings, store, reference, images, rows)
     with folder_written_whole(out) as part:
         tables.write(part / "metrics.csv", measure(evidence, reference.extractor))
+        tables.write(part / "copy_limits.csv", _limit_table(evidence.gates.copies))
         tables.write(part / "samples.csv", _without_surplus(settings, store, rows, _verdict_table(evidence)))
         _draw(part, evidence, store, images)
         if history is not None:
@@ -150,6 +152,10 @@ def gather(
         reference.planted,
         reference.inadequate("val", "test"),
     )
+
+
+def _limit_table(limits: CopyLimits) -> pd.DataFrame:
+    return pd.DataFrame(list(limits.above.items()), columns=list(COPY_LIMITS))
 
 
 def _verdict_table(evidence: Evidence) -> pd.DataFrame:

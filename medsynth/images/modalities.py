@@ -22,6 +22,7 @@ class Modality:
         flip_axes: axes of (*spatial) that may be mirrored without changing what the image shows; the left-right
             axis is absent where laterality matters.
         dicom_codes: values of Modality (0008,0060) that a DICOM file of this kind carries.
+        optic_disc: images show one, by which they can be centred.
     """
 
     spatial_dims: int
@@ -31,6 +32,7 @@ class Modality:
     limits: tuple[float, float]
     flip_axes: tuple[int, ...]
     dicom_codes: tuple[str, ...]
+    optic_disc: bool = False
 
 
 MODALITIES: dict[str, Modality] = {
@@ -40,7 +42,7 @@ MODALITIES: dict[str, Modality] = {
     "mri": Modality(2, 1, "arbitrary", "percentiles", (0.5, 99.5), (), ("MR",)),
     "mammography": Modality(2, 1, "detector grey", "display", (0.0, 0.0), (1,), ("MG",)),
     "ultrasound": Modality(2, 1, "echo grey", "display", (0.0, 0.0), (1,), ("US",)),
-    "fundus": Modality(2, 3, "RGB", "display", (0.0, 0.0), (), ("OP",)),
+    "fundus": Modality(2, 3, "RGB", "display", (0.0, 0.0), (), ("OP",), optic_disc=True),
 }
 
 # Windows of CT by name, (low, high) in HU; centres and widths as scanners preset them.

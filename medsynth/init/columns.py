@@ -13,6 +13,7 @@ from typing import Any
 from medsynth.config.columns import NOT_APPLICABLE_TEXT, PREDICTED, RESERVED
 from medsynth.disk.tables import NUMBER
 from medsynth.init.document import printable
+from medsynth.init.grades import known_grades
 
 MISSING = ("NA", "N/A", "NaN", "nan", "NAN", "<NA>", "#N/A")  # as R, pandas and spreadsheets write it
 MOST_VALUES = 30
@@ -105,6 +106,12 @@ def describe(column: str, cells: Sequence[str], taken: Collection[str]) -> Condi
         return LeftOut(column, f"the only value is {printable(given[0])!r}")
     name = condition_name(column, taken)
     missing = _missing_note(cells)
+    grades = known_grades(words(column), distinct)
+    if grades is not None and len(given) >= LEAST_PER_VALUE * len(distinct):
+        values, what = grades
+        return Condition(
+            name, column, {"kind": "ordinal", "values": values}, (what, _counted(distinct), *missing), distinct
+        )
     for separator in SEPARATORS:
         if sum(separator in cell for cell in given) >= max(2, LISTED * len(given)):
             return _multi_label(name, column, separator, distinct, missing)

@@ -161,7 +161,7 @@ def is_mask(column: str) -> bool:
 def is_file(folder: Path, cell: str) -> bool:
     """Whether a cell is the path of a file, from the table's folder on."""
     try:
-        return (folder / cell).is_file()
+        return (folder / formats.split_frame(cell)[0]).is_file()
     except (OSError, ValueError):  # too long a name, a NUL
         return False
 

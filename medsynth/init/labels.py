@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -64,17 +64,15 @@ def _likelihood(field: Condition, rows: int) -> tuple[int, bool, float]:
 
 
 def _with_enough_subjects(field: Condition, cells: Sequence[str], subjects: Sequence[str]) -> Label | None:
-    """A label of the values that have a patient for each split; none where too few rows or values are left."""
+    """A label of the values that have a patient for each split; none where too few rows or values are left.
+
+    A patient may have several: slices of one volume show several regions.
+    """
     if field.kind not in ("categorical", "ordinal"):
         return None
-    votes: dict[str, Counter[str]] = defaultdict(Counter)
-    for subject, cell in zip(subjects, cells, strict=True):
-        if is_given(cell):
-            votes[subject][cell] += 1
-    # A subject is of the class that most of its rows have, as prepare splits it.
-    patients = Counter(min(counts, key=lambda value: (-counts[value], value)) for counts in votes.values())
+    patients = Counter(cell for _, cell in set(zip(subjects, cells, strict=True)) if is_given(cell))
     values = [value for value in field.settings["values"] if patients[value] >= len(SPLITS)]
-    dropped = [value for value in field.settings["values"] if value not in values]
+    dropped = [value for value in field.settings["values"] if 0 < patients[value] < len(SPLITS)]
     lost = sum(field.counts[value] for value in dropped)
     if len(values) < 2 or lost > MOST_LOST * len(cells):
         return None

@@ -33,8 +33,10 @@ from medsynth.images.intensity import (
     within_bits,
 )
 from medsynth.images.modalities import MODALITIES
+from medsynth.images.optic_disc import disc_box
 from medsynth.prepare.table import Rejection, Sample, read_samples, refuse_too_many, split_samples, strata
 
+BOXES = {"content": content_box, "optic_disc": disc_box}  # what of an image counts, by the key `fit`
 MOST_MM_APART = 0.1  # of a volume and its mask: headers keep an affine as float32, some as a quaternion
 
 
@@ -137,11 +139,11 @@ class _Folder:
     allow_outside_root: bool
 
     def read(self, name: str) -> bytes:
-        """The content of a file below it; a link that leads out of it counts as outside."""
+        """The content of a file below it, whose name may end in a frame; a link out of it counts as outside."""
         # os.path takes a fifth of pathlib's time, which shows beside the decoding of a small JPEG.
         if "\0" in name:
             raise InputError("not a path")
-        folder, file_name = os.path.split(os.path.join(self.root, name))  # noqa: PTH118
+        folder, file_name = os.path.split(os.path.join(self.root, formats.split_frame(name)[0]))  # noqa: PTH118
         path = os.path.join(_resolve_folder(folder), file_name)  # noqa: PTH118
         if file_name in ("", ".", "..") or os.path.islink(path):  # noqa: PTH114
             path = os.path.realpath(path)
@@ -206,8 +208,8 @@ def _prepare_file(
 def _geometry(settings: PrepareSettings, voxels: np.ndarray, intensity: Intensity, image: Image) -> Geometry:
     """The box of the image that is stored, its sides exchanged where the breast shall lie on the left."""
     fit, box = settings.fit, None
-    if fit == "content":
-        fit, box = "pad", content_box(intensity.forward(voxels))
+    if fit in BOXES:
+        fit, box = "pad", BOXES[fit](intensity.forward(voxels))
     geometry = find_geometry(image.spatial_shape, settings.size, fit, image.spacing_mm, box)
     if settings.laterality == "left" and is_brighter_on_the_right(voxels):
         return geometry.mirrored()

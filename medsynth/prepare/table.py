@@ -197,15 +197,16 @@ def split_samples(samples: Sequence[Sample], strata: Sequence[str], shares: Spli
 def draw_split(rows: Iterable[tuple[str, tuple[str, ...]]], label: str, shares: Split, seed: int) -> dict[str, str]:
     """Split subjects so that every stratum is in every split; neither the order nor the number of rows matters.
 
-    A subject's value of a field is what most of its rows have; subjects without one form a class of their own, which
-    may be small. A stratum is a combination of values, the class first. Those of a class that have fewer subjects than
-    there are splits are one stratum together.
+    A subject's value of a field is what most of its rows have. A stratum is a combination of values, the class first.
+    Those of a class that have fewer subjects than there are splits are one stratum together. A stratum may be smaller
+    than that: of subjects without a class, or of a class that others have in fewer of their rows, as slices of one
+    volume show several regions.
 
     Args:
         rows: subject and the values of the fields of every row.
         label: the first of these fields, for the error.
     Raises:
-        InputError: a class with fewer subjects than there are splits.
+        InputError: a class that fewer subjects have than there are splits.
     """
     votes: dict[str, list[Counter[str]]] = {}
     for subject, values in rows:
@@ -219,7 +220,8 @@ def draw_split(rows: Iterable[tuple[str, tuple[str, ...]]], label: str, shares: 
     for values, subjects in found.items():
         classes[values[0]] += len(subjects)
         groups[values if len(subjects) >= len(SPLITS) else values[:1]] += subjects
-    if small := {value: count for value, count in classes.items() if value and count < len(SPLITS)}:
+    having = Counter(value for counts, *_ in votes.values() for value, count in counts.items() if count)
+    if small := {value: having[value] for value in classes if value and having[value] < len(SPLITS)}:
         counted = ", ".join(f"{value!r} has {count}" for value, count in sorted(small.items()))
         raise InputError(f"{label} {counted} subjects, a class needs at least {len(SPLITS)}: one for each split")
 

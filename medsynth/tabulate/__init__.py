@@ -1,1 +1,1 @@
-"""The step `tabulate`: a table of images made from folders by class, a MedMNIST archive, or slices of volumes."""
+"""The step `tabulate`: a table of images made from class folders, a MedMNIST archive, slices of volumes, or frames."""

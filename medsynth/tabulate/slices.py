@@ -9,12 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
+from medsynth.config.columns import NOT_APPLICABLE_TEXT
 from medsynth.disk import tables
 from medsynth.errors import InputError
 from medsynth.images.formats import files as formats
 from medsynth.images.formats import nifti
 from medsynth.images.image import Image
 
+ABSENT = ("", NOT_APPLICABLE_TEXT)  # cells that name no mask
 log = logging.getLogger(__name__)
 
 AXES = {"axial": 0, "coronal": 1, "sagittal": 2}  # of a volume (z, y, x) in RAS+
@@ -58,7 +60,7 @@ def rows_of_volumes(table: Path, folder: Path, cut: Cut) -> list[dict[str, str]]
         row = dict(zip(header, of_row, strict=False))
         try:
             volume = _volume(table.parent, row["image"])
-            mask = _volume(table.parent, row["mask"]) if row.get("mask", "") not in ("", "n/a") else None
+            mask = _volume(table.parent, row["mask"]) if row.get("mask", "") not in ABSENT else None
             if mask is not None and mask.spatial_shape != volume.spatial_shape:
                 raise InputError(f"mask of {mask.spatial_shape} voxels, its image has {volume.spatial_shape}")
         except InputError as error:
@@ -79,7 +81,7 @@ def rows_of_volumes(table: Path, folder: Path, cut: Cut) -> list[dict[str, str]]
 
 def _volume(root: Path, name: str) -> Image:
     try:
-        image = formats.decode(formats.read_bytes(str(root / name)), name)
+        image = formats.decode(formats.read_bytes(str(root / formats.split_frame(name)[0])), name)
     except OSError as error:
         raise InputError(f"{name}: cannot be read ({error.strerror})") from None
     if image.voxels.ndim != 4:

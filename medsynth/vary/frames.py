@@ -9,8 +9,8 @@ import pandas as pd
 
 from medsynth.conditions.kind import ABSENT
 from medsynth.conditions.schema import ConditionSchema
+from medsynth.config.along import FORMS, parse_along
 from medsynth.config.columns import MASK_OF, NOT_APPLICABLE_TEXT
-from medsynth.config.education import FORMS, parse_along
 from medsynth.config.section import refuse_unknown
 from medsynth.errors import InputError
 

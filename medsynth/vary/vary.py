@@ -15,7 +15,7 @@ from medsynth.artifacts.tuned import Tuned
 from medsynth.conditions.kind import Reading
 from medsynth.conditions.schema import ConditionSchema
 from medsynth.config import VarySettings
-from medsynth.config.columns import PREDICTED
+from medsynth.config.columns import LIKENESS, PREDICTED
 from medsynth.disk import tables
 from medsynth.disk.files import folder_written_whole
 from medsynth.images.drawing import disclaimer
@@ -47,7 +47,8 @@ def vary(
     `vary.csv` has a row for each frame: what was asked and read, and the mean absolute change to the first frame, as a
     share of the grey range, inside and outside of the surroundings of what the frames place (lesions). `strips.csv`
     has the statistics of the moved condition for each strip, and the ratio of both changes. No frame is rejected:
-    `nearest_similarity` says how like a training image each is, the limit for a copy is that of `evaluate`.
+    `nearest_similarity` and that of parts say how like a training image each is; `educate` has the limits of `evaluate`
+    and leaves strips out.
 
     Args:
         planned: the rows of the shards; tuned: sampler.json of these weights.
@@ -72,7 +73,8 @@ def vary(
     frames = _frame_table(schema, rows, reading).assign(
         **_changes(schema, rows, images), model_sha256=info.weights_sha256
     )
-    frames["nearest_similarity"] = TrainingIndex.from_arrays(reference.index).nearest(images).whole
+    nearest = TrainingIndex.from_arrays(reference.index).nearest(images).by_name
+    frames = frames.assign(**{column: nearest[name] for name, column in LIKENESS.items()})
     measured = pd.concat([_strip_table(schema, strip, masks, reading, frames) for strip in _by_strip(rows)])
     unread = {group for group, _ in reference.inadequate("val", "test")}
     with folder_written_whole(out) as folder:

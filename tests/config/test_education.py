@@ -1,7 +1,8 @@
 import pytest
 
 from medsynth.config import VarySettings, parse
-from medsynth.config.education import parse_along, refuse_bad_strips
+from medsynth.config.along import parse_along
+from medsynth.config.education import refuse_bad_strips
 from medsynth.errors import InputError
 
 

@@ -10,6 +10,7 @@ from medsynth.educate.educate import educate
 from medsynth.errors import InputError
 
 COUNT = 48
+LIMITS = {"whole": 0.9, "parts": 0.8}
 
 
 def samples() -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -33,7 +34,7 @@ def settings(**education) -> EducateSettings:
 
 
 def answers(store, out: Path, strips: Path | None = None, **education) -> pd.DataFrame:
-    educate(settings(**education), store, store.images, *samples(), strips, out)
+    educate(settings(**education), store, store.images, *samples(), strips, LIMITS, out)
     return pd.read_csv(out / "answers.csv", dtype=str)
 
 
@@ -65,19 +66,49 @@ def test_too_few_kept_samples_are_said(store, tmp_path: Path, caplog: pytest.Log
     assert "pathology low: 12 of 20 cases, no more samples of it were kept" in caplog.text
 
 
-def test_strips_are_added_without_their_tables(store, tmp_path: Path) -> None:
-    strips = tmp_path / "strips"
-    strips.mkdir()
-    for name in ("0-sex.png", "0-sex.gif", "vary.csv"):
-        (strips / name).write_text(name)
-    answers(store, tmp_path / "out", strips)
+def strips_of(folder: Path, likeness: dict[tuple[int, str], list[tuple[float, float]]]) -> Path:
+    """Strips whose frames are so like a training image, as a whole and of parts."""
+    folder.mkdir()
+    rows = [(subject, along, *pair) for (subject, along), pairs in likeness.items() for pair in pairs]
+    columns = ["subject", "along", "nearest_similarity", "nearest_similarity_of_parts"]
+    pd.DataFrame(rows, columns=columns).to_csv(folder / "vary.csv", index=False)
+    for subject, along in likeness:
+        for suffix in (".png", ".gif"):
+            (folder / f"{subject}-{along}{suffix}").write_text(along)
+    return folder
+
+
+FAR = (0.5, 0.6)
+
+
+def test_strips_are_added_without_their_tables(store, tmp_path: Path, caplog) -> None:
+    answers(store, tmp_path / "out", strips_of(tmp_path / "strips", {(0, "sex"): [FAR, (0.8999, 0.7999)]}))
     assert {path.name for path in (tmp_path / "out/strips").iterdir()} == {"0-sex.png", "0-sex.gif"}
+    text = (tmp_path / "out/README.md").read_text()
+    assert "1 strips of one subject" in text and "Left out" not in text and "left out" not in caplog.text
+
+
+def test_a_strip_with_a_copy_is_left_out_and_counted(store, tmp_path: Path, caplog) -> None:
+    likeness = {(0, "sex"): [FAR, FAR], (0, "age"): [FAR, (0.9, 0.1)], (1, "sex"): [(0.2, 0.8), FAR], (1, "age"): [FAR]}
+    answers(store, tmp_path / "out", strips_of(tmp_path / "strips", likeness))
+    names = {path.name for path in (tmp_path / "out/strips").iterdir()}
+    assert names == {"0-sex.png", "0-sex.gif", "1-age.png", "1-age.gif"}
+    assert "2 of 4 strips are left out, 0-age, 1-sex: a frame is as like a training image" in caplog.text
+    text = (tmp_path / "out/README.md").read_text()
+    assert "2 strips of one subject" in text and "Left out: 2, with a frame as like a training image" in text
+
+
+def test_without_strips_the_page_names_none(store, tmp_path: Path) -> None:
+    answers(store, tmp_path / "out")
+    assert not (tmp_path / "out/strips").exists() and "strips" not in (tmp_path / "out/README.md").read_text()
 
 
 def test_verdicts_of_other_samples_and_nothing_kept_are_refused(store, tmp_path: Path) -> None:
     rows, verdicts = samples()
     with pytest.raises(InputError, match="48 samples, 47 verdicts, 47 in both"):
-        educate(settings(), store, store.images, rows, verdicts[1:], None, tmp_path / "out")
+        educate(settings(), store, store.images, rows, verdicts[1:], None, LIMITS, tmp_path / "out")
     with pytest.raises(InputError, match="none of 48 samples was kept"):
-        educate(settings(), store, store.images, rows, verdicts.assign(verdict="rejected"), None, tmp_path / "out")
+        educate(
+            settings(), store, store.images, rows, verdicts.assign(verdict="rejected"), None, LIMITS, tmp_path / "out"
+        )
     assert not (tmp_path / "out").exists()

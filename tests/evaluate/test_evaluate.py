@@ -79,8 +79,19 @@ def results(collection: Store, reference: Reference, synthetic, tmp_path_factory
 
 
 def test_writes_tables_and_figures(results: Path) -> None:
-    names = {"metrics.csv", "samples.csv", "contact_sheet.png", "curves.png", "nearest.png", "adherence.png"}
-    assert {path.name for path in results.iterdir()} == names
+    tables = {"metrics.csv", "samples.csv", "copy_limits.csv"}
+    figures = {"contact_sheet.png", "curves.png", "nearest.png", "adherence.png"}
+    assert {path.name for path in results.iterdir()} == tables | figures
+
+
+def test_the_limits_by_which_copies_were_rejected_are_written(results: Path) -> None:
+    limits = pd.read_csv(results / "copy_limits.csv").set_index("likeness")["limit"]
+    assert set(limits.index) == {"whole", "parts"}
+    reasons = pd.read_csv(results / "samples.csv", keep_default_na=False)["reason"]
+    said = reasons.str.extractall(r"(of parts )?to a training image [\d.]+ > ([\d.]+)")
+    assert len(said) >= 5
+    for parts, limit in said.fillna("").itertuples(index=False):
+        assert f"{limits['parts' if parts else 'whole']:.3f}" == limit
 
 
 def test_every_metric_has_its_rows(results: Path, collection: Store) -> None:

@@ -141,6 +141,51 @@ def test_a_class_too_rare_to_split_and_what_it_costs_is_said(pictures, tmp_path)
     assert prepare(whole.prepare("rare"), tmp_path / "store").rows_quarantined == 2
 
 
+REGIONS = ["abdomen", "abdomen", "abdomen", "chest"]
+
+
+def test_a_label_that_varies_within_each_patient(pictures, tmp_path):
+    """Slices of volumes: most of each show the abdomen, one the chest."""
+    patients = [f"p{row // 4}" for row in range(ROWS)]
+    table = write(pictures, {"image": images(), "subject_id": patients, "region": REGIONS * 6}, "slices.csv")
+    whole = parsed(table)
+    dataset = whole.datasets["slices"]
+    assert dataset.label == "region" and dataset.conditions["region"].values == ("abdomen", "chest")
+    assert prepare(whole.prepare("slices"), tmp_path / "store").rows_out == ROWS
+
+
+def test_a_class_that_most_rows_of_one_patient_have_and_a_row_of_each_other(pictures, tmp_path):
+    patients = [f"p{row // 4}" for row in range(ROWS)]
+    regions = ["chest", "chest", "chest", "abdomen", *REGIONS * 5]
+    whole = parsed(write(pictures, {"image": images(), "subject_id": patients, "region": regions}, "slices.csv"))
+    assert whole.datasets["slices"].conditions["region"].values == ("abdomen", "chest")
+    assert prepare(whole.prepare("slices"), tmp_path / "store").rows_out == ROWS
+
+
+def test_a_class_of_two_patients_is_none_even_where_they_have_many_images(pictures):
+    patients = [f"p{row // 4}" for row in range(ROWS)]
+    regions = (
+        ["abdomen"] * 8 + ["pelvis", "pelvis", "chest", "abdomen"] * 2 + ["chest", "abdomen", "chest", "abdomen"] * 2
+    )
+    text = init(write(pictures, {"image": images(), "subject_id": patients, "region": regions}, "slices.csv"))
+    assert "Left out of it: pelvis, which fewer than 3 patients have" in text
+
+
+def test_known_grades_are_a_condition_beside_the_label(pictures, tmp_path):
+    columns = {"image": images(), "subject_id": images(), "finding": FINDING, "density": ["b", "d", "a"] * 8}
+    whole = parsed(write(pictures, columns, "mammo.csv"), "mammography")
+    density = whole.datasets["mammo"].conditions["density"]
+    assert density.kind == "ordinal" and density.values == ("a", "b", "c", "d")
+    assert prepare(whole.prepare("mammo"), tmp_path / "store").rows_out == ROWS
+
+
+def test_grades_of_a_known_scale_that_no_image_has_are_no_classes_of_the_label(pictures):
+    columns = {"image": images(), "subject_id": images(), "dr_grade": ["0", "4", "2"] * 8}
+    text = init(write(pictures, columns, "xray.csv"))
+    dataset = config.parse(config.Config, yaml.safe_load(text), "init").datasets["xray"]
+    assert dataset.conditions["dr_grade"].values == ("0", "2", "4") and "Left out of it" not in text
+
+
 def test_a_split_that_the_table_has_is_kept(pictures):
     split = ["train", "val", "test", "train"] * 6
     table = write(pictures, {"image": images(), "subject_id": images(), "dx": FINDING, "split": split}, "split.csv")

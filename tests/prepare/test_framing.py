@@ -1,4 +1,4 @@
-"""What `fit: content`, `window` and `laterality` make of the files of a table."""
+"""What `fit: content`, `fit: optic_disc`, `window` and `laterality` make of the files of a table."""
 
 import numpy as np
 import pandas as pd
@@ -7,9 +7,12 @@ from PIL import Image
 
 from medsynth.artifacts.store import Store
 from medsynth.config import PrepareSettings
+from medsynth.phantoms.fundus import FUNDUS
 from medsynth.prepare.prepare import prepare
 
 SUBJECTS = 12
+DISC = [FUNDUS.structures[name] for name in ("disc", "cup")]
+CLASSES = {"kind": "categorical", "values": ["a", "b"]}
 
 
 def store_of(folder, images: list[np.ndarray], masks: list[np.ndarray] | None = None, **settings) -> Store:
@@ -74,3 +77,26 @@ def test_content_fills_the_stored_image(breasts, tmp_path):
     # A half disc of radius 30 in a frame of 80 pixels, and in the square of 60 around it.
     assert shares["pad"] == pytest.approx(np.pi * 30**2 / 2 / 80**2, abs=0.03)
     assert shares["content"] == pytest.approx(np.pi * 30**2 / 2 / 60**2, abs=0.05)
+
+
+def test_the_optic_disc_lies_in_the_middle_with_its_mask(tmp_path):
+    eyes = [FUNDUS.render(seed, (96, 96)) for seed in range(SUBJECTS)]
+    images = [np.ascontiguousarray(np.moveaxis(eye.voxels * 255, 0, -1).round().astype(np.uint8)) for eye in eyes]
+    masks = [np.isin(eye.labels, DISC).astype(np.uint8) for eye in eyes]
+    store = store_of(tmp_path, images, masks, fit="optic_disc", modality="fundus", conditions={"pathology": CLASSES})
+    assert len(store) == SUBJECTS and store.masks is not None
+    middle = store.masks[:, 7:9, 7:9].mean((1, 2))
+    rim = store.masks[:, [0, -1]].mean((1, 2))
+    assert (middle == 1).all() and rim.max() == 0
+
+
+def test_a_photograph_without_a_disc_goes_to_quarantine(tmp_path):
+    eyes = [FUNDUS.render(seed, (96, 96)).voxels for seed in range(SUBJECTS)]
+    images = [np.ascontiguousarray(np.moveaxis(eye * 255, 0, -1).round().astype(np.uint8)) for eye in eyes]
+    images[3] = np.full_like(images[3], 90)
+    source = {"kind": "table", "table": "t.csv", "duplicates": "report", "max_bad_fraction": 0.2}
+    store = store_of(
+        tmp_path, images, fit="optic_disc", modality="fundus", conditions={"pathology": CLASSES}, source=source
+    )
+    (row,) = pd.read_csv(tmp_path / "store/quarantine.csv").to_dict("records")
+    assert row["image"] == "3.png" and "no optic disc" in row["reason"] and len(store) == SUBJECTS - 1

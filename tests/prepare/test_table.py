@@ -216,6 +216,17 @@ def test_a_class_too_small_to_split_is_named(count):
         draw_split(subjects({"a": 9, "rare": count}), "pathology", SHARES, 0)
 
 
+def test_a_class_of_few_subjects_may_be_small_where_others_have_it_in_fewer_of_their_rows():
+    """Slices of volumes: one shows mostly the head, seven mostly the chest, and two of these the head too."""
+    volumes = {"v0": "head head chest", **{f"v{n}": "chest chest head" for n in (1, 2)}}
+    volumes |= {f"v{n}": "chest" for n in range(3, 8)}
+    rows = [(subject, (value,)) for subject, values in volumes.items() for value in values.split()]
+    split = draw_split(rows, "region", SHARES, 0)
+    assert set(split) == set(volumes) and set(split.values()) == set(SPLITS)
+    with pytest.raises(InputError, match="region 'head' has 2 subjects"):
+        draw_split([row for row in rows if row[0] != "v2"], "region", SHARES, 0)
+
+
 def test_subjects_without_a_label_may_be_few():
     split = draw_split([*subjects({"a": 9}), ("x", ("",)), ("y", ("n/a",))], "label", SHARES, 0)
     assert {"x", "y"} <= set(split)

@@ -69,6 +69,8 @@ def test_strips_of_a_trained_model(store, tmp_path: Path) -> None:
         assert shown.n_frames == 4 and b"Synthetic, not for diagnosis" in shown.info["comment"]  # 0, 1, 2, 1
     with Image.open(tmp_path / "out/5-age_years.png") as sheet:
         assert "Synthetic, not for diagnosis" in sheet.info["Disclaimer"]
+    likeness = frames[["nearest_similarity", "nearest_similarity_of_parts"]].astype(float)
+    assert likeness.abs().le(1.001).all(axis=None) and likeness.nunique().gt(1).all()
     again = VarySettings(subjects=(6,), along=("age_years=0:90:3",))
     step.vary(again, store, reference, planned, weights, sampler, tmp_path / "again")
     alone = pd.read_csv(tmp_path / "again/vary.csv", dtype=str, keep_default_na=False)

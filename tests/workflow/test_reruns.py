@@ -25,7 +25,7 @@ FILES = {
     "reference": "reference.safetensors reference.json readings.csv",
     "train": "model.safetensors model.json history.csv strip.png",
     "tune": "sampler.json tried.csv tried.png contact_sheet.png",
-    "evaluate": "metrics.csv samples.csv contact_sheet.png curves.png adherence.png nearest.png",
+    "evaluate": "metrics.csv samples.csv copy_limits.csv contact_sheet.png curves.png adherence.png nearest.png",
     "release": "SHA256SUMS metadata.csv rejected.csv real_split.csv generator.json README.md",
 }
 step, out = sys.argv[1], Path(sys.argv[sys.argv.index("--out") + 1])

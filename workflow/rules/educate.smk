@@ -6,6 +6,7 @@ rule educate:
         data=STORE_DATA,
         samples=shards,
         evaluation=rules.evaluate.output.verdicts,
+        limits=rules.evaluate.output.limits,
         strips=lambda wc: list(rules.vary.output) if CONFIG.datasets[wc.dataset].education.along else [],
     output:
         answers=f"{EDUCATE}/answers.csv",

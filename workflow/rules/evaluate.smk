@@ -13,6 +13,7 @@ rule evaluate:
             labels={"model": "{model}", "what": "metrics"},
         ),
         verdicts=f"{EVALUATE}/samples.csv",
+        limits=f"{EVALUATE}/copy_limits.csv",
         contact_sheet=report(
             f"{EVALUATE}/contact_sheet.png",
             caption="../report/contact_sheet.rst",

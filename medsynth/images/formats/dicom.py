@@ -1,9 +1,10 @@
-"""Single-frame DICOM. No message quotes a header's text: it may identify a person."""
+"""DICOM: the image of a file, or one frame of several. No message quotes a header's text: it may identify a person."""
 
 from __future__ import annotations
 
 import io
 import zlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -39,6 +40,7 @@ CODECS = {
     "1.2.840.10008.1.2.4.202": "jpeg2k",
     "1.2.840.10008.1.2.4.203": "jpeg2k",
 }
+ALONG_AXES = (1, 0, 0, 0, 1, 0)  # a row to the patient's left, a column to the back
 COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 
 
@@ -48,23 +50,40 @@ def has_preamble(data: bytes) -> bool:
 
 
 def decode(data: bytes) -> Image:
-    """Decode a DICOM file of one frame.
+    """Decode a DICOM file of one frame; see `decode_frame`.
+
+    Raises:
+        InputError: as `decode_frame`, or several frames.
+    """
+    return _decode(data, None)
+
+
+def count_frames(data: bytes) -> int:
+    """NumberOfFrames, 1 where it is not stated; the pixels are not read."""
+    return _count(_header(data, stop_before_pixels=True))
+
+
+def decode_frame(data: bytes, frame: int) -> Image:
+    """Decode one frame, counted from 0.
 
     Voxels are in the modality's unit (after rescale slope and intercept, or the modality LUT). MONOCHROME1 is
     mirrored within the display range, so that larger is always brighter. What an enhanced file states in functional
-    groups counts as if it stood at the top.
+    groups, of this frame or of all, counts as if it stood at the top.
 
     Raises:
-        InputError: no DICOM, no pixels, several frames, too large, palette colour, or no decoder for its compression.
+        InputError: no DICOM, no pixels, no such frame, too large, palette colour, or no decoder for its compression.
     """
+    return _decode(data, frame)
+
+
+def _decode(data: bytes, chosen: int | None) -> Image:
     import pydicom  # costs 0.3 s, which a collection of JPEGs need not pay
 
-    if not has_preamble(data):
-        raise InputError("not a DICOM file: no preamble")
-    _refuse_inflated(data)
-    header = pydicom.dcmread(io.BytesIO(data))
-    stored = _stored_values(header)
-    _raise_functional_groups(header)
+    header = _header(data)
+    frame = _frame(header, chosen)
+    stored = _stored_values(header, frame)
+    _raise_functional_groups(header, frame)
+    _place_in_grid(header, frame)
     affine, code = _affine(header), str(header.get("Modality", ""))
     burned_in = str(header.get("BurnedInAnnotation") or "").strip().upper() == "YES"
     if header.PhotometricInterpretation in COLOUR:
@@ -78,6 +97,29 @@ def decode(data: bytes) -> Image:
     return Image(
         voxels[None], affine, (low, high), code, _bits_without_unit(header), _padding(stored, header), burned_in
     )
+
+
+def _header(data: bytes, stop_before_pixels: bool = False) -> Dataset:
+    import pydicom
+
+    if not has_preamble(data):
+        raise InputError("not a DICOM file: no preamble")
+    _refuse_inflated(data)
+    return pydicom.dcmread(io.BytesIO(data), stop_before_pixels=stop_before_pixels)
+
+
+def _count(header: Dataset) -> int:
+    return int(header.get("NumberOfFrames") or 1)
+
+
+def _frame(header: Dataset, chosen: int | None) -> int:
+    """The number of the frame to decode: the one chosen, else the only one."""
+    frames = _count(header)
+    if chosen is None and frames != 1:
+        raise InputError(f"DICOM of {frames} frames, expected 1, or a name that ends in #0 to #{frames - 1}")
+    if chosen is not None and chosen >= frames:
+        raise InputError(f"frame {chosen} of a DICOM of {frames}, counted from 0")
+    return chosen or 0
 
 
 def _refuse_inflated(data: bytes) -> None:
@@ -100,15 +142,12 @@ def _refuse_inflated(data: bytes) -> None:
                 raise InputError(f"deflated DICOM of more than {MAX_BYTES:,} bytes")
 
 
-def _stored_values(header: Dataset) -> np.ndarray:
-    """(rows, columns) or (rows, columns, 3) as stored, colour as RGB."""
+def _stored_values(header: Dataset, frame: int) -> np.ndarray:
+    """One frame: (rows, columns) or (rows, columns, 3) as stored, colour as RGB."""
     from pydicom.pixels import get_decoder, pixel_array
 
     if not any(key in header for key in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
         raise InputError("DICOM without pixels")
-    frames = int(header.get("NumberOfFrames") or 1)
-    if frames != 1:
-        raise InputError(f"DICOM of {frames} frames, expected 1")
     refuse_oversized((header.Rows, header.Columns))
     kind = header.PhotometricInterpretation
     if kind not in MONOCHROME + COLOUR:
@@ -124,19 +163,22 @@ def _stored_values(header: Dataset) -> np.ndarray:
     if not available and not ours:
         raise InputError(f"no decoder is installed for the transfer syntax {name}")
     try:
-        return _by_imagecodecs(header, CODECS[syntax]) if ours else pixel_array(header)
+        return _by_imagecodecs(header, CODECS[syntax], frame) if ours else pixel_array(header, index=frame)
     except Exception as error:  # damaged pixels make decoders raise anything
         raise InputError(f"pixels cannot be decoded ({type(error).__name__}, {name})") from None
 
 
-def _by_imagecodecs(header: Dataset, codec: str) -> np.ndarray:
-    """The one frame, decoded; raises anything where it is damaged, or not of the size that the header states."""
+def _by_imagecodecs(header: Dataset, codec: str, frame: int) -> np.ndarray:
+    """One frame, decoded; raises anything where it is damaged, or not of the size that the header states."""
     import imagecodecs
     from pydicom.encaps import get_frame
     from pydicom.pixels import convert_color_space
 
-    frame = get_frame(header.PixelData, 0, number_of_frames=1)
-    stored = getattr(imagecodecs, f"{codec}_decode")(frame)
+    offsets = (header.get("ExtendedOffsetTable"), header.get("ExtendedOffsetTableLengths"))
+    of_frame = get_frame(
+        header.PixelData, frame, number_of_frames=_count(header), extended_offsets=offsets if all(offsets) else None
+    )
+    stored = getattr(imagecodecs, f"{codec}_decode")(of_frame)
     expected = (header.Rows, header.Columns, *([3] if header.SamplesPerPixel == 3 else []))
     if stored.shape != expected:
         raise ValueError(f"{stored.shape} pixels, the header has {expected}")
@@ -149,15 +191,26 @@ def _by_imagecodecs(header: Dataset, codec: str) -> np.ndarray:
     return stored
 
 
-def _raise_functional_groups(header: Dataset) -> None:
-    """Put what the functional groups of the one frame state where it is looked for, unless something stands there."""
-    for groups in FUNCTIONAL_GROUPS:
-        for group in (header.get(groups) or ())[:1]:
+def _raise_functional_groups(header: Dataset, frame: int) -> None:
+    """Put what the functional groups of a frame state where it is looked for, unless something stands there."""
+    shared, own = (header.get(groups) or () for groups in FUNCTIONAL_GROUPS)
+    if own and len(own) != _count(header):
+        raise InputError(f"DICOM of {_count(header)} frames, with functional groups of {len(own)}")
+    for groups in (own[frame : frame + 1], shared[:1]):
+        for group in groups:
             for macro in MACROS:
                 for item in (group.get(macro) or ())[:1]:
                     for element in item:
                         if element.tag not in header:
                             header.add(element)
+
+
+def _place_in_grid(header: Dataset, frame: int) -> None:
+    """Move the one position of a file whose frames are stacked by GridFrameOffsetVector (PS3.3 C.8.8.3.2)."""
+    offsets_mm, first = header.get("GridFrameOffsetVector"), header.get("ImagePositionPatient")
+    if first and isinstance(offsets_mm, Sequence) and len(offsets_mm) == _count(header) and offsets_mm[0] == 0:
+        normal = np.cross(*np.array(header.get("ImageOrientationPatient") or ALONG_AXES, float).reshape(2, 3))
+        header.ImagePositionPatient = [*(np.array(first, float) + normal * float(offsets_mm[frame]))]
 
 
 def _bits_without_unit(header: Dataset) -> int | None:
@@ -208,7 +261,7 @@ def _affine(header: Dataset) -> np.ndarray | None:
     if not spacing:
         return None
     row_mm, column_mm = (float(value) for value in spacing)
-    along_row, along_column = np.array(header.get("ImageOrientationPatient") or (1, 0, 0, 0, 1, 0), float).reshape(2, 3)
+    along_row, along_column = np.array(header.get("ImageOrientationPatient") or ALONG_AXES, float).reshape(2, 3)
     affine = np.eye(4)
     affine[:3, 0] = along_column * row_mm
     affine[:3, 1] = along_row * column_mm
@@ -217,4 +270,4 @@ def _affine(header: Dataset) -> np.ndarray | None:
     return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
 
 
-DICOM = Format("DICOM", decode)
+DICOM = Format("DICOM", decode, decode_frame=decode_frame, count_frames=count_frames)

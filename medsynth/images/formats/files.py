@@ -1,12 +1,19 @@
-"""Image files → `Image`, each by the format that its suffix names in `registry.FORMATS`."""
+"""Image files → `Image`, each by the format that its suffix names in `registry.FORMATS`.
+
+A name may end in `#` and a number: one frame, counted from 0, of a file that has several.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
+import re
 import stat
 import warnings
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -15,12 +22,14 @@ from medsynth.errors import InputError
 from medsynth.images.formats.format import Format
 from medsynth.images.image import MAX_BYTES, Image
 
+FRAME = re.compile(r"(.+)#(\d{1,9})", re.DOTALL)
+Result = TypeVar("Result")
 # What they log and warn of quotes header fields, which may name a person.
 TALKATIVE = [logging.getLogger(name) for name in ("pydicom", "tifffile", "PIL", "nibabel")]
 
 
 def find(name: str, data: bytes) -> Format:
-    """The format of a file, by its longest suffix that is known, else by its DICOM preamble.
+    """The format of a file, whose name has no frame, by its longest suffix that is known, else by its DICOM preamble.
 
     Raises:
         InputError: neither says what it is.
@@ -34,31 +43,59 @@ def find(name: str, data: bytes) -> Format:
     raise InputError(f"unknown file type {Path(name).suffix!r} without a DICOM preamble, expected one of {known}")
 
 
+def split_frame(name: str) -> tuple[str, int | None]:
+    """The file's name, and the number of the frame that is meant; None where the name ends in none."""
+    found = FRAME.fullmatch(name)
+    return (found[1], int(found[2])) if found else (name, None)
+
+
 def decode(data: bytes, name: str) -> Image:
-    """Decode the content of a file.
+    """Decode the content of a file, or one frame of it.
 
     Args:
-        name: the file's name, for its suffix.
+        name: the file's name, for its suffix and the frame.
     Raises:
         InputError: what is wrong with the content. It quotes no header text, which may identify a person.
     """
+    file_name, frame = split_frame(name)
+    kind = find(file_name, data)
+    if frame is None:
+        work = partial(kind.decode, data)
+    elif kind.decode_frame is not None:
+        work = partial(kind.decode_frame, data, frame)
+    else:
+        raise InputError(f"frame {frame} of a {kind.name} file, which has one image")
+    image = _quietly(kind, work)
+    if image.voxels.dtype.kind not in "uif":
+        raise InputError(f"pixels of type {image.voxels.dtype}, expected integers or floats")
+    if image.voxels.dtype.kind == "f" and not np.isfinite(image.voxels).all():
+        raise InputError(f"{np.count_nonzero(~np.isfinite(image.voxels)):,} pixels are not finite")
+    return image
+
+
+def count_frames(data: bytes, name: str) -> int:
+    """How many images a file has; 1 in formats that hold one alone.
+
+    Raises:
+        InputError: the header cannot be read.
+    """
     kind = find(name, data)
+    return 1 if kind.count_frames is None else _quietly(kind, partial(kind.count_frames, data))
+
+
+def _quietly(kind: Format, work: Callable[[], Result]) -> Result:
+    """Run a decoder: nothing of a header reaches a log, and whatever goes wrong is an InputError."""
     for logger in TALKATIVE:
         if logger.level != logging.CRITICAL:  # setting it takes a third of a small JPEG's time
             logger.setLevel(logging.CRITICAL)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            image = kind.decode(data)
+            return work()
     except InputError:
         raise
     except Exception as error:  # damaged bytes make decoders raise anything
         raise InputError(f"cannot be decoded as {kind.name} ({type(error).__name__})") from None
-    if image.voxels.dtype.kind not in "uif":
-        raise InputError(f"pixels of type {image.voxels.dtype}, expected integers or floats")
-    if image.voxels.dtype.kind == "f" and not np.isfinite(image.voxels).all():
-        raise InputError(f"{np.count_nonzero(~np.isfinite(image.voxels)):,} pixels are not finite")
-    return image
 
 
 def read_bytes(path: str | Path) -> bytes:
@@ -81,12 +118,12 @@ def read_bytes(path: str | Path) -> bytes:
 
 
 def read(path: Path) -> Image:
-    """Read an image file.
+    """Read an image file, or the frame of it that the path ends in.
 
     Raises:
         InputError: the path and what is wrong with it.
     """
     try:
-        return decode(read_bytes(path), path.name)
+        return decode(read_bytes(split_frame(str(path))[0]), path.name)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None

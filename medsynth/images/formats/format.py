@@ -19,6 +19,12 @@ class Decode(Protocol):
     def __call__(self, data: bytes, /) -> Image: ...
 
 
+class DecodeFrame(Protocol):
+    """The content of a file of several images → one of them, counted from 0; an error as of `Decode`."""
+
+    def __call__(self, data: bytes, frame: int, /) -> Image: ...
+
+
 class Encode(Protocol):
     """An image of integers → the content of a file.
 
@@ -36,6 +42,7 @@ class Format:
     """One kind of image file; `registry.FORMATS` has one for each suffix.
 
     Attributes:
+        decode_frame, count_frames: of formats whose files can have several images.
         about: the content of a file → all that `encode` let it say of itself, as one text.
     """
 
@@ -43,3 +50,5 @@ class Format:
     decode: Decode
     encode: Encode | None = None
     about: Callable[[bytes], str] | None = None
+    decode_frame: DecodeFrame | None = None
+    count_frames: Callable[[bytes], int] | None = None

@@ -1,4 +1,4 @@
-"""JPEG, PNG, BMP, WebP, PGM and TIFF."""
+"""JPEG, PNG, BMP, WebP, PGM and TIFF; of TIFF, the image of a file or one page of several."""
 
 from __future__ import annotations
 
@@ -81,12 +81,32 @@ def decode_tiff(data: bytes) -> Image:
     Raises:
         InputError: too large, several pages, or a palette.
     """
+    return _decode_tiff(data, None)
+
+
+def decode_page(data: bytes, number: int) -> Image:
+    """Decode one page of a TIFF, counted from 0, as `decode_tiff` does."""
+    return _decode_tiff(data, number)
+
+
+def count_pages(data: bytes) -> int:
+    """The pages of a TIFF."""
     import tifffile
 
     with tifffile.TiffFile(io.BytesIO(data)) as file:
-        if len(file.pages) != 1:
-            raise InputError(f"{len(file.pages)} pages, expected 1")
-        page = file.pages.first
+        return len(file.pages)
+
+
+def _decode_tiff(data: bytes, chosen: int | None) -> Image:
+    import tifffile
+
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        pages = len(file.pages)
+        if chosen is None and pages != 1:
+            raise InputError(f"{pages} pages, expected 1, or a name that ends in #0 to #{pages - 1}")
+        if chosen is not None and chosen >= pages:
+            raise InputError(f"page {chosen} of a TIFF of {pages}, counted from 0")
+        page = file.pages[chosen or 0].aspage()
         refuse_oversized(page.shape)
         _refuse_oversized_segments(page, data)
         kind = tifffile.PHOTOMETRIC(page.photometric).name
@@ -172,4 +192,4 @@ PNG = Format("JPEG or PNG", decode_pillow, encode_png, about_png)
 BMP = Format("BMP", partial(decode_pillow, formats=("BMP",)))
 WEBP = Format("WebP", partial(decode_pillow, formats=("WEBP",)))
 PNM = Format("PGM or PPM", partial(decode_pillow, formats=("PPM",)))
-TIFF = Format("TIFF", decode_tiff)
+TIFF = Format("TIFF", decode_tiff, decode_frame=decode_page, count_frames=count_pages)
