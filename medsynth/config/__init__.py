@@ -28,7 +28,7 @@ from medsynth.config.conditions import (
     Number,
     Ordinal,
 )
-from medsynth.config.datasets import SPLITS, Bins, Dataset, PhantomSource, Split, TableSource
+from medsynth.config.datasets import Bins, Dataset, PhantomSource, TableSource
 from medsynth.config.education import EducateSettings, Education, VarySettings
 from medsynth.config.evaluation import Evaluation
 from medsynth.config.family import Family, Role, Sampler
@@ -36,6 +36,7 @@ from medsynth.config.judges import Judges
 from medsynth.config.models import AnySampler, Model
 from medsynth.config.plans import Balance, Oversample, PerClass, Plan, PlanTable, Request
 from medsynth.config.section import Name, Settings, Strict, parse, parse_json, refuse_unknown
+from medsynth.config.split import SPLITS, Split
 from medsynth.config.steps import (
     EvaluateSettings,
     PrepareSettings,

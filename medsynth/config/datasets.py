@@ -13,6 +13,7 @@ from medsynth.config.education import Education, refuse_bad_strips
 from medsynth.config.formats import DEFAULTS
 from medsynth.config.plans import PerClass, Plan, PlanTable
 from medsynth.config.section import Fraction, Name, Strict, one_of, refuse_unknown
+from medsynth.config.split import Split
 from medsynth.images.modalities import MODALITIES, WINDOWS_HU, Modality
 
 
@@ -94,6 +95,8 @@ class TableSource(Strict):
     all but 0.1 % of the pixels differ between channels by at most 15 % of the range, the brightness is always taken,
     and counted in the log and in `store.json`.
     """
+    frame: Annotated[int, Field(ge=0)] | None = None
+    """The volume of 4D NIfTI files that is taken, from 0. Null quarantines a file of several. A mask must be of one."""
     burned_in_annotation: Literal["refuse", "accept"] = "refuse"
     """accept: take DICOM files that state BurnedInAnnotation YES. Their pixels may show a name."""
 
@@ -123,31 +126,9 @@ class TableSource(Strict):
             return f"intensity: windowed is for a modality with a physical unit, this one has {modality.unit}"
         if self.colour == "luma" and modality.channels != 1:
             return f"colour: luma is for a modality without colour, this one has {modality.channels} channels"
+        if self.frame is not None and modality.spatial_dims != 3:
+            return f"frame: for volumes, this modality has {modality.spatial_dims} axes"
         return None
-
-
-class Split(Strict):
-    """Shares of the subjects; all images of a subject fall in one part.
-
-    A `split` column in the table overrides them.
-    """
-
-    train: Fraction = 0.7
-    """Share that models learn from."""
-    val: Fraction = 0.15
-    """Share that ends training, selects the weights of generator and reader, and sets the limits of the verdicts."""
-    test: Fraction = 0.15
-    """Share that samples are measured against."""
-
-    @model_validator(mode="after")
-    def _adds_up(self) -> Self:
-        total = self.train + self.val + self.test
-        if abs(total - 1) > 1e-6 or min(self.train, self.val, self.test) <= 0:
-            raise ValueError(f"train, val and test must each be above 0 and add up to 1, got {total:g}")
-        return self
-
-
-SPLITS = tuple(Split.model_fields)  # in the order that a store keeps them
 
 
 Fit = Literal["crop", "pad", "content", "optic_disc"]

@@ -7,12 +7,13 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_serializer, model_validator
 
 from medsynth.config.conditions import ConditionField, refuse_misfits
-from medsynth.config.datasets import Fit, PhantomSource, Split, TableSource
+from medsynth.config.datasets import Fit, PhantomSource, TableSource
 from medsynth.config.evaluation import Evaluation
 from medsynth.config.family import Family
 from medsynth.config.models import AnySampler, Model
 from medsynth.config.plans import Oversample, Plan
 from medsynth.config.section import Name, Strict, refuse_unknown
+from medsynth.config.split import Split
 from medsynth.config.tracking import Tracking
 from medsynth.config.tuning import Tuning
 

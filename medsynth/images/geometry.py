@@ -13,6 +13,7 @@ from scipy.sparse import csr_array
 
 from medsynth.errors import InputError
 from medsynth.images.axes import GEOMETRY, geometry_columns
+from medsynth.images.labels import assign_labels
 
 MAX_SPACING_RATIO = 100
 
@@ -57,7 +58,9 @@ class Geometry:
         return values.astype(np.float32, copy=False)
 
     def resample_labels(self, labels: np.ndarray) -> np.ndarray:
-        """The label that covers most of each stored pixel; 0, the background, lies beyond the edges.
+        """The label that covers most of each stored pixel, give or take what keeps each label's volume.
+
+        0, the background, lies beyond the edges.
 
         Args:
             labels: (*source) uint8.
@@ -65,15 +68,10 @@ class Geometry:
             (*size) uint8.
         """
         present = [label for label in np.unique(labels) if label != 0]
-        result = np.zeros(self.size, np.uint8)
         if not present:
-            return result
+            return np.zeros(self.size, np.uint8)
         shares = self.resample(np.stack([labels == label for label in present]), outside=0)
-        best = 1 - shares.sum(0)
-        for label, share in zip(present, shares, strict=True):
-            result[share > best] = label
-            best = np.maximum(best, share)
-        return result
+        return np.array([0, *present], np.uint8)[assign_labels(shares)]
 
     def affine(self, source: np.ndarray) -> np.ndarray:
         """The affine of the stored image from that of its source, both 4x4 from the index of a voxel's centre to mm."""

@@ -40,6 +40,7 @@ MODALITIES: dict[str, Modality] = {
     "ct": Modality(2, 1, "HU", "window", (-1000.0, 1000.0), (), ("CT",)),
     "ct_volume": Modality(3, 1, "HU", "window", (-1000.0, 1000.0), (), ("CT",)),
     "mri": Modality(2, 1, "arbitrary", "percentiles", (0.5, 99.5), (), ("MR",)),
+    "mri_volume": Modality(3, 1, "arbitrary", "percentiles", (0.5, 99.5), (), ("MR",)),
     "mammography": Modality(2, 1, "detector grey", "display", (0.0, 0.0), (1,), ("MG",)),
     "ultrasound": Modality(2, 1, "echo grey", "display", (0.0, 0.0), (1,), ("US",)),
     "fundus": Modality(2, 3, "RGB", "display", (0.0, 0.0), (), ("OP",), optic_disc=True),

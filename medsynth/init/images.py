@@ -102,7 +102,7 @@ def survey(table: Path, cells: Mapping[str, Sequence[str]]) -> Survey:
     found: dict[str, list[Look]] = {}
     for column in sorted(cells, key=lambda column: _rank(column, list(cells))):
         sample = spread([cell for cell in cells[column] if cell.strip()], LOOKED_AT[2])
-        there = [cell for cell in sample if is_file(folder, cell)]
+        there = [cell for cell in sample if is_there(folder, cell)]
         if len(there) <= LEAST_THERE * len(sample):
             lacking = next((cell for cell in sample if cell not in there), "")
             reasons[column] = f"{printable(lacking, 30)!r} is no file" if sample else "empty"
@@ -158,10 +158,11 @@ def is_mask(column: str) -> bool:
     return bool(MASK_WORDS & set(words(column)))
 
 
-def is_file(folder: Path, cell: str) -> bool:
-    """Whether a cell is the path of a file, from the table's folder on."""
+def is_there(folder: Path, cell: str) -> bool:
+    """Whether a cell is the path of a file, or of a folder that may hold a DICOM series, from the table's folder on."""
     try:
-        return (folder / formats.split_frame(cell)[0]).is_file()
+        place = folder / formats.split_frame(cell)[0]
+        return place.is_file() or place.is_dir()
     except (OSError, ValueError):  # too long a name, a NUL
         return False
 

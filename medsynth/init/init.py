@@ -105,7 +105,7 @@ def _count_bad(proposal: Proposal) -> Bad:
     assert isinstance(settings.source, config.TableSource)
     table = read_samples(proposal.table, ConditionSchema(settings.conditions, len(settings.size)), settings.source)
     reasons = Counter(f"{bad.column or 'row'}: {bad.reason}" for bad in table.rejected)
-    there = [sample for sample in table.samples if looking.is_file(proposal.table.parent, sample.image)]
+    there = [sample for sample in table.samples if looking.is_there(proposal.table.parent, sample.image)]
     gone = len(table.samples) - len(there)
     if gone:
         reasons["image: no such file"] = gone

@@ -33,26 +33,36 @@ def guess(survey: Survey, places: Mapping[str, Collection[str]]) -> tuple[str, s
     Raises:
         InputError: nothing says which it is, or none that fits is known.
     """
-    fitting = [name for name, modality in MODALITIES.items() if _fits(modality, survey.looks)]
-    if not fitting:
-        raise InputError(_unknown(survey))
-    codes = Counter(look.dicom_code for look in survey.looks if look.dicom_code)
-    named, place = _by_name(fitting, places)
-    if codes:
+    shaped = [name for name, modality in MODALITIES.items() if _has_shape(modality, survey.looks)]
+    if not shaped:
+        raise InputError(
+            f"no modality is known for images of {survey.dims} axes{' in colour' if survey.colour else ''}; "
+            f"{_offer(survey)}"
+        )
+    if codes := Counter(look.dicom_code for look in survey.looks if look.dicom_code):
         code = codes.most_common(1)[0][0]
-        coded = [name for name in fitting if code in MODALITIES[name].dicom_codes]
+        coded = [name for name in shaped if code in MODALITIES[name].dicom_codes]
         if not coded:
             raise InputError(f"no modality is known for the DICOM images of {survey.column!r}; {_offer(survey)}")
-        best = max(coded, key=lambda name: len(named.get(name, ())))
-        return best, f"the DICOM modality {code}"
+        named, _ = _by_name(coded, places)
+        return max(coded, key=lambda name: len(named.get(name, ()))), f"the DICOM modality {code}"
+    named, place = _by_name(shaped, places)
+    low, high = min(look.low for look in survey.looks), max(look.high for look in survey.looks)
     if named:
         # Of modalities named alike, the one whose channels the images have: the colour of others is left out.
         best = max(named, key=lambda name: (len(named[name]), _has_channels(name, survey)))
-        return best, f"{' and '.join(map(repr, named[best]))} in the {place}"
-    fitting = [name for name in fitting if _has_channels(name, survey)]
+        said = f"{' and '.join(map(repr, named[best]))} in the {place}"
+        if survey.dims == 3 and MODALITIES[best].intensity == "window" and low >= AIR_HU:
+            raise InputError(
+                f"{said} names {best}, but intensities from {low:g} to {high:g} are not in {MODALITIES[best].unit}: "
+                f"no air; {_offer(survey)}"
+            )
+        return best, said
+    fitting = [name for name in shaped if _has_channels(name, survey) and _fits(MODALITIES[name], survey.dims, low)]
     if len(fitting) == 1:
         colour = "colour" if survey.colour else "grey"
-        return fitting[0], f"{survey.dims} axes and {colour} alone, it is the only such modality"
+        range_of = f", and intensities from {low:g} to {high:g}" if survey.dims == 3 else ""
+        return fitting[0], f"{survey.dims} axes, {colour}{range_of} alone"
     raise InputError(f"neither headers nor names say which modality the images are; {_offer(survey)}")
 
 
@@ -71,13 +81,14 @@ def check(name: str, survey: Survey) -> str:
     return name
 
 
-def _fits(modality: Modality, looks: Sequence[Look]) -> bool:
-    """Whether images of such axes, channels and intensities can be of a modality; colour can be left out."""
-    look = looks[0]
-    if modality.spatial_dims != look.dims or modality.channels not in (1, max(look.channels for look in looks)):
-        return False
-    # Volumes have no other sign of their unit than the intensities themselves.
-    return modality.intensity != "window" or look.dims == 2 or min(look.low for look in looks) < AIR_HU
+def _has_shape(modality: Modality, looks: Sequence[Look]) -> bool:
+    """Whether images of such axes and channels can be of a modality; colour can be left out."""
+    return modality.spatial_dims == looks[0].dims and modality.channels in (1, max(look.channels for look in looks))
+
+
+def _fits(modality: Modality, dims: int, low: float) -> bool:
+    """Whether intensities from `low` on can be of a modality: volumes have no other sign of Hounsfield units."""
+    return dims == 2 or (modality.intensity == "window") == (low < AIR_HU)
 
 
 def _has_channels(name: str, survey: Survey) -> bool:
@@ -103,20 +114,6 @@ def _joined(text: str) -> list[str]:
     """The words of a name, and each two neighbours as one: `x-ray` is also `xray`."""
     single = [word for word in words(text) if not word.isdigit()]
     return single + [first + second for first, second in pairwise(single)]
-
-
-def _unknown(survey: Survey) -> str:
-    look = survey.looks[0]
-    if look.dims == 3:
-        low, high = min(look.low for look in survey.looks), max(look.high for look in survey.looks)
-        known = ", ".join(name for name, modality in MODALITIES.items() if modality.spatial_dims == 3)
-        return (
-            f"volumes with intensities from {low:g} to {high:g}: of volumes only {known} is supported yet; "
-            f"where that is right, say --modality {known.split(', ')[0]}"
-        )
-    return (
-        f"no modality is known for images of {look.dims} axes{' in colour' if survey.colour else ''}; {_offer(survey)}"
-    )
 
 
 def _offer(survey: Survey) -> str:

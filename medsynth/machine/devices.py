@@ -1,10 +1,10 @@
-"""Device, memory layout, number format, and the largest batch that fits in memory."""
+"""Device, memory layout, number format, and free memory."""
 
 from __future__ import annotations
 
 import os
 import resource
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -14,7 +14,6 @@ import torch
 from medsynth.machine import gpus
 
 CONTROL_GROUPS = Path("/sys/fs/cgroup")
-MEMORY_SHARE = 0.6  # of what is free, left for a batch: the rest is for the optimiser, its peaks and neighbours
 
 
 def choose_device() -> torch.device:
@@ -58,29 +57,6 @@ def autocast_dtype(device: torch.device, precision: Precision) -> torch.dtype:
     else:
         fast = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
     return torch.bfloat16 if fast else torch.float32
-
-
-def fitting_batch_size(attempt: Callable[[int], None], largest: int, device: torch.device) -> int:
-    """The largest halving of `largest` whose training step fits into memory, by the bytes that a small one keeps.
-
-    Args:
-        attempt: runs forward and backward on the given number of images.
-    """
-    probe = min(2, largest)
-    kept = 0
-
-    def count_bytes(tensor: torch.Tensor) -> torch.Tensor:
-        nonlocal kept
-        kept += tensor.nbytes
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(count_bytes, lambda tensor: tensor):
-        attempt(probe)
-    free = free_on(device)
-    size = largest
-    while size > 1 and size * kept / probe > MEMORY_SHARE * free:
-        size = (size + 1) // 2
-    return size
 
 
 def free_on(device: torch.device) -> int:

@@ -8,7 +8,6 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -27,17 +26,16 @@ from medsynth.images.intensity import (
     CONTAINER_BITS,
     Intensity,
     find_intensity,
-    match_channels,
     rule_of,
     take_channels,
     within_bits,
 )
 from medsynth.images.modalities import MODALITIES
 from medsynth.images.optic_disc import disc_box
+from medsynth.prepare.masks import resample_mask
 from medsynth.prepare.table import Rejection, Sample, read_samples, refuse_too_many, split_samples, strata
 
 BOXES = {"content": content_box, "optic_disc": disc_box}  # what of an image counts, by the key `fit`
-MOST_MM_APART = 0.1  # of a volume and its mask: headers keep an affine as float32, some as a quaternion
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +46,7 @@ class Prepared:
         sample: its row, with lesions moved to where they are in the stored image.
         pixels: (C, *size) uint16.
         mask: (*size) uint8 or None.
-        sha256: of the source file, or of a phantom's pixels.
+        sha256: of the source file, of the files of a series one after the other, or of a phantom's pixels.
         affine: 4x4 of the stored image, None where the source states none.
         decoloured: a tint or colour was left out.
         largest: value of an image of 16 bits that does not say how many it uses, None of any other.
@@ -138,8 +136,23 @@ class _Folder:
     root: str
     allow_outside_root: bool
 
-    def read(self, name: str) -> bytes:
-        """The content of a file below it, whose name may end in a frame; a link out of it counts as outside."""
+    def load(self, name: str, frame: int | None = None) -> tuple[Image, str]:
+        """The image of a file below it, or of a folder with one DICOM series, and the SHA-256 of what it was read from.
+
+        Args:
+            frame: of a file with several volumes.
+        Raises:
+            InputError: what is wrong; a link that leads out of the table's folder counts as outside.
+        """
+        path = self._resolve(name)
+        if os.path.isdir(path):  # noqa: PTH112 - see _resolve
+            # A file of the series may be a link of its own.
+            inner = [self._resolve(os.path.join(path, member)) for member in formats.members(path)]  # noqa: PTH118
+            return formats.decode_series(inner)
+        data = formats.read_bytes(path)
+        return formats.decode(data, name, frame), hashlib.sha256(data).hexdigest()
+
+    def _resolve(self, name: str) -> str:
         # os.path takes a fifth of pathlib's time, which shows beside the decoding of a small JPEG.
         if "\0" in name:
             raise InputError("not a path")
@@ -149,7 +162,7 @@ class _Folder:
             path = os.path.realpath(path)
         if not self.allow_outside_root and not path.startswith(os.path.join(self.root, "")):  # noqa: PTH118
             raise InputError("lies outside the table's folder, see allow_outside_root")
-        return formats.read_bytes(path)
+        return path
 
 
 @lru_cache
@@ -165,8 +178,7 @@ def _prepare_file(
     cells = dict(sample.cells)
     column = "image"
     try:
-        data = folder.read(sample.image)
-        image = formats.decode(data, sample.image)
+        image, sha256 = folder.load(sample.image, source.frame)
         if image.dicom_code and image.dicom_code not in modality.dicom_codes:
             expected = " or ".join(modality.dicom_codes)
             raise InputError(f"DICOM modality is not {expected}, as {settings.modality} has it")
@@ -196,7 +208,7 @@ def _prepare_file(
         sample=replace(sample, cells=cells),
         pixels=pixels,
         mask=mask,
-        sha256=hashlib.sha256(data).hexdigest(),
+        sha256=sha256,
         intensity=intensity,
         geometry=geometry,
         affine=None if image.affine is None else geometry.affine(image.affine),
@@ -223,24 +235,8 @@ def _has_unknown_bits(image: Image, rule: str) -> bool:
 def _prepare_mask(folder: _Folder, name: str, image: Image, geometry: Geometry) -> np.ndarray:
     if name == NOT_APPLICABLE_TEXT:
         return np.zeros(geometry.size, np.uint8)
-    mask = formats.decode(folder.read(name), name)
-    labels = match_channels(mask, 1)[0]
-    if labels.shape != geometry.source:
-        raise InputError(f"{labels.shape} pixels, its image has {geometry.source}")
-    if len(labels.shape) == 3 and (apart := _mm_apart(mask, image)) > MOST_MM_APART:
-        raise InputError(f"the affine puts it {apart:.3g} mm away from its image")
-    if labels.min() < 0 or labels.max() > 255 or (labels != np.rint(labels)).any():
-        raise InputError(f"labels from {labels.min()} to {labels.max()}, expected whole numbers from 0 to 255")
-    return geometry.resample_labels(labels.astype(np.uint8))
-
-
-def _mm_apart(mask: Image, image: Image) -> float:
-    """How far apart two volumes of one shape put the same corner; 0 where one of them states no affine."""
-    if mask.affine is None or image.affine is None:
-        return 0.0
-    corners = np.array([*product(*((0, length) for length in image.spatial_shape))]).T
-    shift = mask.affine - image.affine
-    return float(np.linalg.norm(shift[:3, :3] @ corners + shift[:3, 3:], axis=0).max())
+    mask, _ = folder.load(name)
+    return resample_mask(mask, image, geometry)
 
 
 def _moves(schema: ConditionSchema, geometry: Geometry) -> Iterator[tuple[str, Callable[[float], float]]]:

@@ -28,7 +28,7 @@ card says real, it means those: no patient is in them.
 
 """
 DIGESTS = {
-    False: "SHA-256 of its file (`sha256sum FILE`)",
+    False: "SHA-256 of its file (`sha256sum FILE`), of a folder that of its files in one",
     True: "SHA-256 of its stored pixels, since it was simulated and has no file",
 }
 USES = {"train": "training", "val": "validation", "test": "tests"}

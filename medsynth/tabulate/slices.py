@@ -80,10 +80,7 @@ def rows_of_volumes(table: Path, folder: Path, cut: Cut) -> list[dict[str, str]]
 
 
 def _volume(root: Path, name: str) -> Image:
-    try:
-        image = formats.decode(formats.read_bytes(str(root / formats.split_frame(name)[0])), name)
-    except OSError as error:
-        raise InputError(f"{name}: cannot be read ({error.strerror})") from None
+    image = formats.read(root / name)
     if image.voxels.ndim != 4:
         raise InputError(f"{name}: {image.voxels.ndim - 1} axes, expected a volume")
     return image

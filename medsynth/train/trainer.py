@@ -27,7 +27,8 @@ from medsynth.config.training import PLATEAU
 from medsynth.errors import InputError, is_out_of_memory
 from medsynth.fingerprint import fingerprint
 from medsynth.images.modalities import MODALITIES
-from medsynth.machine.devices import autocast_dtype, fitting_batch_size, memory_format
+from medsynth.machine.devices import autocast_dtype, free_on, memory_format
+from medsynth.machine.memory import GIB, fitting_batch_size, measure
 from medsynth.machine.processes import Processes
 from medsynth.models import checkpoint
 from medsynth.models.augmentation import augment
@@ -45,6 +46,7 @@ log = logging.getLogger(__name__)
 LOG_EVERY = 25  # steps between two rows of history.csv
 STATISTICS_IMAGES = 2000  # at least, where there are as many
 STATISTICS_BLOCK = 64  # images of them in memory at once
+MOMENTS = 2  # of AdamW, for each weight
 LESSON_IMAGES, LESSON_PIXELS = 16, 2**20  # of a batch for what is trained before the first step, at most
 ALONE = Processes()
 NO_PARENTS: Mapping[str, Path] = {}
@@ -139,15 +141,24 @@ class Trainer:
                 f"training.effective_batch_size is {self.options.effective_batch_size}, expected at least "
                 f"the {self.processes.count} processes"
             )
-        if self.options.batch_size != "auto":
-            return min(self.options.batch_size, largest)
 
         def attempt(count: int) -> None:
             for phase in self.model.phases:
                 self._losses(self.examples.gather([0] * count), phase.name)["total"].mean().backward()
                 self.model.zero_grad(set_to_none=True)
 
-        return self.processes.least(fitting_batch_size(attempt, largest, self.device), self.device)
+        free, auto = free_on(self.device), self.options.batch_size == "auto"
+        largest = largest if auto else min(int(self.options.batch_size), largest)
+        moments = MOMENTS * sum(parameter.nbytes for parameter in self.model.parameters() if parameter.requires_grad)
+        step = measure(attempt, largest, free, moments)
+        size = fitting_batch_size(step, largest, free) if auto else largest
+        log.log(
+            logging.WARNING if step.of(size) > free else logging.INFO,
+            "a step of %d images at once needs about %.2f GiB, %.2f of them for each image; %.1f GiB are free on %s%s",
+            *(size, step.of(size) / GIB, step.each / GIB, free / GIB, self.device),
+            "" if step.of(size) <= free else f": training.batch_size: {fitting_batch_size(step, size, free)} fits",
+        )
+        return self.processes.least(size, self.device) if auto else size
 
     @property
     def progress(self) -> float:

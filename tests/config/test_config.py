@@ -71,6 +71,7 @@ def changed(path: str, value) -> dict:
             COLOUR | {"source": TABLE | {"colour": "luma"}},
             "source.colour: luma is for a modality without",
         ),
+        ("datasets.d.source", TABLE | {"frame": 1}, "source.frame: for volumes, this modality has 2 axes"),
         ("datasets.d.source", TABLE | {"bits_stored": 17}, "bits_stored: Input should be less than or equal to"),
         ("datasets.d.label", "severity", "label 'severity' is not a categorical condition"),
         ("datasets.d.formats", ["nift"], "unknown format in formats 'nift', did you mean 'nifti'?"),

@@ -17,11 +17,20 @@ def test_a_window_is_named_or_given():
     assert config.parse(config.Config, ct(), "").prepare("d").window_limits is None
 
 
+def test_volumes_take_the_same_windows():
+    volumes = ct(modality="ct_volume", size=[32, 32, 32], window="soft_tissue")
+    assert config.parse(config.Config, volumes, "").prepare("d").window_limits == (-160, 240)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"window": [90, 0]}, r"window \[90.0, 0.0\] does not rise, expected \[low, high\] in HU"),
         ({"window": "lungs"}, "unknown window"),
+        (
+            {"window": "lung", "modality": "mri_volume", "size": [32, 32, 32]},
+            "window: for a modality with a fixed window, mri_volume has arbitrary",
+        ),
         ({"window": "lung", "modality": "mri"}, "window: for a modality with a fixed window, mri has arbitrary"),
         (
             {"window": "lung", "source": TABLE | {"intensity": "windowed"}},

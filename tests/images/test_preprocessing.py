@@ -72,11 +72,11 @@ def test_aspect_is_kept_in_mm():
     assert geometry.extent == (100, 50) and geometry.start == (0, 25)
 
 
-def test_labels_take_the_majority_and_background_lies_beyond():
-    labels = np.zeros((9, 9), np.uint8)
-    labels[:, :5], labels[:, 5:7] = 7, 200
-    stored = find_geometry((9, 9), (3, 3), "pad").resample_labels(labels)
-    assert stored.tolist() == [[7, 7, 0]] * 3
+def test_labels_take_the_largest_share_and_background_lies_beyond():
+    labels = np.zeros((9, 12), np.uint8)
+    labels[:, :5], labels[:, 5:8] = 7, 200
+    stored = find_geometry((9, 12), (3, 4), "pad").resample_labels(labels)
+    assert stored.tolist() == [[7, 7, 200, 0]] * 3
     assert find_geometry((9, 3), (9, 9), "pad").resample_labels(np.full((9, 3), 4, np.uint8))[0].tolist() == [
         *[0] * 3,
         *[4] * 3,

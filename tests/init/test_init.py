@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from medsynth import cli, config
 from medsynth.conditions.schema import ConditionSchema
-from medsynth.errors import InputError
 from medsynth.images.formats.nifti import NIFTI
 from medsynth.images.image import Image
 from medsynth.init.init import init
@@ -273,21 +272,14 @@ def test_volumes_in_hounsfield_units(tmp_path):
     assert prepare(whole.prepare("trunk"), tmp_path / "store").rows_out == 9
 
 
-@pytest.mark.parametrize("name", ["brain_t1", "spine_mri"])
-def test_volumes_of_no_known_modality_are_one_line(name):
-    table = SHARED_DATA / name / "samples.csv"
-    if not table.exists():
-        pytest.skip("no real images")
-    with pytest.raises(InputError, match="is supported yet"):
-        init(table)
-
-
 @pytest.mark.parametrize(
     ("name", "modality", "label"),
     [
         ("chest_xray", "chest_xray", "pathology"),
         ("breast_ultrasound", "ultrasound", "pathology"),
         ("kidney_ct", "ct", "finding"),
+        ("brain_t1", "mri_volume", "sex"),
+        ("hippocampus_mri", "mri_volume", "volume_ml_group"),
         ("fundus_discs", "fundus", "cup_to_disc_group"),
         ("ct_slices", "ct", "contrast_agent"),
     ],

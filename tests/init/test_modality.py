@@ -22,6 +22,11 @@ def survey(dims=2, colour=False, low=0.0, code=""):
         (survey(colour=True), {"folder": ["retina"]}, "fundus", "'retina' in the folder"),
         (survey(colour=True), {"folder": ["echo ultrasound"]}, "ultrasound", "'ultrasound' in the folder"),
         (survey(dims=3, low=-1024.0), {"folder": ["chest_ct"]}, "ct_volume", "'ct' in the folder"),
+        (survey(dims=3), {"folder": ["hippocampus_mri"]}, "mri_volume", "'mri' in the folder"),
+        (survey(dims=3, code="CT"), {"folder": ["mri"]}, "ct_volume", "the DICOM modality CT"),
+        (survey(dims=3, low=-4096.0, code="MR"), {}, "mri_volume", "the DICOM modality MR"),
+        (survey(dims=3, low=-1024.0), {}, "ct_volume", "3 axes, grey, and intensities from -1024 to 255 alone"),
+        (survey(dims=3), {}, "mri_volume", "3 axes, grey, and intensities from 0 to 255 alone"),
     ],
 )
 def test_headers_then_the_most_telling_names_decide(looks, places, modality, why):
@@ -39,6 +44,14 @@ def test_what_cannot_be_told_is_asked_for(looks, message):
     with pytest.raises(InputError, match=message) as caught:
         guess(looks, {"folder": ["pictures"]})
     assert "--modality, one of chest_xray" in str(caught.value)
+
+
+def test_volumes_called_ct_without_air_are_asked_about():
+    with pytest.raises(
+        InputError, match=r"'ct' in the folder names ct_volume, but intensities from 0 to 255"
+    ) as caught:
+        guess(survey(dims=3), {"folder": ["chest ct"]})
+    assert "--modality, one of ct_volume, mri_volume" in str(caught.value)
 
 
 @pytest.mark.parametrize("name", MODALITIES)

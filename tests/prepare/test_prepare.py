@@ -61,13 +61,14 @@ class Collection:
             writer.writeheader()
             writer.writerows(self.rows)
 
-    def prepare(self, max_bad_fraction=0.1, threads=1, allow_outside_root=False, **changes):
+    def prepare(self, max_bad_fraction=0.1, threads=1, allow_outside_root=False, frame=None, **changes):
         self.write()
         source = {
             "kind": "table",
             "table": "samples.csv",
             "max_bad_fraction": max_bad_fraction,
             "allow_outside_root": allow_outside_root,
+            "frame": frame,
         }
         out = self.folder / "out" / "demo"
         prepare(settings(self.folder, source=source, **changes), out, threads)
@@ -146,7 +147,7 @@ def named_pipe(collection):
     ("spoil", "reason"),
     [
         (lambda collection: "gone.png", "cannot be read (No such file or directory)"),
-        (subfolder, "not a file"),
+        (subfolder, "a folder of 0 files, expected a DICOM series"),
         (lambda collection: "inside/..", "outside the table's folder"),
         (lambda collection: "a\0b.png", "not a path"),
         (lambda collection: f"../{outside(collection).name}", "outside the table's folder"),

@@ -142,10 +142,13 @@ def test_automatic_batch_size_shrinks_with_memory(store, monkeypatch):
     assert Trainer(settings(), store, CPU).batch_size == 8
 
     class Full:
-        available = 10_000
+        available = 400_000
 
     monkeypatch.setattr("medsynth.machine.devices.psutil.virtual_memory", lambda: Full)
     assert Trainer(settings(), store, CPU).batch_size == 1
+    Full.available = 10_000
+    with pytest.raises(InputError, match="one image at a time takes more than the"):
+        Trainer(settings(), store, CPU)
 
 
 def test_one_bad_gradient_is_left_out_and_many_stop_the_training(store, monkeypatch):

@@ -1,4 +1,7 @@
-"""DICOM: the image of a file, or one frame of several. No message quotes a header's text: it may identify a person."""
+"""DICOM: the image of a file, or one frame of several; `series` makes a volume of files of one frame each.
+
+No message quotes a header's text: it may identify a person.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +63,7 @@ def decode(data: bytes) -> Image:
 
 def count_frames(data: bytes) -> int:
     """NumberOfFrames, 1 where it is not stated; the pixels are not read."""
-    return _count(_header(data, stop_before_pixels=True))
+    return _count(read_header(data, stop_before_pixels=True))
 
 
 def decode_frame(data: bytes, frame: int) -> Image:
@@ -79,10 +82,10 @@ def decode_frame(data: bytes, frame: int) -> Image:
 def _decode(data: bytes, chosen: int | None) -> Image:
     import pydicom  # costs 0.3 s, which a collection of JPEGs need not pay
 
-    header = _header(data)
+    header = read_header(data)
     frame = _frame(header, chosen)
     stored = _stored_values(header, frame)
-    _raise_functional_groups(header, frame)
+    raise_functional_groups(header, frame)
     _place_in_grid(header, frame)
     affine, code = _affine(header), str(header.get("Modality", ""))
     burned_in = str(header.get("BurnedInAnnotation") or "").strip().upper() == "YES"
@@ -99,7 +102,12 @@ def _decode(data: bytes, chosen: int | None) -> Image:
     )
 
 
-def _header(data: bytes, stop_before_pixels: bool = False) -> Dataset:
+def read_header(data: bytes, stop_before_pixels: bool = False) -> Dataset:
+    """The header of a file.
+
+    Raises:
+        InputError: no DICOM, or one that inflates beyond the limit.
+    """
     import pydicom
 
     if not has_preamble(data):
@@ -191,7 +199,7 @@ def _by_imagecodecs(header: Dataset, codec: str, frame: int) -> np.ndarray:
     return stored
 
 
-def _raise_functional_groups(header: Dataset, frame: int) -> None:
+def raise_functional_groups(header: Dataset, frame: int) -> None:
     """Put what the functional groups of a frame state where it is looked for, unless something stands there."""
     shared, own = (header.get(groups) or () for groups in FUNCTIONAL_GROUPS)
     if own and len(own) != _count(header):

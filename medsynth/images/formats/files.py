@@ -1,6 +1,6 @@
-"""Image files → `Image`, each by the format that its suffix names in `registry.FORMATS`.
+"""Image files → `Image`, each by the format that its suffix names in `registry.FORMATS`; a folder is a DICOM series.
 
-A name may end in `#` and a number: one frame, counted from 0, of a file that has several.
+A name may end in `#` and a number: one frame, page or volume, counted from 0, of a file that has several.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 import re
 import stat
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -19,6 +19,7 @@ import numpy as np
 
 from medsynth import registry
 from medsynth.errors import InputError
+from medsynth.images.formats import series
 from medsynth.images.formats.format import Format
 from medsynth.images.image import MAX_BYTES, Image
 
@@ -26,6 +27,9 @@ FRAME = re.compile(r"(.+)#(\d{1,9})", re.DOTALL)
 Result = TypeVar("Result")
 # What they log and warn of quotes header fields, which may name a person.
 TALKATIVE = [logging.getLogger(name) for name in ("pydicom", "tifffile", "PIL", "nibabel")]
+
+DICOMDIR = "DICOMDIR"  # lists what a medium holds (PS3.10 section 8)
+MAX_SLICES = 10_000
 
 
 def find(name: str, data: bytes) -> Format:
@@ -49,28 +53,23 @@ def split_frame(name: str) -> tuple[str, int | None]:
     return (found[1], int(found[2])) if found else (name, None)
 
 
-def decode(data: bytes, name: str) -> Image:
+def decode(data: bytes, name: str, frame: int | None = None) -> Image:
     """Decode the content of a file, or one frame of it.
 
     Args:
         name: the file's name, for its suffix and the frame.
+        frame: the one to take where the name has none, of formats whose files can have several.
     Raises:
         InputError: what is wrong with the content. It quotes no header text, which may identify a person.
     """
-    file_name, frame = split_frame(name)
+    file_name, named = split_frame(name)
     kind = find(file_name, data)
-    if frame is None:
-        work = partial(kind.decode, data)
-    elif kind.decode_frame is not None:
-        work = partial(kind.decode_frame, data, frame)
-    else:
-        raise InputError(f"frame {frame} of a {kind.name} file, which has one image")
-    image = _quietly(kind, work)
-    if image.voxels.dtype.kind not in "uif":
-        raise InputError(f"pixels of type {image.voxels.dtype}, expected integers or floats")
-    if image.voxels.dtype.kind == "f" and not np.isfinite(image.voxels).all():
-        raise InputError(f"{np.count_nonzero(~np.isfinite(image.voxels)):,} pixels are not finite")
-    return image
+    if named is not None and kind.decode_frame is None:
+        raise InputError(f"frame {named} of a {kind.name} file, which has one image")
+    chosen = frame if named is None else named
+    if chosen is None or kind.decode_frame is None:
+        return _checked(_quietly(kind.name, partial(kind.decode, data)))
+    return _checked(_quietly(kind.name, partial(kind.decode_frame, data, chosen)))
 
 
 def count_frames(data: bytes, name: str) -> int:
@@ -80,11 +79,31 @@ def count_frames(data: bytes, name: str) -> int:
         InputError: the header cannot be read.
     """
     kind = find(name, data)
-    return 1 if kind.count_frames is None else _quietly(kind, partial(kind.count_frames, data))
+    return 1 if kind.count_frames is None else _quietly(kind.name, partial(kind.count_frames, data))
 
 
-def _quietly(kind: Format, work: Callable[[], Result]) -> Result:
-    """Run a decoder: nothing of a header reaches a log, and whatever goes wrong is an InputError."""
+def decode_series(paths: Sequence[str]) -> tuple[Image, str]:
+    """Decode the files of one DICOM series, a slice each, and their SHA-256 one after the other.
+
+    Args:
+        paths: in the order of their names.
+    Raises:
+        InputError: what is wrong with them. It quotes no header text and no file's name.
+    """
+
+    def content(number: int) -> bytes:
+        return read_bytes(paths[number])
+
+    image, sha256 = _quietly("a DICOM series", partial(series.decode, content, len(paths)))
+    return _checked(image), sha256
+
+
+def _quietly(kind: str, work: Callable[[], Result]) -> Result:
+    """Run a decoder: nothing of a header reaches a log, and whatever goes wrong is an InputError.
+
+    Args:
+        kind: what it decodes, for the error.
+    """
     for logger in TALKATIVE:
         if logger.level != logging.CRITICAL:  # setting it takes a third of a small JPEG's time
             logger.setLevel(logging.CRITICAL)
@@ -95,7 +114,15 @@ def _quietly(kind: Format, work: Callable[[], Result]) -> Result:
     except InputError:
         raise
     except Exception as error:  # damaged bytes make decoders raise anything
-        raise InputError(f"cannot be decoded as {kind.name} ({type(error).__name__})") from None
+        raise InputError(f"cannot be decoded as {kind} ({type(error).__name__})") from None
+
+
+def _checked(image: Image) -> Image:
+    if image.voxels.dtype.kind not in "uif":
+        raise InputError(f"pixels of type {image.voxels.dtype}, expected integers or floats")
+    if image.voxels.dtype.kind == "f" and not np.isfinite(image.voxels).all():
+        raise InputError(f"{np.count_nonzero(~np.isfinite(image.voxels)):,} pixels are not finite")
+    return image
 
 
 def read_bytes(path: str | Path) -> bytes:
@@ -117,13 +144,37 @@ def read_bytes(path: str | Path) -> bytes:
         raise InputError(f"cannot be read ({error.strerror})") from None
 
 
+def members(folder: str | Path) -> list[str]:
+    """The names of a folder's files in their order, without hidden ones and the index of a medium, DICOMDIR.
+
+    Raises:
+        InputError: it cannot be read, holds another folder, or more files than a volume has slices.
+    """
+    names: list[str] = []
+    try:
+        with os.scandir(folder) as found:
+            for entry in found:
+                if entry.name.startswith(".") or entry.name == DICOMDIR:
+                    continue
+                if entry.is_dir():
+                    raise InputError("a folder in a folder, expected the files of one DICOM series alone")
+                if len(names) == MAX_SLICES:
+                    raise InputError(f"more than {MAX_SLICES:,} files, expected the slices of one DICOM series")
+                names.append(entry.name)
+    except OSError as error:
+        raise InputError(f"cannot be read ({error.strerror})") from None
+    return sorted(names, key=os.fsencode)
+
+
 def read(path: Path) -> Image:
-    """Read an image file, or the frame of it that the path ends in.
+    """Read an image file, or the frame of it that the path ends in, or a folder with one DICOM series.
 
     Raises:
         InputError: the path and what is wrong with it.
     """
     try:
+        if path.is_dir():
+            return decode_series([str(path / name) for name in members(path)])[0]
         return decode(read_bytes(split_frame(str(path))[0]), path.name)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None

@@ -20,7 +20,11 @@ class Decode(Protocol):
 
 
 class DecodeFrame(Protocol):
-    """The content of a file of several images → one of them, counted from 0; an error as of `Decode`."""
+    """The content of a file of several images or volumes → one of them, counted from 0.
+
+    Raises:
+        InputError: as `Decode`, or there is no such image.
+    """
 
     def __call__(self, data: bytes, frame: int, /) -> Image: ...
 
@@ -42,7 +46,7 @@ class Format:
     """One kind of image file; `registry.FORMATS` has one for each suffix.
 
     Attributes:
-        decode_frame, count_frames: of formats whose files can have several images.
+        decode_frame, count_frames: of formats whose files can have several images, or volumes.
         about: the content of a file → all that `encode` let it say of itself, as one text.
     """
 

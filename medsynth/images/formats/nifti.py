@@ -14,6 +14,7 @@ import numpy as np
 
 from medsynth.errors import InputError
 from medsynth.images.formats.format import Format
+from medsynth.images.formats.orientation import turn_to_ras
 from medsynth.images.image import MAX_BYTES, Image, refuse_oversized
 
 GZIP_SIGNATURE = b"\x1f\x8b"
@@ -26,17 +27,18 @@ ALIGNED = 2  # code of an affine that belongs to no scanner
 DESCRIPTION_BYTES = 79
 
 
-def decode(data: bytes) -> Image:
+def decode(data: bytes, frame: int | None = None) -> Image:
     """Decode a volume, or an image where the third axis has one slice.
 
     Voxels are as the header's slope and intercept scale them. A volume is turned to RAS+: x to the right, y to the
     front, z up. A single slice keeps its rows and columns.
 
+    Args:
+        frame: the volume of a series in time, from 0; None refuses a file of several.
     Raises:
         InputError: no NIfTI, truncated, too large, several volumes, complex or RGB, or no affine that can be used.
     """
     import nibabel
-    from nibabel.orientations import io_orientation
 
     data = _unfolded(data)
     start = data[:4]
@@ -45,30 +47,58 @@ def decode(data: bytes) -> Image:
         raise InputError("not a NIfTI file of one part")
     file = getattr(nibabel, kind).from_bytes(data)
     header = file.header
-    shape = header.get_data_shape()
-    while len(shape) > SPATIAL_DIMS and shape[-1] == 1:
-        shape = shape[:-1]
-    if len(shape) not in (2, SPATIAL_DIMS):
-        raise InputError(f"{len(shape)} axes, expected one volume of {SPATIAL_DIMS}")
+    _refuse_mended(type(header)(data[: header.sizeof_hdr], check=False))
+    whole = header.get_data_shape()
+    shape, frames = _one_volume(whole, frame)
     refuse_oversized(shape)
     dtype = header.get_data_dtype()
     if dtype.kind not in "uif":
         raise InputError(f"voxels of type {dtype.name[:20]}, expected integers or floats")
-    expected = file.dataobj.offset + dtype.itemsize * math.prod(shape)
+    expected = file.dataobj.offset + dtype.itemsize * math.prod(whole)
     if len(data) < expected:
         raise InputError(f"truncated: {len(data):,} bytes, its header says {expected:,}")
 
     affine = _affine(header)
-    values = np.asarray(file.dataobj).reshape((*shape, 1)[:SPATIAL_DIMS])
+    stored = file.dataobj[..., frame] if frames > 1 else file.dataobj
+    values = np.asarray(stored).reshape((*shape, 1)[:SPATIAL_DIMS])
     values = values.astype(np.float32 if values.dtype.kind == "f" else values.dtype.newbyteorder("="), copy=False)
     low, high = float(header["cal_min"]), float(header["cal_max"])
     display = (low, high) if low < high else None
     if values.shape[-1] == 1:
         return Image(values[..., 0].T[None], affine[:, [1, 0, 2, 3]], display)
-    turned = io_orientation(affine)
-    volume = nibabel.apply_orientation(values, turned)
-    affine = affine @ nibabel.orientations.inv_ornt_aff(turned, values.shape)
-    return Image(volume.T[None], affine[:, [2, 1, 0, 3]], display)
+    volume, affine = turn_to_ras(values, affine)
+    return Image(volume[None], affine, display)
+
+
+def _refuse_mended(header) -> None:
+    """Refuse what nibabel would set right by itself: a voxel size of 0 becomes 1 mm, an infinite slope none.
+
+    Args:
+        header: as the file has it, unchecked.
+    """
+    sizes = header["pixdim"][1 : 1 + min(SPATIAL_DIMS, int(header["dim"][0]))]
+    if not header["sform_code"] > 0 and not (np.isfinite(sizes) & (sizes != 0)).all():
+        raise InputError(f"voxel sizes {' x '.join(f'{mm:g}' for mm in sizes)}, expected lengths")
+    if np.isinf(header["scl_slope"]):
+        raise InputError("an infinite scl_slope, expected a number")
+
+
+def _one_volume(shape: tuple[int, ...], frame: int | None) -> tuple[tuple[int, ...], int]:
+    """The spatial shape of one volume, and how many a file holds.
+
+    Raises:
+        InputError: axes beyond time, several volumes of which none is chosen, or fewer than the chosen one.
+    """
+    while len(shape) > SPATIAL_DIMS and shape[-1] == 1:
+        shape = shape[:-1]
+    frames = shape[SPATIAL_DIMS] if len(shape) == SPATIAL_DIMS + 1 else 1
+    if len(shape) not in (2, SPATIAL_DIMS, SPATIAL_DIMS + 1):
+        raise InputError(f"{len(shape)} axes, expected one volume of {SPATIAL_DIMS}")
+    if frame is None and frames != 1:
+        raise InputError(f"4 axes: {frames} volumes, expected one; source.frame: 0 takes the first")
+    if frame is not None and frame >= frames:
+        raise InputError(f"{frames} volumes, source.frame: {frame} expects {frame + 1} or more")
+    return shape[:SPATIAL_DIMS], frames
 
 
 def _unfolded(data: bytes) -> bytes:
@@ -107,12 +137,14 @@ def _affine(header) -> np.ndarray:
 def encode(image: Image, slope: float, intercept: float, about: Mapping[str, str]) -> bytes:
     """Encode a volume, or an image as a single slice, as NIfTI-1 in a gzip.
 
-    sform and qform are the image's affine; without one, voxels are of size 1 in no stated unit. `about` stands in a
-    header extension of plain text, its first entries in `descrip`.
+    16 bits are written as int16, which every program reads: as the intensities themselves where these are whole numbers
+    that fit, else moved by 2^15, and the intercept with them. sform and qform are the image's affine; without one,
+    voxels are of size 1 in no stated unit. `about` stands in a header extension of plain text, its first entries in
+    `descrip`.
     """
     import nibabel
 
-    values = image.voxels[0].T
+    values, intercept = _signed(image.voxels[0].T, slope, intercept)
     if values.ndim < SPATIAL_DIMS:
         values = values[..., None]
     order = [1, 0, 2, 3] if image.voxels.ndim == SPATIAL_DIMS else [2, 1, 0, 3]
@@ -131,6 +163,19 @@ def encode(image: Image, slope: float, intercept: float, about: Mapping[str, str
     return gzip.compress(file.to_bytes(), mtime=0)
 
 
+def _signed(values: np.ndarray, slope: float, intercept: float) -> tuple[np.ndarray, float]:
+    """uint16 as int16 with the intercept that leaves values * slope + intercept as they are; uint8 as it is."""
+    if values.dtype != np.uint16:
+        return values, intercept
+    wide = values.astype(np.int32)
+    limits = np.iinfo(np.int16)
+    if slope == 1 and intercept.is_integer():
+        whole = wide + int(intercept)
+        if limits.min <= whole.min() and whole.max() <= limits.max:
+            return whole.astype(np.int16), 0.0
+    return (wide + limits.min).astype(np.int16), intercept - limits.min * slope
+
+
 def about(data: bytes) -> str:
     """The header extensions of plain text."""
     import nibabel
@@ -141,4 +186,4 @@ def about(data: bytes) -> str:
     return "\n".join(str(each.text) for each in extensions if each.get_code() == COMMENT)
 
 
-NIFTI = Format("NIfTI", decode, encode, about)
+NIFTI = Format("NIfTI", decode, encode, about, decode)

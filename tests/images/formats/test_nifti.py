@@ -65,6 +65,30 @@ def test_slope_and_intercept_are_honoured_and_units_become_mm() -> None:
     assert image.spacing_mm == pytest.approx((4, 3, 2))
 
 
+@pytest.mark.parametrize("slope", [0.0, np.nan])
+def test_a_slope_of_0_or_none_means_values_as_they_are_stored(slope) -> None:
+    voxels = decode(
+        with_bytes(SLOPE, [slope, 7], "<f4", np.arange(24, dtype=np.uint8).reshape(2, 3, 4)), "a.nii"
+    ).voxels
+    assert np.array_equal(voxels[0], np.arange(24).reshape(2, 3, 4).transpose(2, 1, 0))
+
+
+def test_one_volume_of_several_is_chosen_by_its_number() -> None:
+    data = RNG.integers(-1000, 1000, (4, 5, 6, 3), dtype=np.int16)
+    file = nibabel.Nifti1Image(data, AFFINE)
+    file.header.set_slope_inter(2, -7)
+    for frame in range(3):
+        image = decode(gzip.compress(file.to_bytes()), "a.nii.gz", frame)
+        assert np.array_equal(image.voxels[0], data[..., frame].transpose(2, 1, 0) * 2.0 - 7)
+        assert image.spacing_mm == (2.5, 2.0, 1.5)
+    with pytest.raises(InputError, match=r"3 volumes, source\.frame: 3 expects 4 or more"):
+        decode(file.to_bytes(), "a.nii", 3)
+    single = content(data[..., 0])
+    assert np.array_equal(decode(single, "a.nii", 0).voxels, decode(single, "a.nii").voxels)
+    with pytest.raises(InputError, match=r"1 volumes, source\.frame: 1 expects 2 or more"):
+        decode(single, "a.nii", 1)
+
+
 def test_a_single_slice_is_an_image() -> None:
     data = RNG.integers(0, 255, (4, 5, 1), dtype=np.uint8)
     image = decode(content(data), "a.nii")
@@ -87,7 +111,10 @@ def test_what_is_written_reads_back(shape, dtype) -> None:
     header = nibabel.Nifti1Image.from_bytes(gzip.decompress(written)).header
     assert header["descrip"].item() == b"t; synthetic"
     assert header.extensions[0].get_content() in (b"Title: t\nNote: synthetic\n", "Title: t\nNote: synthetic\n")
-    assert header.get_data_dtype() == dtype and header.get_xyzt_units()[0] == "mm"
+    assert (
+        header.get_data_dtype() == {np.uint8: np.uint8, np.uint16: np.int16}[dtype]
+        and header.get_xyzt_units()[0] == "mm"
+    )
     np.testing.assert_allclose(header.get_qform(coded=True)[0], header.get_sform(coded=True)[0], atol=1e-5)
     assert header["sform_code"] == header["qform_code"] > 0
     assert written == nifti.encode(
@@ -95,9 +122,32 @@ def test_what_is_written_reads_back(shape, dtype) -> None:
     )
 
 
-def with_bytes(start: int, values: list[int], dtype: str) -> bytes:
+@pytest.mark.parametrize(
+    ("slope", "intercept", "stored"),
+    [
+        (1.0, -1024.0, [-1024, -1023, 3071]),  # Hounsfield units are stored as they are
+        (1.0, 0.5, [-32768, -32767, -28673]),
+        (0.25, -7.0, [-32768, -32767, -28673]),
+    ],
+)
+def test_sixteen_bits_are_signed_and_mean_the_same(slope, intercept, stored) -> None:
+    levels = np.array([0, 1, 4095], np.uint16).reshape(1, 3, 1, 1)
+    file = nibabel.Nifti1Image.from_bytes(gzip.decompress(nifti.encode(Image(levels), slope, intercept, {})))
+    assert file.header.get_data_dtype() == np.int16
+    assert np.asarray(file.dataobj.get_unscaled()).ravel().tolist() == stored
+    assert np.array_equal(file.get_fdata().ravel(), levels.ravel() * slope + intercept)
+
+
+def test_all_levels_of_sixteen_bits_fit() -> None:
+    levels = np.array([0, 65535], np.uint16).reshape(1, 2, 1, 1)
+    for slope, intercept in ((1.0, -1000.0), (3e-4, 12.0)):
+        voxels = decode(nifti.encode(Image(levels), slope, intercept, {}), "a.nii.gz").voxels
+        assert voxels.ravel() == pytest.approx([intercept, 65535 * slope + intercept], rel=1e-5)
+
+
+def with_bytes(start: int, values: list[float], dtype: str, data: np.ndarray | None = None) -> bytes:
     """A file whose header is changed as nibabel would not write it."""
-    whole = bytearray(content(np.zeros((2, 3, 4), np.uint8)))
+    whole = bytearray(content(np.zeros((2, 3, 4), np.uint8) if data is None else data))
     patch = np.array(values, dtype).tobytes()
     whole[start : start + len(patch)] = patch
     return bytes(whole)
@@ -107,10 +157,24 @@ def with_nan() -> bytes:
     return content(np.where(np.arange(24) == 5, np.nan, 1.0).reshape(2, 3, 4))
 
 
-SROW_X, QFORM_CODE = 280, 252  # bytes into a NIfTI-1 header; sform_code follows qform_code
+def by_qform(pixdim: float) -> bytes:
+    """A file with a qform alone, one of its voxel sizes given."""
+    whole = bytearray(with_bytes(QFORM_CODE, [1, 0], "<i2"))
+    whole[PIXDIM_1 : PIXDIM_1 + 4] = np.array(pixdim, "<f4").tobytes()
+    return bytes(whole)
+
+
+SROW_X, QFORM_CODE, PIXDIM_1, SLOPE = 280, 252, 80, 112  # bytes into a NIfTI-1 header; sform_code follows qform_code
 WHOLE = content(np.zeros((20, 30, 40), np.int16))
 BAD = {
-    "4D": (lambda: content(np.zeros((2, 3, 4, 5), np.uint8)), "4 axes, expected one volume of 3"),
+    "4D": (
+        lambda: content(np.zeros((2, 3, 4, 5), np.uint8)),
+        "4 axes: 5 volumes, expected one; source.frame: 0 takes the first",
+    ),
+    "5D": (lambda: content(np.zeros((2, 3, 4, 1, 3), np.uint8)), "5 axes, expected one volume of 3"),
+    "infinite slope": (lambda: with_bytes(SLOPE, [np.inf, 0], "<f4"), "an infinite scl_slope"),
+    "spacing 0": (lambda: by_qform(0.0), "voxel sizes 0 x 2 x 2.5, expected lengths"),
+    "spacing NaN": (lambda: by_qform(np.nan), "voxel sizes nan x 2 x 2.5, expected lengths"),
     "NaN": (with_nan, "1 pixels are not finite"),
     "singular": (lambda: with_bytes(SROW_X, [0] * 4, "<f4"), "the affine is singular"),
     "no orientation": (lambda: with_bytes(QFORM_CODE, [0, 0], "<i2"), "left and right are unknown"),

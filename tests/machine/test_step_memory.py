@@ -1,0 +1,147 @@
+"""The memory of a step, against tensors whose bytes are known and against what a training really keeps."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch.utils.checkpoint import checkpoint
+
+from medsynth.errors import InputError
+from medsynth.machine.memory import StepMemory, fitting_batch_size, measure, peak_bytes
+from medsynth.train import trainer as training
+from medsynth.train.trainer import Trainer
+from tests.train.test_loop import CPU, settings
+
+MIB = 2**20
+
+
+def chain(blocks: int, recomputed: bool) -> Callable[[], None]:
+    """Each block keeps two MiB for its backward pass, or only its input, of one MiB."""
+    weight = torch.ones(MIB // 4, requires_grad=True)
+
+    def block(x: torch.Tensor) -> torch.Tensor:
+        return x.exp().sin()
+
+    def work() -> None:
+        x = weight * 1
+        for _ in range(blocks):
+            x = checkpoint(block, x, use_reentrant=False) if recomputed else block(x)
+        x.sum().backward()
+
+    return work
+
+
+@pytest.mark.parametrize("blocks", [8, 16])
+def test_the_peak_is_what_is_alive_at_once(blocks) -> None:
+    # exp keeps its result, sin its input, which is the same; the last sin's result is freed after the sum.
+    assert peak_bytes(chain(blocks, recomputed=False), 1e12) == pytest.approx((blocks + 2) * MIB, abs=2.1 * MIB)
+    assert peak_bytes(chain(blocks, recomputed=True), 1e12) == pytest.approx((blocks + 4) * MIB, abs=2.1 * MIB)
+
+
+def test_views_and_weights_are_not_counted_and_what_is_freed_is_no_more() -> None:
+    weight = torch.ones(MIB)
+
+    def work() -> None:
+        for _ in range(5):
+            view = weight.view(2, -1)
+            doubled = 2 * view
+            del doubled
+        weight.add_(1)
+
+    assert peak_bytes(work, 1e12) == 4 * MIB
+
+
+def grows(images: int) -> None:
+    """Takes 3 MiB whatever the number, and 2 for each image."""
+    fixed = torch.ones(3 * MIB // 4)
+    parts = [torch.ones(MIB // 2) for _ in range(images)]
+    del fixed, parts
+
+
+def test_a_step_is_a_fixed_part_and_one_for_each_image() -> None:
+    step = measure(grows, 32, free=1024 * MIB, beside=5 * MIB)
+    assert (step.fixed, step.each) == (8 * MIB, 2 * MIB) and step.of(10) == 28 * MIB
+    # Memory for one image alone: all of it counts as that image's.
+    assert measure(grows, 32, free=20 * MIB) == StepMemory(0, 5 * MIB)
+
+
+def test_the_largest_halving_that_fits_is_taken() -> None:
+    step = StepMemory(10 * MIB, MIB)
+    assert fitting_batch_size(step, 128, 110 * MIB) == 64  # 70 % of it hold 67
+    assert fitting_batch_size(step, 100, 110 * MIB) == 50
+    assert fitting_batch_size(step, 128, MIB) == 1
+
+
+def test_what_does_not_even_hold_one_image_is_refused_before_it_is_taken() -> None:
+    taken = []
+
+    def attempt(images: int) -> None:
+        for _ in range(100):
+            taken.append(torch.ones(MIB))
+
+    with pytest.raises(
+        InputError, match=r"one image at a time takes more than .* training\.gradient_checkpointing: true"
+    ):
+        measure(attempt, 8, free=20 * MIB)
+    assert len(taken) <= 6
+
+
+def test_another_error_of_a_step_is_not_taken_for_one_of_memory() -> None:
+    def broken(images: int) -> None:
+        raise RuntimeError("shapes do not fit")
+
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        measure(broken, 8, free=MIB)
+
+
+@pytest.fixture
+def measured(monkeypatch) -> list[StepMemory]:
+    found: list[StepMemory] = []
+
+    def noting(*arguments):
+        found.append(measure(*arguments))
+        return found[-1]
+
+    monkeypatch.setattr(training, "measure", noting)
+    return found
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_the_estimate_of_a_training_is_what_its_step_takes(store, measured, caplog, checkpointing) -> None:
+    caplog.set_level("INFO", "medsynth.train.trainer")
+    options = {"effective_batch_size": 32, "precision": "float32", "gradient_checkpointing": checkpointing}
+    trainer = Trainer(settings(**options), store, CPU)
+    assert trainer.batch_size == 32 and "a step of 32 images at once needs about 0." in caplog.text
+    (step,) = measured
+    taken = peak_bytes(trainer.advance, 1e12)
+    assert step.of(32) == pytest.approx(taken, rel=0.2)
+
+
+def test_the_estimate_covers_what_autograd_saves(store, measured) -> None:
+    """Saved tensors by torch's own hooks, each storage once, weights and what was there before left out."""
+    trainer = Trainer(settings(effective_batch_size=32, precision="float32"), store, CPU)
+    own = {p.untyped_storage().data_ptr() for p in (*trainer.model.parameters(), *trainer.model.buffers())}
+    most = 0
+    for phase in trainer.model.phases:
+        saved: dict[int, torch.Tensor] = {}
+
+        def keep(tensor: torch.Tensor, saved=saved) -> torch.Tensor:
+            saved[tensor.untyped_storage().data_ptr()] = tensor
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            trainer._losses(trainer.examples.gather([0] * 32), phase.name)["total"].sum()
+        most = max(most, sum(t.untyped_storage().nbytes() for key, t in saved.items() if key not in own))
+    (step,) = measured
+    assert most < 32 * step.each < 1.2 * most  # the rest are temporary tensors
+
+
+def test_a_batch_that_is_set_and_does_not_fit_is_told_of(store, monkeypatch, caplog) -> None:
+    monkeypatch.setattr(training, "measure", lambda *arguments: StepMemory(0, 2**30))
+    monkeypatch.setattr(training, "free_on", lambda device: 4 * 2**30)
+    trainer = Trainer(settings(batch_size=8), store, CPU)
+    assert trainer.batch_size == 8
+    assert (
+        "a step of 8 images at once needs about 8.00 GiB" in caplog.text
+        and "training.batch_size: 2 fits" in caplog.text
+    )
