@@ -12,6 +12,7 @@ SAMPLE_SUMMARY = "generate one shard of the plan, or one sample again by its id"
 VERIFY_SUMMARY = "check a released folder: checksums, tables, marks and counts"
 TABULATE_SUMMARY = "write the table of a collection that has none: class folders, MedMNIST, slices of volumes, frames"
 INIT_SUMMARY = "read a table of images and write a configuration for it to stdout"
+INSERT_SUMMARY = "draw lesions into real images that have none; what lies outside of them stays"
 FOLLOW_SUMMARY = "log the curves of a training to MLflow while it goes on"
 HELP = {
     "store": "folder that prepare wrote",
@@ -89,6 +90,23 @@ def build_parser() -> argparse.ArgumentParser:
     strips.add_argument(
         "--with", dest="held", type=_cell, action="append", default=[], help="COLUMN=VALUE of all frames; repeatable"
     )
+    strips.add_argument(
+        "--held-outside",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="hold one image outside of lesions where they move (yes)",
+    )
+    inserting = step("insert", INSERT_SUMMARY, settings=False)
+    inserting.add_argument("run_name", metavar="DATASET/MODEL", help="the run whose model draws")
+    inserting.add_argument(
+        "--results", type=Path, default=Path("results"), help="where the run is looked for (results)"
+    )
+    inserting.add_argument("--lesions", type=Path, required=True, help="CSV of condition columns, one lesion a row")
+    inserting.add_argument(
+        "--into", type=_cell, action="append", default=[], help="COLUMN=VALUE of the real images; repeatable"
+    )
+    inserting.add_argument("--split", choices=config.SPLITS, default="train", help="that these images are of (train)")
+    inserting.add_argument("--seed", type=int, default=0, help="decides the images and the noise (0)")
     teaching = step("educate", "graded cases for teaching, answers apart", "store", "samples", "evaluation")
     teaching.add_argument("--strips", type=Path, help="folder that vary wrote, whose strips are added")
     step("base", "write trained weights as they come with the package", "checkpoint", settings=False)

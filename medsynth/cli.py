@@ -173,17 +173,30 @@ def vary(args: argparse.Namespace) -> None:
     from medsynth.vary.vary import vary
 
     asked = {"subjects": args.subject, "along": args.along, "held": dict(args.held)}
+    asked["held_outside"] = args.held_outside
     settings = config.parse(config.VarySettings, asked, "vary")
-    dataset, _, model = args.run_name.partition("/")
-    if not (dataset and model) or "/" in model:
-        raise InputError(f"got {args.run_name!r}, expected DATASET/MODEL, a run below {args.results}")
-    of_dataset = {step: args.results / step / dataset for step in ("prepare", "reference")}
-    of_run = {step: args.results / step / dataset / model for step in ("train", "tune", "sample")}
-    store = Store.open(of_dataset["prepare"], verify=True)
-    reference = Reference.open(of_dataset["reference"], store)
-    planned = shard_tables(of_run["sample"])
-    weights, sampler = of_run["train"] / "model.safetensors", of_run["tune"] / "sampler.json"
+    folders = _run_folders(args)
+    store = Store.open(folders["prepare"], verify=True)
+    reference = Reference.open(folders["reference"], store)
+    planned = shard_tables(folders["sample"])
+    weights, sampler = folders["train"] / "model.safetensors", folders["tune"] / "sampler.json"
     vary(settings, store, reference, planned, weights, sampler, args.out)
+
+
+def insert(args: argparse.Namespace) -> None:
+    from medsynth.artifacts.reference import Reference
+    from medsynth.artifacts.store import Store
+    from medsynth.conditions.requests import read_requests
+    from medsynth.insert.insert import insert
+
+    asked = {"seed": args.seed, "into": dict(args.into), "split": args.split}
+    settings = config.parse(config.InsertSettings, asked, "insert")
+    folders = _run_folders(args)
+    store = Store.open(folders["prepare"], verify=True)
+    reference = Reference.open(folders["reference"], store)
+    header, lesions = read_requests(args.lesions, store.info.condition_schema)
+    weights, sampler = folders["train"] / "model.safetensors", folders["tune"] / "sampler.json"
+    insert(settings, store, reference, header, lesions, weights, sampler, args.out)
 
 
 def educate(args: argparse.Namespace) -> None:
@@ -228,6 +241,15 @@ def _settings(schema: type[config.Settings], args: argparse.Namespace) -> config
     return config.parse_json(schema, args.settings.read_bytes(), str(args.settings))
 
 
+def _run_folders(args: argparse.Namespace) -> dict[str, Path]:
+    """The folder of each step of the run that is named."""
+    dataset, _, model = args.run_name.partition("/")
+    if not (dataset and model) or "/" in model:
+        raise InputError(f"got {args.run_name!r}, expected DATASET/MODEL, a run below {args.results}")
+    of_dataset = {step: args.results / step / dataset for step in ("prepare", "reference")}
+    return of_dataset | {step: args.results / step / dataset / model for step in ("train", "tune", "sample")}
+
+
 def _need(args: argparse.Namespace, *names: str) -> None:
     if missing := [name for name in names if getattr(args, name) is None]:
         raise InputError(f"--{missing[0]} is missing")
@@ -242,7 +264,7 @@ def _read_json(path: Path) -> Any:
 
 SUBCOMMANDS: tuple[Callable[[argparse.Namespace], None], ...] = (
     *(prepare, reference, train, tune, sample, evaluate, utility, release, track),
-    *(follow, vary, educate, verify, tabulate, init, base, schema),
+    *(follow, vary, educate, insert, verify, tabulate, init, base, schema),
 )
 
 

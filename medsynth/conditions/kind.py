@@ -214,6 +214,10 @@ class Kind(ABC):
         """(N, *shape) bool: what lies in or about a thing that the field places; None where it places nothing."""
         return None
 
+    def placed_by(self, column: str) -> bool:
+        """Whether a column says where, how large, how severe or of which kind a thing that the field places is."""
+        return False
+
     # --- moves ----------------------------------------------------------------------------------------------------
 
     def moved(self, values: Tensor, matrix: Tensor) -> Tensor:

@@ -170,6 +170,9 @@ class LesionsKind(Kind):
             found = found | about & planes.over(there, shape)
         return found
 
+    def placed_by(self, column: str) -> bool:
+        return column in self.columns or column == self.settings.severity
+
     # --- moves ----------------------------------------------------------------------------------------------------
 
     def moved(self, values: Tensor, matrix: Tensor) -> Tensor:

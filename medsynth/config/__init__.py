@@ -39,6 +39,7 @@ from medsynth.config.section import Name, Settings, Strict, parse, parse_json, r
 from medsynth.config.split import SPLITS, Split
 from medsynth.config.steps import (
     EvaluateSettings,
+    InsertSettings,
     PrepareSettings,
     ReferenceSettings,
     ReleaseSettings,
@@ -67,6 +68,7 @@ __all__ = [
     "Evaluation",
     "Family",
     "FieldSettings",
+    "InsertSettings",
     "Judges",
     "Lesions",
     "Mask",

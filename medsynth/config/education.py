@@ -36,6 +36,10 @@ class Education(Strict):
     `sex=female,male`, or `pathology` (every value)."""
     subjects: Annotated[int, Field(ge=1, le=1000)] = 3
     """Synthetic subjects that strips are made of, numbered from 0."""
+    held_outside: bool = True
+    """Where a strip places or grades lesions, the least severe frame stays outside of their surroundings in all frames
+    (discs of twice their diameters). Not for families that cannot, as stylegan: the log says so.
+    """
 
 
 class VarySettings(Strict):
@@ -45,11 +49,13 @@ class VarySettings(Strict):
         subjects: numbers that decide the noise of each subject and its row of the plan.
         along: what moves, one strip each, as `parse_along` reads it.
         held: column → cell that all frames have.
+        held_outside: whether strips that move lesions are one image outside of their surroundings.
     """
 
     subjects: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**48)], ...], Field(min_length=1)]
     along: Annotated[tuple[str, ...], Field(min_length=1)]
     held: dict[str, str] = {}
+    held_outside: bool = True
 
     @model_validator(mode="after")
     def _no_two_alike(self) -> Self:

@@ -96,6 +96,19 @@ class SampleSettings(Strict):
     plan: Plan
 
 
+class InsertSettings(Strict):
+    """Lesions drawn into real images.
+
+    Attributes:
+        into: column → category of the images that they are drawn into.
+        split: that these images are of.
+    """
+
+    seed: int
+    into: dict[str, str] = {}
+    split: Literal["train", "val", "test"] = "train"
+
+
 class ReferenceSettings(Strict):
     seed: int
     reader_epochs: int

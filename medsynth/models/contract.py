@@ -46,23 +46,37 @@ class Batch:
         image: (N, C, *spatial) in [-1, 1]; None where images are asked for from nothing.
         augmentation: (N, A) what was done to each image, zero for nothing.
         progress: the share of the training budget that is used up.
+        region: (N, *spatial) in [0, 1], for sampling: 1 where the image is drawn anew, 0 where it is held, between
+            them a mixture; None where nothing is held. Only a family that `holds` may be given one.
     """
 
     condition: Condition
     image: Tensor | None = None
     augmentation: Tensor | None = None
     progress: float = 0.0
+    region: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.region is None:
+            return
+        image = None if self.image is None else tuple(self.image.shape)
+        if image is None or (image[0], *image[2:]) != tuple(self.region.shape):
+            raise ValueError(f"region is {tuple(self.region.shape)}, the image that it holds is {image}")
 
     def __len__(self) -> int:
         return len(self.condition)
 
     def __getitem__(self, rows: slice | Tensor) -> Batch:
-        image, augmentation = (None if part is None else part[rows] for part in (self.image, self.augmentation))
-        return Batch(self.condition[rows], image, augmentation, self.progress)
+        image, augmentation, region = (None if part is None else part[rows] for part in self._tensors)
+        return Batch(self.condition[rows], image, augmentation, self.progress, region)
 
     def to(self, device: torch.device | str) -> Batch:
-        image, augmentation = (None if part is None else part.to(device) for part in (self.image, self.augmentation))
-        return Batch(self.condition.to(device), image, augmentation, self.progress)
+        image, augmentation, region = (None if part is None else part.to(device) for part in self._tensors)
+        return Batch(self.condition.to(device), image, augmentation, self.progress, region)
+
+    @property
+    def _tensors(self) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        return self.image, self.augmentation, self.region
 
     @property
     def mask(self) -> Tensor | None:
@@ -104,6 +118,7 @@ class GenerativeModel(nn.Module, ABC):
         term_weights: how much a term of the loss counts; 1 where it is not named.
         keeps_guide: whether its early state is kept with its weights.
         scores_its_loss: whether `score` is its loss on held-out images, so that the two tell of overfitting.
+        holds: whether `sample` can draw a region of an image anew and hold the rest of it.
         guide: that state, once loaded: the weaker model that autoguidance moves away from.
         spec: what it knows of the images that it makes.
     """
@@ -112,6 +127,7 @@ class GenerativeModel(nn.Module, ABC):
     averaged: tuple[str, ...]
     keeps_guide: bool = False
     scores_its_loss: bool = True
+    holds: bool = False
 
     def __init__(self, spec: ImageSpec) -> None:
         super().__init__()
@@ -162,6 +178,9 @@ class GenerativeModel(nn.Module, ABC):
     @abstractmethod
     def sample(self, batch: Batch, seeds: Sequence[int], settings: Any) -> Tensor:
         """Images (N, C, *spatial) in [-1, 1], one for each condition of the batch, its noise drawn from its own seed.
+
+        Where the batch has a `region`, which it has only for a family that `holds`, each is the batch's image outside
+        of it, to the bit where the region is 0, and the same as without one where the region is 1 everywhere.
 
         Args:
             settings: the family's sampler section of the configuration.

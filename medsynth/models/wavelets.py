@@ -129,10 +129,18 @@ class Pyramid(nn.Module):
         found: list[tuple[Tensor, Tensor | None]] = []
         image = self._from_image(image)
         for _ in self.bands[1:]:
-            split = self.haar.encode(image).unflatten(1, (self.haar.image_channels, -1))
-            image = split[:, :, 0] / self.mean
-            found.append((split[:, :, 1:].flatten(1, 2), image))
+            bands, image = self._split(image)
+            found.append((bands, image))
         return [(self.codec.encode(image), None), *reversed(found)]
+
+    def bands_of(self, level: int, average: Tensor) -> Tensor:
+        """The bands of one level, from the average at its resolution, as `decode` gives it."""
+        return self._split(average)[0] if level else self.codec.encode(average)
+
+    def _split(self, average: Tensor) -> tuple[Tensor, Tensor]:
+        """Haar details, and the average at half of the resolution."""
+        split = self.haar.encode(average).unflatten(1, (self.haar.image_channels, -1))
+        return split[:, :, 1:].flatten(1, 2), split[:, :, 0] / self.mean
 
     def decode(self, bands: Tensor, coarse: Tensor | None) -> Tensor:
         """Inverse of one level of `encode`: from bands and the coarser average to the average at that resolution."""

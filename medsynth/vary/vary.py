@@ -13,6 +13,7 @@ from medsynth.artifacts.reference import Reference
 from medsynth.artifacts.store import Store, to_intensity
 from medsynth.artifacts.tuned import Tuned
 from medsynth.conditions.kind import Reading
+from medsynth.conditions.regions import surroundings
 from medsynth.conditions.schema import ConditionSchema
 from medsynth.config import VarySettings
 from medsynth.config.columns import LIKENESS, PREDICTED
@@ -23,8 +24,7 @@ from medsynth.judges.copies import TrainingIndex
 from medsynth.judges.reader import read, reading_cells, restored
 from medsynth.machine.devices import choose_device
 from medsynth.models.checkpoint import load_model, refuse_other_store
-from medsynth.models.generation import generate
-from medsynth.vary import figures
+from medsynth.vary import anchors, figures
 from medsynth.vary.frames import frames_of
 
 log = logging.getLogger(__name__)
@@ -45,8 +45,9 @@ def vary(
     """Write the strips of every subject along every condition: a sheet and an animation each, and two tables of all.
 
     `vary.csv` has a row for each frame: what was asked and read, and the mean absolute change to the first frame, as a
-    share of the grey range, inside and outside of the surroundings of what the frames place (lesions). `strips.csv`
-    has the statistics of the moved condition for each strip, and the ratio of both changes. No frame is rejected:
+    share of the grey range, inside and outside of the surroundings of what the frames place (lesions); `held_from` is
+    the frame whose image it has outside of these, empty where it was drawn whole (`anchors`). `strips.csv` has the
+    statistics of the moved condition for each strip, and the ratio of both changes. No frame is rejected:
     `nearest_similarity` and that of parts say how like a training image each is; `educate` has the limits of `evaluate`
     and leaves strips out.
 
@@ -67,11 +68,13 @@ def vary(
     sampler = Tuned.read(tuned).sampler_of(info.weights_sha256, info.settings.model.family, tuned)
     rows = pd.concat(strips, ignore_index=True)
     masks = store.masks_asked(rows)
-    images = generate(model, schema, rows, sampler, masks)
+    images, held_from = anchors.draw(model, schema, rows, sampler, masks, settings.held_outside)
     readers = restored(reference.readers, reference.trunk, schema, (len(images), *store.info.image_shape))
     reading = read(readers, images)
     frames = _frame_table(schema, rows, reading).assign(
-        **_changes(schema, rows, images), model_sha256=info.weights_sha256
+        held_from=[str(frame) if frame >= 0 else "" for frame in held_from],
+        **_changes(schema, rows, images),
+        model_sha256=info.weights_sha256,
     )
     nearest = TrainingIndex.from_arrays(reference.index).nearest(images).by_name
     frames = frames.assign(**{column: nearest[name] for name, column in LIKENESS.items()})
@@ -100,14 +103,8 @@ def _changes(schema: ConditionSchema, rows: pd.DataFrame, images: np.ndarray) ->
     """(n,) mean absolute change to the strip's first frame, as a share of the grey range: inside and outside of what
     lies in or about a thing that any frame of the strip places; NaN inside where none places any."""
     found = {name: np.full(len(rows), np.nan) for name in ("change_inside", "change_outside")}
-    shape = images.shape[2:]
     for strip in _by_strip(rows):
-        parts = schema.parts(schema.encode(strip))
-        planes = [kind.surroundings(parts[name], shape) for name, kind in schema.kinds.items()]
-        about = np.zeros(shape, bool)
-        for plane in planes:
-            if plane is not None:
-                about |= plane.any(0).numpy()
+        about = surroundings(schema, strip, images.shape[2:]).any(0)
         pixels = to_intensity(images[strip.index]) / 2
         change = np.abs(pixels - pixels[:1]).mean(1)
         for name, where in (("change_inside", about), ("change_outside", ~about)):
@@ -157,6 +154,8 @@ def _draw(
     of_strip = measured[(measured["subject"] == subject) & (measured["along"] == column)].dropna()
     numbers = [f"{name} {value:.3g}" for name, value in of_strip[["statistic", "value"]].itertuples(index=False)]
     notes = [f"The same in all frames: noise {subject}, {', '.join(held)}.", f"{'; '.join(numbers)}{doubt}."]
+    if anchored := next((frame for frame in strip["held_from"] if frame), ""):
+        notes.append(f"Held by construction: outside of the lesions' surroundings all frames are frame {anchored}.")
     title, about = f"{store.info.dataset}, subject {subject}: {column}", disclaimer(store.info.simulated)
     name = f"{subject}-{column}"
     asked, of_column = ([f"{word} {cell}" for cell in strip["asked"]] for word in ("asked", column))

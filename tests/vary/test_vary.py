@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from medsynth import cli
+from medsynth.arguments import build_parser
 from medsynth.conditions.kind import Reading
 from medsynth.conditions.schema import ConditionSchema
 from medsynth.config import Lesions, ReferenceSettings, VarySettings
@@ -63,6 +64,7 @@ def test_strips_of_a_trained_model(store, tmp_path: Path) -> None:
     assert {path.name for path in (tmp_path / "out").iterdir()} == {*names, "vary.csv", "strips.csv"}
     frames = pd.read_csv(tmp_path / "out/vary.csv", dtype=str, keep_default_na=False)
     assert frames["asked"].tolist() == ["0", "45", "90", "low", "high"] * 2
+    assert (frames["held_from"] == "").all()  # neither places a lesion
     moved = frames["along"].map(lambda column: f"predicted_{column}")
     assert [row[name] for (_, row), name in zip(frames.iterrows(), moved, strict=True)] == frames["read"].tolist()
     with Image.open(tmp_path / "out/5-age_years.gif") as shown:
@@ -77,6 +79,12 @@ def test_strips_of_a_trained_model(store, tmp_path: Path) -> None:
     of_both = frames[(frames["subject"] == "6") & (frames["along"] == "age_years")].reset_index(drop=True)
     same = [column for column in alone if column.startswith(("asked", "subject", "frame"))]
     assert alone[same].equals(of_both[same])
+
+
+def test_lesions_hold_the_image_about_them_unless_the_command_says_no() -> None:
+    arguments = ["vary", "chest/m", "--subject", "1", "--along", "severity=0:1:2", "--out", "out"]
+    assert build_parser().parse_args(arguments).held_outside and VarySettings(subjects=(1,), along=("x",)).held_outside
+    assert not build_parser().parse_args([*arguments, "--no-held-outside"]).held_outside
 
 
 def test_a_run_that_is_no_run_is_refused(tmp_path: Path, capsys) -> None:

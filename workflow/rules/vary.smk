@@ -29,8 +29,9 @@ rule vary:
         out=subpath(output.frames, parent=True),
         subjects=lambda wc: [f"--subject {n}" for n in range(CONFIG.datasets[wc.dataset].education.subjects)],
         along=lambda wc: [f"--along={shlex.quote(text)}" for text in CONFIG.datasets[wc.dataset].education.along],
+        held=lambda wc: "" if CONFIG.datasets[wc.dataset].education.held_outside else "--no-held-outside",
     message:
         "vary {wildcards.dataset} from {wildcards.model}: strips along a condition"
     shell:
         "python -m medsynth vary {wildcards.dataset}/{wildcards.model} --results {params.results:q} {params.subjects}"
-        " {params.along} --out {params.out:q} > {log:q} 2>&1"
+        " {params.along} {params.held} --out {params.out:q} > {log:q} 2>&1"

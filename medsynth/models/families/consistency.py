@@ -27,6 +27,7 @@ class ConsistencyModel(GenerativeModel):
     """The teacher's cascade, whose stages are trained anew from the teacher's weights, each in its turn."""
 
     averaged = ("student",)
+    holds = True
 
     def __init__(self, settings: Consistency, spec: ImageSpec, parents: Mapping[str, Family]) -> None:
         super().__init__(spec)
@@ -100,15 +101,22 @@ class ConsistencyModel(GenerativeModel):
     def sample(self, batch: Batch, seeds: Sequence[int], settings: ConsistencySampler) -> Tensor:
         """From pure noise at once, then again from each of the lower noise levels (Algorithm 1)."""
         student, batch = self.student, batch.to(self.device)
+        holding = student.holding(batch)
 
         def draw(index: int, coarse: Tensor | None, noise: Noise) -> Tensor:
-            given = student.given(index, batch, coarse)
+            stage, given = student.stages[index], student.given(index, batch, coarse)
             _, highest, _ = schedule(self.taught, index)
-            latent = torch.zeros(())
+            latent: Tensor | None = None
             with student.autocast(settings.precision):
                 for level in (highest, *settings.redraw[min(index, len(settings.redraw) - 1)]):
-                    sigma = torch.full([len(seeds)], level, device=student.device)
-                    latent = student.stages[index](latent + level * noise(), sigma, given)
+                    sigma, start = torch.full([len(seeds)], level, device=student.device), level * noise()
+                    if latent is not None:
+                        start = latent + start
+                    elif holding:
+                        start = holding.start(index, start)
+                    latent = stage(start, sigma, given)
+                    latent = holding.expected(index, latent) if holding else latent
+            assert latent is not None  # there is a highest level
             return latent
 
-        return student.descend(seeds, draw)
+        return student.descend(seeds, draw, holding=holding)

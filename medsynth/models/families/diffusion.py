@@ -24,6 +24,7 @@ from medsynth.models.contract import AUGMENTATION_FEATURES, Batch, GenerativeMod
 from medsynth.models.diffusion.critic import DetailCritic
 from medsynth.models.diffusion.denoiser import Denoiser, Given, Moments, append_dims
 from medsynth.models.diffusion.guidance import Push, breaks, guided
+from medsynth.models.diffusion.holding import Holding
 from medsynth.models.diffusion.solvers import SOLVERS, Denoise, noise_levels, schedule
 from medsynth.models.inheritance import Channels, inherit
 from medsynth.models.losses.terms import Terms
@@ -41,6 +42,7 @@ class DiffusionModel(GenerativeModel):
 
     averaged = ("stages",)
     keeps_guide = True
+    holds = True
 
     def __init__(self, settings: Diffusion, spec: ImageSpec, parents: Mapping[str, Family]) -> None:
         super().__init__(spec)
@@ -252,27 +254,40 @@ class DiffusionModel(GenerativeModel):
     @torch.no_grad()
     def sample(self, batch: Batch, seeds: Sequence[int], settings: DiffusionSampler) -> Tensor:
         batch = batch.to(self.device)
+        holding = self.holding(batch)
 
         def draw(index: int, coarse: Tensor | None, noise: Noise) -> Tensor:
             levels = noise_levels(*schedule(settings, index), settings.rho)  # on the CPU: no wait to read one
             told = torch.full([len(batch)], settings.coarse_noise, device=self.device)
-            denoise = self.guided(index, batch, coarse, told, settings)
+            denoise, start = self.guided(index, batch, coarse, told, settings), noise() * levels[0]
+            if holding:
+                denoise, start = holding.denoiser(index, denoise), holding.start(index, start)
             with self.autocast(settings.precision):
-                return SOLVERS[settings.solver](denoise, noise() * levels[0], levels, breaks(settings, levels))
+                return SOLVERS[settings.solver](denoise, start, levels, breaks(settings, levels))
 
-        return self.descend(seeds, draw, settings.coarse_noise)
+        return self.descend(seeds, draw, settings.coarse_noise, holding)
+
+    def holding(self, batch: Batch) -> Holding | None:
+        """What the stages hold of a batch on the model's device; None where it has no region."""
+        if batch.region is None:
+            return None
+        assert batch.image is not None  # a batch with a region has one
+        return Holding(self.pyramid, self.stages, batch.image, batch.region)
 
     def autocast(self, precision: str) -> torch.autocast:
         """The number format of the networks."""
         dtype = getattr(torch, precision)
         return torch.autocast(self.device.type, dtype, enabled=dtype is not torch.float32)
 
-    def descend(self, seeds: Sequence[int], draw: Draw, coarse_noise: float = 0.0) -> Tensor:
+    def descend(
+        self, seeds: Sequence[int], draw: Draw, coarse_noise: float = 0.0, holding: Holding | None = None
+    ) -> Tensor:
         """Draw the stages from coarse to fine: (N, C, *spatial) in [-1, 1].
 
         Args:
             draw: from a stage, the coarser image and a source of its noise to its latent sub-bands.
             coarse_noise: on the coarser image, as a share of its standard deviation.
+            holding: what is held after every stage, and at the end.
         """
         # torch's own generator would take no more than the last 32 bits of a seed.
         generators = [np.random.Generator(np.random.Philox(seed)) for seed in seeds]
@@ -289,8 +304,10 @@ class DiffusionModel(GenerativeModel):
                 seen = self.noisy(index, image, level, noise(tuple(image.shape[1:])))
             latent = draw(index, seen, noise)
             image = self.pyramid.clamp(self.pyramid.decode(self.stages[index].to_bands(latent), image))
+            image = holding.blend(index, image) if holding else image
         assert image is not None
-        return self.pyramid.to_image(image).clamp(-1, 1)
+        image = self.pyramid.to_image(image).clamp(-1, 1)
+        return holding.finish(image) if holding else image
 
     def guided(
         self,
