@@ -33,8 +33,8 @@ from medsynth.errors import InputError
 from medsynth.evaluate.diversity import coverage
 from medsynth.evaluate.fidelity import kid
 from medsynth.judges.features import features, to_uint8
+from medsynth.judges.texture import band_power
 from medsynth.machine.devices import choose_device
-from medsynth.tune.texture import band_power
 
 COLUMNS = (
     *("contender", "seconds", "images_seen", "images_per_s"),

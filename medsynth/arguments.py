@@ -23,6 +23,7 @@ HELP = {
     "tune": "folder that tune wrote",
     "samples": "folder that sample wrote",
     "evaluation": "folder that evaluate wrote",
+    "gates": "folder that gates wrote",
     "release": "folder that release wrote",
 }
 
@@ -69,8 +70,10 @@ def build_parser() -> argparse.ArgumentParser:
     sampling.add_argument("--sample-id", help="make this sample again alone, as it was released")
     sampling.add_argument("--results", type=Path, default=Path("results"), help="where --sample-id looks (results)")
     step("evaluate", "measure the samples and give each a verdict", "store", "reference", "train", "samples")
+    results = ("store", "train", "sampler", "samples", "evaluation")
     step("utility", "train classifiers with and without the samples", "store", "samples", "evaluation")
-    step("release", "write the dataset that is handed over", "store", "train", "sampler", "samples", "evaluation")
+    step("gates", "compare the metrics of a run with thresholds", *results)
+    step("release", "write the dataset that is handed over", *results, "gates")
     tracking_step = step(
         "track", "log one run in MLflow", "store", "train", "tune", "evaluation", "release", required=False
     )

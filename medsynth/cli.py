@@ -116,13 +116,39 @@ def utility(args: argparse.Namespace) -> None:
     utility(settings, Store.open(args.store, verify=True), shards.images, shards.rows, verdicts, args.out)
 
 
+def gates(args: argparse.Namespace) -> None:
+    from medsynth.artifacts.shards import open_shards
+    from medsynth.artifacts.store import Store
+    from medsynth.artifacts.tuned import Tuned
+    from medsynth.disk import tables
+    from medsynth.gates.gates import gates
+    from medsynth.gates.origin import Run
+
+    shards = open_shards(args.samples)
+    run = Run(
+        Store.open(args.store, verify=True),
+        shards.images,
+        shards.rows,
+        tables.read(args.evaluation / "samples.csv", VERDICTS),
+        tables.read(args.evaluation / "metrics.csv", METRICS),
+        _read_json(args.train / "model.json"),
+        Tuned.read(args.sampler).model_dump(mode="json"),
+    )
+    gates(_settings(config.GatesSettings, args), run, args.out)
+
+
 def release(args: argparse.Namespace) -> None:
+    from medsynth.artifacts import outcomes
     from medsynth.artifacts.shards import open_shards
     from medsynth.artifacts.store import Store
     from medsynth.artifacts.tuned import Tuned
     from medsynth.disk import tables
     from medsynth.release.release import release
 
+    gates = outcomes.read(args.gates / outcomes.FILE)
+    if lines := outcomes.refusals(gates):
+        lines.append(f"nothing is released; look at {args.evaluation} and {args.gates / outcomes.FILE}")
+        sys.exit("\n".join(f"medsynth release: {line}" for line in lines))
     shards = open_shards(args.samples)
     release(
         _settings(config.ReleaseSettings, args),
@@ -131,6 +157,7 @@ def release(args: argparse.Namespace) -> None:
         shards.rows,
         tables.read(args.evaluation / "samples.csv", VERDICTS),
         tables.read(args.evaluation / "metrics.csv", METRICS),
+        gates,
         _read_json(args.train / "model.json"),
         Tuned.read(args.sampler).model_dump(mode="json"),
         args.out,
@@ -263,7 +290,7 @@ def _read_json(path: Path) -> Any:
 
 
 SUBCOMMANDS: tuple[Callable[[argparse.Namespace], None], ...] = (
-    *(prepare, reference, train, tune, sample, evaluate, utility, release, track),
+    *(prepare, reference, train, tune, sample, evaluate, utility, gates, release, track),
     *(follow, vary, educate, insert, verify, tabulate, init, base, schema),
 )
 

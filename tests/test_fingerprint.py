@@ -70,6 +70,7 @@ def test_step_without_a_command_is_an_error(package: Path) -> None:
         ("tune", "judges.reader", "evaluate.evaluate"),
         ("sample", "models.checkpoint", "train.loop"),
         ("evaluate", "judges.copies", "models.checkpoint"),
+        ("gates", "gates.thresholds", "evaluate.evaluate"),
         ("release", "release.card", "evaluate.evaluate"),
         ("track", "track.results", "release.release"),
         ("vary", "config.along", "config.education"),
@@ -123,7 +124,7 @@ def sections(annotation: Any) -> set[type]:
 def test_settings_of_a_step_decide_nothing_by_themselves() -> None:
     """Their modules are in no digest: a method that a step calls could change and rerun nothing."""
     steps = (config.PrepareSettings, config.TrainSettings, config.TuneSettings, config.SampleSettings)
-    steps += (config.EvaluateSettings,)
+    steps += (config.EvaluateSettings, config.GatesSettings)
     used = set().union(*map(sections, steps))
     assert {DiffusionSampler, Stage, config.Split, config.Number, config.PlanTable} <= used
     structural = {"columns", "misfit", "cost", "check_parents", "entries", "trained_by", "candidates", "fields", "base"}

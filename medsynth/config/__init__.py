@@ -1,7 +1,7 @@
 """The schema of config.yaml: one class a section, one settings class a step. Imports neither torch nor pandas.
 
-`load` reads and checks a whole configuration; `Config.prepare`, `.train`, `.tune`, `.sample`, `.evaluate`, `.release`
-and `.track` cut the slice that one step needs, so that a change of a sampler never retrains its model.
+`load` reads and checks a whole configuration; `Config.prepare`, `.train`, `.tune`, `.sample`, `.evaluate`, `.judge`,
+`.release` and `.track` cut the slice that one step needs, so that a change of a sampler never retrains its model.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from medsynth.config.datasets import Bins, Dataset, PhantomSource, TableSource
 from medsynth.config.education import EducateSettings, Education, VarySettings
 from medsynth.config.evaluation import Evaluation
 from medsynth.config.family import Family, Role, Sampler
+from medsynth.config.gates import Gates
 from medsynth.config.judges import Judges
 from medsynth.config.models import AnySampler, Model
 from medsynth.config.plans import Balance, Oversample, PerClass, Plan, PlanTable, Request
@@ -39,6 +40,7 @@ from medsynth.config.section import Name, Settings, Strict, parse, parse_json, r
 from medsynth.config.split import SPLITS, Split
 from medsynth.config.steps import (
     EvaluateSettings,
+    GatesSettings,
     InsertSettings,
     PrepareSettings,
     ReferenceSettings,
@@ -68,6 +70,8 @@ __all__ = [
     "Evaluation",
     "Family",
     "FieldSettings",
+    "Gates",
+    "GatesSettings",
     "InsertSettings",
     "Judges",
     "Lesions",
@@ -125,6 +129,8 @@ class Config(Strict):
     """What judges samples; fixed by real images before a model exists."""
     evaluation: Evaluation = Evaluation()
     """How samples are judged."""
+    gates: Gates = Gates()
+    """What a run must reach to be released."""
     utility: Utility | None = None
     """What samples are worth to a classifier; null does not measure it."""
     tracking: Tracking = Tracking()
@@ -292,15 +298,14 @@ class Config(Strict):
         assert self.utility is not None  # no rule asks for it otherwise
         return UtilitySettings(seed=self.seed, utility=self.utility.for_images(self.datasets[dataset].size))
 
+    def judge(self) -> GatesSettings:
+        return GatesSettings(gates=self.gates.by_name(), measured=self.evaluation.metrics)
+
     def release(self, dataset: str) -> ReleaseSettings:
         chosen = self.datasets[dataset]
-        return ReleaseSettings(
-            formats=chosen.release_formats,
-            masks=chosen.release_masks,
-            licence=chosen.licence,
-            citation=chosen.citation,
-            oversample=self._oversample(dataset),
-        )
+        stated = {"licence": chosen.licence, "citation": chosen.citation}
+        oversample, formats = self._oversample(dataset), chosen.release_formats
+        return ReleaseSettings(formats=formats, masks=chosen.release_masks, **stated, oversample=oversample)
 
     def _oversample(self, dataset: str) -> Oversample | None:
         request = self.datasets[dataset].plan.request

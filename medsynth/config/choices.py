@@ -42,6 +42,10 @@ def _evaluate(config: Config, dataset: str, model: str) -> set[Entry]:
     return _reference(config, dataset, model) | {registry.METRICS[name] for name in config.evaluation.metrics}
 
 
+def _gates(config: Config, dataset: str, model: str) -> set[Entry]:
+    return set()
+
+
 def _release(config: Config, dataset: str, model: str) -> set[Entry]:
     return {registry.RELEASE_FORMATS[name] for name in config.datasets[dataset].release_formats}
 
@@ -58,6 +62,7 @@ CHOSEN: dict[str, Callable[[Config, str, str], set[Entry]]] = {
     "sample": _train,
     "evaluate": _evaluate,
     "utility": _track,
+    "gates": _gates,
     "release": _release,
     "track": _track,
     "vary": _train,

@@ -34,7 +34,7 @@ INADEQUATE = "reader inadequate"  # how the note of a metric begins that rests o
 VERDICT = (
     "requested_probability",
     "conformity",
-    "misread_gate",
+    "misread_check",
     "nearest_similarity",
     "verdict",
     "reason",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import reduce
 from operator import or_
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
@@ -15,7 +15,13 @@ from medsynth.config.section import Count, Strict
 
 
 class FieldSettings(Strict):
-    """One field that images are asked for by."""
+    """One field that images are asked for by.
+
+    Attributes:
+        statistics: names of what compares asked and read, as lines of metrics.csv are named.
+    """
+
+    statistics: ClassVar[tuple[str, ...]] = ()
 
     kind: str
 
@@ -40,6 +46,8 @@ def _distinct_values(values: tuple[str, ...]) -> None:
 class Categorical(FieldSettings):
     """One of a closed list of values; the column has the field's name."""
 
+    statistics = ("accuracy",)
+
     kind: Literal["categorical"]
     values: Annotated[tuple[str, ...], Field(min_length=1)]
     """Every value there is, without missing ones and `n/a`."""
@@ -61,6 +69,8 @@ Grade = Annotated[
 class Ordinal(FieldSettings):
     """One of a list of grades in rising order, evenly spaced; the column has the field's name."""
 
+    statistics = ("rank_correlation", "within_one_step", "mean_absolute_error_steps")
+
     kind: Literal["ordinal"]
     values: Annotated[tuple[Grade, ...], Field(min_length=2)]
     """Every grade in rising order."""
@@ -73,6 +83,8 @@ class Ordinal(FieldSettings):
 
 class Number(FieldSettings):
     """A number within a range; the column has the field's name."""
+
+    statistics = ("mean_absolute_error", "rank_correlation")
 
     kind: Literal["number"]
     range: tuple[float, float]
@@ -92,6 +104,8 @@ class MultiLabel(FieldSettings):
 
     Each label is dropped in training, guided and counted on its own.
     """
+
+    statistics = ("sensitivity", "specificity", "balanced_accuracy")
 
     kind: Literal["multi_label"]
     values: Annotated[tuple[str, ...], Field(min_length=1)]
@@ -118,6 +132,11 @@ class Lesions(FieldSettings):
     `<field>_N_size`; their order means nothing, and the cells of a lesion that is not there are `n/a`. A plan's rows
     are matched with training rows slot by slot: fill slots from the first on.
     """
+
+    statistics = (
+        *("centre_error_px", "size_error_px", "detection_sensitivity"),
+        *("lesion_severity_error", "lesion_kind_accuracy"),
+    )
 
     kind: Literal["lesions"]
     most: Count = 1
@@ -150,6 +169,8 @@ class Mask(FieldSettings):
 
     A sample is asked for by the mask of the training image from which its open conditions are drawn.
     """
+
+    statistics = ("mean_dice",)
 
     kind: Literal["mask"]
 

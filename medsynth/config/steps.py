@@ -10,6 +10,7 @@ from medsynth.config.conditions import ConditionField, refuse_misfits
 from medsynth.config.datasets import Fit, PhantomSource, TableSource
 from medsynth.config.evaluation import Evaluation
 from medsynth.config.family import Family
+from medsynth.config.gates import Gate
 from medsynth.config.models import AnySampler, Model
 from medsynth.config.plans import Oversample, Plan
 from medsynth.config.section import Name, Strict, refuse_unknown
@@ -127,6 +128,18 @@ class EvaluateSettings(Strict):
     seed: int
     evaluation: Evaluation
     oversample: Oversample | None = None
+
+
+class GatesSettings(Strict):
+    """What a run must reach to be released.
+
+    Attributes:
+        gates: by name, in the order in which they are told of.
+        measured: what the evaluation was asked to measure.
+    """
+
+    gates: dict[Name, Gate]
+    measured: tuple[str, ...]
 
 
 class ReleaseSettings(Strict):

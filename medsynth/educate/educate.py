@@ -34,7 +34,7 @@ They show what the generator was asked for, not how a disease looks.
 
 - `cases/`: {count} images in random order, named without their answer.
 - `answers.csv`: for each case what was asked (`asked_`) and what a reader network read (`predicted_`). Where
-  `misread_gate` is not `on`, nothing checked that the image shows what was asked.
+  `misread_check` is not `on`, nothing checked that the image shows what was asked.
 """
 OF_STRIPS = """- `strips/`: {count} strips of one subject each, one condition moved. They show their answers.{left_out}
 """
@@ -151,7 +151,7 @@ def _levels(column: str, schema: ConditionSchema, table: pd.DataFrame) -> dict[s
 def _answers(schema: ConditionSchema, table: pd.DataFrame, names: list[str]) -> pd.DataFrame:
     predicted = [column for column in table if str(column).startswith(PREDICTED)]
     asked = table[[column for column in schema.columns if column in table]].add_prefix("asked_")
-    answers = pd.concat([table[["sample_id", "misread_gate"]], asked, table[predicted]], axis=1)
+    answers = pd.concat([table[["sample_id", "misread_check"]], asked, table[predicted]], axis=1)
     answers.insert(0, "case", names)
     return answers
 

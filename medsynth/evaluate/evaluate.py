@@ -12,7 +12,7 @@ import pandas as pd
 from medsynth import registry
 from medsynth.artifacts.reference import Reference
 from medsynth.artifacts.shards import Images
-from medsynth.artifacts.store import Store
+from medsynth.artifacts.store import Store, to_intensity
 from medsynth.conditions.requests import lacking
 from medsynth.config import EvaluateSettings
 from medsynth.config.columns import COPY_LIMITS
@@ -20,12 +20,14 @@ from medsynth.disk import tables
 from medsynth.disk.files import folder_written_whole
 from medsynth.errors import InputError
 from medsynth.evaluate import figures
+from medsynth.evaluate.checks import Checks, beyond, requested_probability
 from medsynth.evaluate.copy_limits import CopyLimits
-from medsynth.evaluate.gates import Gates, beyond, requested_probability
 from medsynth.evaluate.metrics.metric import Evidence, Metric, Row, Side
+from medsynth.judges.batches import in_blocks
 from medsynth.judges.copies import Likeness, TrainingIndex
 from medsynth.judges.features import extract
 from medsynth.judges.reader import read, reading_cells, restored
+from medsynth.judges.texture import spectrum_db
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +58,7 @@ def evaluate(
     evidence = gather(settings, store, reference, images, rows)
     with folder_written_whole(out) as part:
         tables.write(part / "metrics.csv", measure(evidence, reference.extractor))
-        tables.write(part / "copy_limits.csv", _limit_table(evidence.gates.copies))
+        tables.write(part / "copy_limits.csv", _limit_table(evidence.checks.copies))
         tables.write(part / "samples.csv", _without_surplus(settings, store, rows, _verdict_table(evidence)))
         _draw(part, evidence, store, images)
         if history is not None:
@@ -85,7 +87,7 @@ def _metrics(settings: EvaluateSettings) -> list[Metric]:
 def gather(
     settings: EvaluateSettings, store: Store, reference: Reference, images: Images, rows: pd.DataFrame
 ) -> Evidence:
-    """Set the gates, and look at the synthetic images as the real ones were looked at."""
+    """Set the checks, and look at the synthetic images as the real ones were looked at."""
     info = store.info
     rows = rows.reset_index(drop=True)
     train, val, test = (store.split(name) for name in ("train", "val", "test"))
@@ -103,7 +105,7 @@ def gather(
         settings.evaluation.max_similarity_quantile,
         reference.planted_for_limits,
     )
-    gates = Gates.from_validation(
+    checks = Checks.from_validation(
         copies,
         val.samples[info.label].to_numpy(dtype=str),
         read(readers, val.images).probabilities[info.label],
@@ -111,8 +113,8 @@ def gather(
         settings.evaluation,
         of_validation.get((info.label, "accuracy"), ""),
     )
-    for value, why in gates.off.items():
-        log.warning("misread gate off for %s %s: %s", info.label, value, why)
+    for value, why in checks.off.items():
+        log.warning("misread check off for %s %s: %s", info.label, value, why)
     names = train.samples["image"].to_numpy(dtype=str)
 
     def side(
@@ -125,16 +127,18 @@ def gather(
         reading, nearest = read(readers, pictures), likeness.position
         asked = table[info.label].to_numpy(dtype=str)
         probability = requested_probability(asked, reading.probabilities[info.label], classes)
-        verdicts = gates.judge(
+        verdicts = checks.judge(
             asked,
             reading.values[info.label].to_numpy(dtype=str),
             probability,
             likeness.by_name,
         )
-        return Side(table, features, reading, likeness.whole, likeness.parts, nearest, names[nearest], verdicts, masks)
+        of_nearest = likeness.whole, likeness.parts, nearest, names[nearest]
+        return Side(table, pictures, features, spectrum(pictures), reading, *of_nearest, verdicts, masks)
 
     wanted = {part for metric in _metrics(settings) for part in metric.needs}
     none = np.empty((len(rows), 0))
+    spectrum = _spectrum if "spectrum" in wanted else lambda *_: none
     features = extract(images, name=reference.extractor) if "features" in wanted else none
     likeness = TrainingIndex.from_arrays(reference.index).nearest(images)
     of_test = Likeness(reference.similarity["test"], reference.parts["test"], reference.nearest["test"])
@@ -147,7 +151,8 @@ def gather(
         side(images, rows, store.masks_asked(rows), likeness, features),
         train.samples.iloc[reference.chosen],
         reference.features["training"],
-        gates,
+        spectrum(train.images, reference.chosen),
+        checks,
         settings,
         reference.planted,
         reference.inadequate("val", "test"),
@@ -156,6 +161,17 @@ def gather(
 
 def _limit_table(limits: CopyLimits) -> pd.DataFrame:
     return pd.DataFrame(list(limits.above.items()), columns=list(COPY_LIMITS))
+
+
+def _spectrum(images: Images, rows: np.ndarray | None = None) -> np.ndarray:
+    """(n, C, bands) in dB, of all images or of some rows; one image at a time, since a transform takes several times
+    as much memory as the image.
+    """
+
+    def of(block: np.ndarray) -> np.ndarray:
+        return np.concatenate([spectrum_db(to_intensity(image[None])) for image in block])
+
+    return in_blocks(of, images, rows)
 
 
 def _verdict_table(evidence: Evidence) -> pd.DataFrame:
@@ -193,7 +209,7 @@ def _draw(folder: Path, evidence: Evidence, store: Store, images: Images) -> Non
     figures.contact_sheet(
         folder / "contact_sheet.png", store.info.dataset, evidence.strata[evidence.label], real, synthetic
     )
-    side, limit = evidence.synthetic, evidence.gates.copies.above["whole"]
+    side, limit = evidence.synthetic, evidence.checks.copies.above["whole"]
     closest = np.argsort(side.similarity)[::-1][: figures.COLUMNS]
     nearest = store.split("train").images[side.nearest[closest]]
     figures.nearest_neighbours(folder / "nearest.png", images[closest], nearest, side.similarity[closest], limit)

@@ -15,6 +15,7 @@ from medsynth.config.columns import PREDICTED, SURPLUS
 from medsynth.images.image import spacing_of
 from medsynth.release.findings import findings, interval, reads_label, short
 from medsynth.release.formats import Encoder, ReleaseFormat, file_columns
+from medsynth.release.gate_table import gate_table, gates_in_words
 from medsynth.release.markdown import code, listed, plain
 from medsynth.release.markdown import table as markdown_table
 from medsynth.release.provenance import Provenance
@@ -42,6 +43,7 @@ def card(
     store: Store,
     table: pd.DataFrame,
     metrics: pd.DataFrame,
+    gates: pd.DataFrame,
     made_by: Provenance,
     encoder: Encoder,
     formats: Mapping[str, ReleaseFormat],
@@ -51,6 +53,7 @@ def card(
 
     Args:
         metrics: metrics.csv as text.
+        gates: gates.csv as text.
         masks: whether the label maps that images were asked for by are handed over.
     """
     info = store.info
@@ -80,6 +83,8 @@ size_categories:
 copies of those, which does not prove that there is none. Not for diagnosis.**
 
 ## Read this first
+
+{gates_in_words(gates)}
 
 {findings(metrics, table, info.label)}
 
@@ -111,6 +116,13 @@ ones too; and neither a lesion's place nor any condition but {info.label} is a r
 and filter as your use needs. Rejected samples have no image; `rejected.csv` lists them with the reason, without their
 seed and without conditions other than {info.label}, so that a rejected copy cannot be made again from it.
 {unread}
+## Gates
+
+{gate_table(gates)}
+
+A gate judges the whole run by thresholds over its metrics; `gates.csv` has every line. One that fails stops the
+release, unless the configuration waives it with a reason. One is insufficient where too little is known to tell.
+
 ## How good they are
 
 Of all samples that were asked for, kept or not:
@@ -118,11 +130,12 @@ Of all samples that were asked for, kept or not:
 {_metric_table(metrics)}
 
 CI is a 95 % interval. Of `kid`, a bootstrap over the subjects of the held-out real images and over the synthetic
-images; of `fid`, `density` and `coverage`, a jackknife that leaves out groups of those subjects, and groups of
-synthetic images; of all else, a bootstrap over the synthetic images alone. No interval covers what another training of
-the generator or of the predictor would change. The floor is what held-out real images reach in place of the synthetic
-ones: a measure does not tell images that reach it from real ones. An `accuracy` above its floor means images that are
-easier to read than real ones, not better. Where neither higher nor lower is better, the nearer to the floor the
+images; of `fid`, `density`, `coverage`, `spectrum_distance_db` and `finest_octave_db`, a jackknife that leaves out
+groups of those subjects, and groups of synthetic images; of `pairwise_ms_ssim`, a bootstrap over the images on both
+sides; of all else, a bootstrap over the synthetic images alone. No interval covers what another training of the
+generator or of the predictor would change. The floor is what held-out real images reach in place of the synthetic
+ones: a measure does not tell images that reach it from real ones. An `accuracy` above its floor means images that
+are easier to read than real ones, not better. Where neither higher nor lower is better, the nearer to the floor the
 better: noise is like no training image, and a copy is like one. `real` and `synthetic` count images; metrics that
 compare features use only real images of the classes that were asked for, and synthetic images in the same shares.
 {_extractors(metrics)}

@@ -28,7 +28,7 @@ def findings(metrics: pd.DataFrame, table: pd.DataFrame, label: str) -> str:
 
 {_following(metrics, label)}
 
-{_gate(table, label)}
+{_check(table, label)}
 
 {_screening(metrics)}"""
 
@@ -68,12 +68,12 @@ def _telling_apart(metrics: pd.DataFrame) -> str:
     return f"By `kid`, the images as a whole are not told from real ones: {values}."
 
 
-def _gate(table: pd.DataFrame, label: str) -> str:
-    """For which classes the misread gate was off, and why."""
-    off = table[table["misread_gate"] != "on"]
+def _check(table: pd.DataFrame, label: str) -> str:
+    """For which classes the misread check was off, and why."""
+    off = table[table["misread_check"] != "on"]
     if not len(off):
         return f"The check for misread samples, described below, was on for every {label}."
-    reasons = off.groupby("misread_gate", sort=False)[label].unique()
+    reasons = off.groupby("misread_check", sort=False)[label].unique()
     of = [
         f"{listed([plain(value or 'missing') for value in sorted(values)])} ({plain(str(why).removeprefix('off: '))})"
         for why, values in reasons.items()

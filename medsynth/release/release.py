@@ -16,6 +16,8 @@ import numpy as np
 import pandas as pd
 
 from medsynth import __version__, registry
+from medsynth.artifacts.outcomes import FILE as GATES
+from medsynth.artifacts.outcomes import refusals
 from medsynth.artifacts.shards import Images
 from medsynth.artifacts.store import Store
 from medsynth.config import ReleaseSettings
@@ -43,6 +45,7 @@ def release(
     rows: pd.DataFrame,
     verdicts: pd.DataFrame,
     metrics: pd.DataFrame,
+    gates: pd.DataFrame,
     checkpoint_info: Mapping[str, Any],
     tuned: Mapping[str, Any],
     out: Path,
@@ -57,13 +60,16 @@ def release(
         verdicts: sample_id, predicted_<field>, requested_probability, conformity, nearest_similarity, verdict (kept,
             rejected or surplus), reason.
         metrics: the evaluation's metrics.csv, as text.
+        gates: gates.csv, as text.
         checkpoint_info: the content of model.json.
         tuned: the content of sampler.json.
         masks: uint8 (N, *spatial), the label maps that the images were asked for by; None where no condition is a mask.
             They are training subjects' own, and are written where the settings say so, or the subjects are simulated.
     Raises:
-        InputError: the images, rows, verdicts, model and store do not belong together.
+        InputError: a gate fails and is not waived; the images, rows, verdicts, model and store do not belong together.
     """
+    if refused := refusals(gates):
+        raise InputError(f"release: {refused[0]}")
     configuration = configuration_of(checkpoint_info, tuned, rows)
     made_by = provenance_of(checkpoint_info, tuned, configuration)
     if made_by.training_data != store.info.digest:
@@ -110,10 +116,10 @@ def release(
             rejected[["sample_id", store.info.label, *VERDICT, *DIGESTS, "synthetic"]], folder / "rejected.csv"
         )
         _write_table(store.samples[["sha256", "split"]].sort_values("sha256"), folder / "real_split.csv")
+        _write_table(gates, folder / GATES)
         (folder / "generator.json").write_text(configuration, encoding="utf-8")
-        (folder / "README.md").write_text(
-            card(settings, store, table, metrics, made_by, encoder, formats, MASK_FILE in files), encoding="utf-8"
-        )
+        text = card(settings, store, table, metrics, gates, made_by, encoder, formats, MASK_FILE in files)
+        (folder / "README.md").write_text(text, encoding="utf-8")
         present = sorted(path for path in folder.rglob("*") if path.is_file())
         sums = "".join(f"{sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in present)
         (folder / "SHA256SUMS").write_text(sums, encoding="utf-8")

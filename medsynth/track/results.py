@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from medsynth.artifacts import outcomes
 from medsynth.conditions.schema import ConditionSchema
 from medsynth.config import ConditionField, Strict, parse
 from medsynth.config.columns import PREDICTED
@@ -27,7 +28,7 @@ STRIP = "strip.png"
 EVALUATION = ("metrics.csv", "contact_sheet.png", "curves.png", "adherence.png", "nearest.png")
 TUNE = ("tried.csv", "tried.png", "sampler.json")
 TUNE_FOLDER = "tune"  # among the artifacts
-RELEASE = ("generator.json", "README.md", "SHA256SUMS")
+RELEASE = ("generator.json", "README.md", outcomes.FILE, "SHA256SUMS")
 SUFFIXES = {"value": "", "ci_low": ".ci_low", "ci_high": ".ci_high", "floor": ".floor"}
 
 
@@ -71,6 +72,7 @@ class Results:
         artifacts: file → its folder among the artifacts, none for the top.
         metrics: (name, value, time in ms, step).
         scores: the metrics over all samples, which become tags of the registered model.
+        gates: what each gate found, which become tags of the run.
         data: the training data, and the release unless every sample was rejected.
         registered_as: name of the registered model; none where nothing was released or none is wanted.
     """
@@ -82,6 +84,7 @@ class Results:
     params: Mapping[str, str]
     metrics: list[tuple[str, float, int, int]]
     scores: Mapping[str, float]
+    gates: Mapping[str, str]
     data: tuple[Data, ...]
     registered_as: str | None
     start_ms: int
@@ -140,6 +143,7 @@ class Results:
             params=flatten(info) | flatten({"sampler": sampler}),
             metrics=[*curves, *((score.name, score.value, end_ms, 0) for score in scores)],
             scores={score.name: score.value for score in scores if score.of_all},
+            gates={found.name: found.said for found in outcomes.outcomes(outcomes.read(release / outcomes.FILE))},
             data=(learned, made) if len(released) else (learned,),
             registered_as=made.name if registered else None,
             start_ms=start_ms,

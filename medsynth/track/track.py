@@ -144,6 +144,7 @@ def _log(client: MlflowClient, parent: Run, results: Results) -> str:
 
     tags = {"dataset": results.dataset, "model": results.model, NAME: f"{results.dataset}/{results.model}"}
     tags |= {f"{data.context}_sha256": data.sha256 for data in results.data}
+    tags |= {f"gate.{name}": found for name, found in results.gates.items()}
     tags |= {RUN_KEY: results.key, PARENT: parent.info.run_id}
     experiment_id = parent.info.experiment_id
     run_id = client.create_run(experiment_id, results.start_ms, tags).info.run_id

@@ -13,6 +13,7 @@ import pandas as pd
 
 from medsynth.artifacts.store import Store, to_intensity
 from medsynth.conditions.kind import Reading
+from medsynth.judges.texture import ends, texture
 from medsynth.tune.adherence import Adherence
 from medsynth.tune.score import (
     DRAWS,
@@ -26,7 +27,6 @@ from medsynth.tune.score import (
     resampled,
     weighted_mmd,
 )
-from medsynth.tune.texture import ends, texture
 
 SEED_BITS = 48  # as those of samples
 LEAST_DEVIATION = 0.05  # of a logarithm of power or kurtosis between images

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from medsynth import registry
+from medsynth.artifacts import outcomes
 from medsynth.config import columns
 from medsynth.disk import files, tables
 from medsynth.errors import InputError
@@ -21,6 +22,7 @@ TABLES = {
     "metadata.csv": ("file_name", "sample_id", "seed", *columns.VERDICT, *columns.DIGESTS, "synthetic"),
     "rejected.csv": ("sample_id", *columns.VERDICT, *columns.DIGESTS, "synthetic"),
     "real_split.csv": ("sha256", "split"),
+    outcomes.FILE: outcomes.COLUMNS,
 }
 OTHERS = ("README.md", "generator.json")
 SPLITS = {"train", "val", "test"}
@@ -61,7 +63,7 @@ def verify(folder: Path) -> list[str]:
         return [*problems, *(f"{name}: missing" for name in missing)]
     read = {name: tables.read(folder / name, required) for name, required in TABLES.items()}
     release = Release(folder, read, digests)
-    for check in (_rows, _rejected, _real, _generator, _images, _card):
+    for check in (_rows, _rejected, _real, _gates, _generator, _images, _card):
         problems += check(release)
     return problems
 
@@ -109,6 +111,14 @@ def _rejected(release: Release) -> Iterator[str]:
     yield from where[table["reason"] == ""] + " has no reason"
     if "seed" in table:
         yield "rejected.csv: has the column seed, by which a rejected copy could be made again"
+
+
+def _gates(release: Release) -> Iterator[str]:
+    """Every gate has a result, and none stops the release."""
+    table = release.tables[outcomes.FILE]
+    where = f"{outcomes.FILE}: " + table["gate"] + ": result is " + table["result"]
+    yield from where[~table["result"].isin(outcomes.RESULTS)] + f", expected {' or '.join(outcomes.RESULTS)}"
+    yield from (f"{outcomes.FILE}: {line}" for line in outcomes.refusals(table))
 
 
 def _real(release: Release) -> Iterator[str]:

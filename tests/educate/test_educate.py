@@ -23,7 +23,7 @@ def samples() -> tuple[pd.DataFrame, pd.DataFrame]:
             "sample_id": ids[::-1],
             "predicted_pathology": label[::-1],
             "verdict": [("rejected", "surplus", "kept", "kept")[row % 4] for row in range(COUNT)][::-1],
-            "misread_gate": "on",
+            "misread_check": "on",
         }
     )
     return rows, verdicts

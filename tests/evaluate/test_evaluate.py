@@ -111,14 +111,16 @@ def test_every_metric_has_its_rows(results: Path, collection: Store) -> None:
     ]
     assert table.columns.tolist() == columns
     read = ("accuracy", "mean_absolute_error", "rank_correlation", "centre_error_px", "size_error_px")
-    of_images = ("nearest_similarity", "copy_rate", "copy_recall", "kept_rate")
-    assert table["metric"].unique().tolist() == ["kid", "fid", "density", "coverage", *read, *of_images]
+    of_images = ("nearest_similarity", "copy_rate", "kept_copy_rate", "copy_recall", "kept_rate")
+    of_texture = ("pairwise_ms_ssim", "spectrum_distance_db", "finest_octave_db")
+    named = ["kid", "fid", "density", "coverage", *of_texture, *read, *of_images]
+    assert table["metric"].unique().tolist() == named
     assert not table.duplicated(["metric", "group"]).any()
     of_features = table["metric"].isin(["kid", "fid", "density", "coverage"])
     assert set(table.loc[of_features, "extractor"]) == {JUDGES.extractor}
     assert set(table.loc[~of_features, "extractor"]) == {""}
     neither = table["higher_is_better"] == ""
-    assert set(table.loc[neither, "metric"]) == {"nearest_similarity"}
+    assert set(table.loc[neither, "metric"]) == {"nearest_similarity", "pairwise_ms_ssim", "finest_octave_db"}
     empty = table["value"] == ""
     assert table.loc[empty, "metric"].tolist() == ["centre_error_px", "size_error_px"]  # no lesion was asked
     assert (table.loc[empty, "note"] != "").all()
@@ -165,7 +167,8 @@ def test_intervals_are_of_what_the_card_says(
     for current[0], entry in registry.METRICS.items():
         list(entry.load().rows(evidence))
     by_subject = {name: kind for name, kind in seen.items() if kind != "synthetic images"}
-    jackknife = dict.fromkeys(("fid", "density", "coverage"), "subjects, jackknife")
+    by_jackknife = ("fid", "density", "coverage", "spectrum_distance_db", "finest_octave_db")
+    jackknife = dict.fromkeys(by_jackknife, "subjects, jackknife")
     assert by_subject == {"kid": "subjects, bootstrap"} | jackknife
 
 

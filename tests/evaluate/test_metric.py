@@ -34,7 +34,7 @@ def test_the_floor_of_an_accuracy_is_of_the_classes_that_were_asked_for() -> Non
     """Real images of class 0, which is read best, say nothing of samples of the others."""
     accuracy = SimpleNamespace(name="accuracy", higher_is_better=True, hits=np.equal)
     kind = SimpleNamespace(name="pathology", has_classes=True)
-    evidence = SimpleNamespace(inadequate={}, gates=SimpleNamespace(off={}), label="pathology")
+    evidence = SimpleNamespace(inadequate={}, checks=SimpleNamespace(off={}), label="pathology")
     real = np.array([0, 0, 0, 0, 1, 1, 2, 2]), np.array([0, 0, 0, 0, 1, 2, 2, 1])
     for asked in (np.array([1, 1, 2, 2]), np.array([1, 2, 2, 2])):
         row = adherence._row(kind, accuracy, "pathology", "pathology", (asked, asked), real, evidence)

@@ -14,9 +14,11 @@ import pytest
 from medsynth import config
 from medsynth.artifacts.store import Store
 from medsynth.cli import main
+from medsynth.disk import tables
 from medsynth.sample.sample import sample_shard
 from medsynth.train.loop import train
 from tests.conftest import settings_file
+from tests.release.toys import GATES
 from tests.sample.conftest import tuned
 from tests.train.test_loop import settings as train_settings
 from tests.train.test_loop import write_store
@@ -153,11 +155,14 @@ def results(store: Store, tmp_path: Path) -> dict[str, Path]:
     folders["evaluate"].mkdir(parents=True)
     ids = [f"d-m-{index:06d}" for index in range(6)]
     verdicts = {"sample_id": ids, "predicted_pathology": "low", "nearest_image": "7.png"}
-    verdicts |= {"requested_probability": 0.9, "conformity": 0.8, "misread_gate": "on", "nearest_similarity": 0.5}
+    verdicts |= {"requested_probability": 0.9, "conformity": 0.8, "misread_check": "on", "nearest_similarity": 0.5}
     pd.DataFrame(verdicts | {"verdict": ["kept"] * 5 + ["rejected"], "reason": ""}).to_csv(
         folders["evaluate"] / "samples.csv", index=False
     )
     (folders["evaluate"] / "metrics.csv").write_text(METRICS)
+    folders["gates"] = tmp_path / "results/gates/d/m"
+    folders["gates"].mkdir(parents=True)
+    tables.write(folders["gates"] / "gates.csv", GATES)
     return folders
 
 
@@ -166,7 +171,7 @@ def release_arguments(results: dict[str, Path]) -> list[str | Path]:
     return [
         *("release", "--settings", settings, "--store", results["store"], "--train", results["train"]),
         *("--sampler", results["sampler"], "--samples", results["sample"]),
-        *("--evaluation", results["evaluate"], "--out", results["release"]),
+        *("--evaluation", results["evaluate"], "--gates", results["gates"], "--out", results["release"]),
     ]  # fmt: skip
 
 

@@ -104,7 +104,10 @@ def test_a_flipped_bit_of_the_store_stops_the_steps_that_use_its_images(fault, r
 
 @pytest.mark.parametrize(
     ("folder", "name"),
-    [("evaluate", "samples.csv"), ("evaluate", "metrics.csv"), ("train", "model.json"), ("store", "store.json")],
+    [
+        *(("evaluate", "samples.csv"), ("evaluate", "metrics.csv"), ("gates", "gates.csv")),
+        *(("train", "model.json"), ("store", "store.json")),
+    ],
 )
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b'{"a": 1, "b', b'a,b\n1,2\n1,2,3\n"'])
 def test_a_table_or_record_that_is_cut_short_is_one_line(fault, results, folder, name, content) -> None:

@@ -99,12 +99,12 @@ def test_labels_that_images_do_not_show_are_unread_and_the_run_goes_on(
     rests = metrics["metric"].isin(["accuracy", "mean_absolute_error", "rank_correlation", "kept_rate"])
     assert (marked == rests).all()
     verdicts = pd.read_csv(tmp_path / "out/samples.csv", keep_default_na=False)
-    assert verdicts["misread_gate"].str.startswith("off: reader inadequate: ").all()
+    assert verdicts["misread_check"].str.startswith("off: reader inadequate: ").all()
     assert not verdicts["reason"].str.contains("read as").any()
-    assert any(line.startswith("misread gate off for pathology low: reader inadequate") for line in caplog.messages)
+    assert any(line.startswith("misread check off for pathology low: reader inadequate") for line in caplog.messages)
 
 
-def test_the_gates_rest_on_validation_images_alone(store: Store) -> None:
+def test_the_checks_rest_on_validation_images_alone(store: Store) -> None:
     made = look(
         ReferenceSettings(seed=0, reader_epochs=1, readers=1, planted_copies=8, extractor="efficientnet_lite0"), store
     )

@@ -31,7 +31,7 @@ def test_card_says_what_each_interval_is(tmp_path: Path) -> None:
     text = " ".join((tmp_path / "out/README.md").read_text().split())
     for claim in (
         "Of `kid`, a bootstrap over the subjects of the held-out real images and over the synthetic images;",
-        "of `fid`, `density` and `coverage`, a jackknife",
+        "of `fid`, `density`, `coverage`, `spectrum_distance_db` and `finest_octave_db`, a jackknife",
         "of all else, a bootstrap over the synthetic images alone.",
     ):
         assert claim in text
@@ -112,10 +112,19 @@ def test_it_is_said_first_whether_the_images_can_be_told_from_real_ones(tmp_path
         assert "can be told from real ones was not measured" in card_of(tmp_path, *rows)
 
 
-def test_a_class_whose_gate_was_off_and_kept_images_that_read_as_another_are_counted(tmp_path: Path) -> None:
+def test_insufficient_gates_are_said_first(tmp_path: Path) -> None:
+    text = card_of(tmp_path).partition("## Read this first ")[2]
+    assert text.startswith("**Not known, insufficient: fidelity (12 subjects, needs 50).** The images were released")
+    samples = make_samples()
+    samples["gates"] = samples["gates"][samples["gates"]["result"] == "pass"]
+    release(AS_PNG, make_store(), **samples, out=tmp_path / "passed")
+    assert "All gates passed: integrity and copies." in (tmp_path / "passed/README.md").read_text()
+
+
+def test_a_class_whose_check_was_off_and_kept_images_that_read_as_another_are_counted(tmp_path: Path) -> None:
     samples = make_samples()
     why = "18 validation images, needs 19"
-    samples["verdicts"]["misread_gate"] = ["on", f"off: {why}"] * 2  # in turn of a nodule and a normal image
+    samples["verdicts"]["misread_check"] = ["on", f"off: {why}"] * 2  # in turn of a nodule and a normal image
     samples["verdicts"]["predicted_pathology"] = "nodule"
     release(AS_PNG, make_store(), **samples, out=tmp_path / "out")
     text = (tmp_path / "out/README.md").read_text()

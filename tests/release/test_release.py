@@ -6,10 +6,13 @@ import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 
+from medsynth.artifacts.outcomes import FAIL
 from medsynth.config import ReleaseSettings, columns
 from medsynth.errors import InputError
+from medsynth.gates.thresholds import row
 from medsynth.release.release import release, release_one
 from tests.release.toys import AS_PNG, CHECKPOINT, DATA, TUNED, make_samples, make_store, read, volumes
 
@@ -27,6 +30,30 @@ def test_every_row_has_its_image_and_the_counts_add_up(tmp_path: Path) -> None:
     assert list(rejected["reason"]) == ["too close to a training image"]
     assert list(kept["predicted_pathology"]) == list(kept["pathology"])
     assert set(kept["synthetic"]) == {"true"} and set(kept["training_data_sha256"]) == {DATA}
+
+
+def test_a_failed_gate_releases_nothing_and_an_earlier_release_is_left_to_the_rule(tmp_path: Path) -> None:
+    samples = make_samples()
+    failed = row("diversity", FAIL, "coverage", group="all", value="0.7", expected="at least 0.8")
+    samples["gates"] = pd.DataFrame([*samples["gates"].to_dict("records"), failed])
+    said = (
+        "release: gate diversity failed: coverage is 0.7, expected at least 0.8; to release nevertheless, write why in "
+    )
+    with pytest.raises(InputError, match=said + "gates.diversity.waived of the configuration"):
+        release(AS_PNG, make_store(), **samples, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_waived_gate_releases_and_its_reason_is_printed(tmp_path: Path) -> None:
+    samples = make_samples()
+    failed = row("diversity", FAIL, "coverage", group="all", value="0.7", expected="at least 0.8", waived="a *demo*")
+    samples["gates"] = pd.DataFrame([failed])
+    release(AS_PNG, make_store(), **samples, out=tmp_path / "out")
+    first, text = (tmp_path / "out/README.md").read_text().split("## What is here")
+    assert "**The gate diversity failed, and was waived.** The reason that was given: a &#42;demo&#42;" in first
+    assert "| diversity | fail, waived | coverage is 0.7, expected at least 0.8; waived&#58;" not in first
+    assert "| diversity | fail, waived | coverage is 0.7, expected at least 0.8; waived: a &#42;demo&#42; |" in text
+    assert read(tmp_path / "out/gates.csv")["waived"].tolist() == ["a *demo*"]
 
 
 def test_what_is_rejected_cannot_be_made_again_from_its_row(tmp_path: Path) -> None:

@@ -9,7 +9,9 @@ from typing import Self
 import numpy as np
 import pandas as pd
 
+from medsynth.artifacts.outcomes import INSUFFICIENT, PASS
 from medsynth.config import ReleaseSettings
+from medsynth.gates.thresholds import row
 from medsynth.images.modalities import MODALITIES
 
 WEIGHTS, DATA = "a" * 64, "d" * 64
@@ -47,6 +49,13 @@ def metrics(*rows: str) -> pd.DataFrame:
     return pd.DataFrame([row.split(";") for row in rows], columns=columns, dtype=str)
 
 
+GATES = pd.DataFrame(
+    [
+        row("integrity", PASS, "verdicts"),
+        row("fidelity", INSUFFICIENT, "kid", note="12 subjects, needs 50"),
+        row("copies", PASS, "copy_recall", group="exact", value="1.0", expected="at least 0.95"),
+    ]
+)
 METRICS = metrics(
     "kid;all;2.41234;2.2;2.6;-0.001;100;4;False;4 of 9 synthetic images;a_net",
     "nearest_similarity;pathology=normal;0.5;;;0.6;100;4;;;",
@@ -122,7 +131,7 @@ def make_samples(n: int = 4, channels: int = 1) -> dict:
                 "predicted_pathology": pathology[::-1],
                 "requested_probability": 0.9,
                 "conformity": 0.8,
-                "misread_gate": "on",
+                "misread_check": "on",
                 "nearest_similarity": [0.1, 0.2, 0.3, 0.4][:n],
                 "nearest_image": "7",
                 "verdict": ["kept", "rejected", "kept", "kept"][:n],
@@ -130,6 +139,7 @@ def make_samples(n: int = 4, channels: int = 1) -> dict:
             }
         ),
         "metrics": METRICS,
+        "gates": GATES,
         "checkpoint_info": CHECKPOINT,
         "tuned": TUNED,
     }

@@ -126,9 +126,8 @@ def whole_configuration(folder: Path) -> config.Config:
 
 def commands(whole: config.Config, folder: Path) -> list[list[str]]:
     """What the rules call, one after the other; their settings lie in `folder`."""
-    store, train, sample, judged, release = (
-        f"results/{step}" for step in ("prepare/d", "train/d/m", "sample/d/m", "evaluate/d/m", "release/d/m")
-    )
+    places = ("prepare/d", "train/d/m", "sample/d/m", "evaluate/d/m", "gates/d/m", "release/d/m")
+    store, train, sample, judged, gates, release = (f"results/{place}" for place in places)
     of_model = ["--store", store, "--train", train, "--samples", sample]
     settings = {
         "prepare": whole.prepare("d"),
@@ -137,6 +136,7 @@ def commands(whole: config.Config, folder: Path) -> list[list[str]]:
         "tune": whole.tune("d", "m"),
         "sample": whole.sample("d", "m"),
         "evaluate": whole.evaluate("d"),
+        "gates": whole.judge(),
         "release": whole.release("d"),
         "track": whole.track(),
     }
@@ -154,7 +154,8 @@ def commands(whole: config.Config, folder: Path) -> list[list[str]]:
         step("tune", "--store", store, "--reference", "results/reference/d", "--checkpoint", weights, "--out", tuned),
         step("sample", "--store", store, "--checkpoint", weights, *chosen, "--out", f"{sample}/shard_0.npy"),
         step("evaluate", *of_model, "--reference", "results/reference/d", "--out", judged),
-        step("release", *of_model, *chosen, "--evaluation", judged, "--out", release),
+        step("gates", *of_model, *chosen, "--evaluation", judged, "--out", gates),
+        step("release", *of_model, *chosen, "--evaluation", judged, "--gates", gates, "--out", release),
         step("track", "--initialise", "--out", "results/track/initialised.json"),
         step(
             *("track", "--initialised", "results/track/initialised.json", "--store", store, "--train", train),

@@ -32,9 +32,13 @@ def test_relative_database_and_artifacts_lie_in_the_working_directory(workdir: P
     folder = workdir / "mlartifacts" / run.info.run_id / "artifacts"
     stored = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     model, release = {"model/model.json", "model/model.safetensors"}, {"generator.json", "README.md", "SHA256SUMS"}
+    release |= {"gates.csv"}
     tune = {"tune/sampler.json", "tune/tried.csv", "tune/tried.png"}
     assert stored == {*model, *tune, *release, "metrics.csv", "strip.png", *FIGURES}
     assert record["run_id"] == run.info.run_id
+    gates = {name: value for name, value in run.data.tags.items() if name.startswith("gate.")}
+    of_gates = {"gate.integrity": "pass", "gate.fidelity": "insufficient", "gate.diversity": "fail, waived"}
+    assert gates == of_gates
     assert record["tracking_uri"] == f"sqlite:///{workdir}/mlflow.db"
     card = client_of(workdir).download_artifacts(run.info.run_id, "README.md")
     assert Path(card).read_text() == "# card\n"

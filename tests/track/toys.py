@@ -13,6 +13,11 @@ METRICS = (
     "metric,value,ci_low,ci_high,floor,group\n"
     "kid,2.5,2.25,2.75,-0.5,\nrecall (k=5),0.5,,,,normal\naccuracy,0.75,,,,pathology=normal\n"
 )
+GATES = (
+    "gate,result,metric,group,value,ci_low,ci_high,floor,n_real,n_synthetic,expected,note,waived\n"
+    "integrity,pass,verdicts,,,,,,,,,,\nfidelity,insufficient,kid,all,,,,,,,,12 subjects,\n"
+    "diversity,pass,kid,all,0.5,,,,,,,,why\ndiversity,fail,coverage,all,0.5,,,,,,at least 0.8,,why\n"
+)
 WEIGHTS = b"weights"
 WEIGHTS_SHA256 = hashlib.sha256(WEIGHTS).hexdigest()
 DATA_SHA256 = "d1" * 32
@@ -45,6 +50,7 @@ def make_results(folder: Path, model: str = "diffusion", kept: int = 3) -> dict[
     (tune / "sampler.json").write_text("{}")
     (release / "generator.json").write_text(json.dumps({"sampler": {"steps": 7}}))
     (release / "README.md").write_text("# card\n")
+    (release / "gates.csv").write_text(GATES)
     (release / "metadata.csv").write_text(RELEASED + f"images/1.png,normal,50,n/a,{WEIGHTS_SHA256}\n" * kept)
     (release / "SHA256SUMS").write_text(f"{kept} images of {model}\n")
     return {"store": store, "train": train, "tune": tune, "evaluation": evaluation, "release": release}

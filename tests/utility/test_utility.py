@@ -44,7 +44,7 @@ def samples_of(count: int, shown: float):
     labels = np.arange(count) % 2
     rows = pd.DataFrame({"sample_id": [f"d-m-{n}" for n in range(count)], "side": np.array(CLASSES)[labels]})
     verdicts = rows[["sample_id"]].assign(
-        requested_probability="", conformity="", misread_gate="", nearest_similarity="", verdict="kept", reason=""
+        requested_probability="", conformity="", misread_check="", nearest_similarity="", verdict="kept", reason=""
     )
     return images_of(labels, 1, shown), rows, verdicts
 

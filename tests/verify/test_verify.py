@@ -79,6 +79,12 @@ def test_a_changed_missing_or_added_file_is_named(folder, capsys):
         ("rejected.csv", {"seed": "7"}, "rejected.csv: has the column seed"),
         ("real_split.csv", {"split": "holdout"}, "split is none of train, val and test"),
         ("real_split.csv", {"sha256": "7" * 64}, "is in more than one split"),
+        (
+            "gates.csv",
+            {"result": "good"},
+            "gates.csv: integrity: result is good, expected pass or fail or insufficient",
+        ),
+        ("gates.csv", {"result": "fail"}, "gates.csv: gate integrity failed: verdicts: ; this gate is never waived"),
     ],
 )
 def test_a_table_that_is_not_true_is_found_though_its_checksum_is(folder, name, cells, expected):

@@ -68,7 +68,7 @@ def test_one_dag_has_every_modality_by_every_family(tmp_path):
     assert done.returncode == 0, done.stdout
     jobs = dict(re.findall(r"^(\w+) +(\d+)$", done.stdout.partition("Job stats:")[2], re.MULTILINE))
     runs = str(len(PHANTOMS) * len(MODELS))
-    assert {jobs[rule] for rule in ("train", "tune", "sample", "evaluate", "release")} == {runs}
+    assert {jobs[rule] for rule in ("train", "tune", "sample", "evaluate", "gates", "release")} == {runs}
     assert jobs["prepare"] == jobs["reference"] == str(len(PHANTOMS))
 
 
@@ -96,6 +96,7 @@ def test_a_modality_is_released_by_every_family(phantom, tmp_path):
         judged = {"store": store, "train": folder / "train", "samples": folder / "samples"}
         step("evaluate", chosen.evaluate(phantom), folder / "evaluation", reference=reference, **judged)
         judged |= {"sampler": known["sampler"], "evaluation": folder / "evaluation"}
+        judged["gates"] = step("gates", chosen.judge(), folder / "gates", **judged)
         released = step("release", chosen.release(phantom), folder / "release", **judged)
         assert verify(released) == []
         made_by = json.loads((released / "generator.json").read_text())["train"]["model"]["family"]

@@ -39,6 +39,7 @@ def test_named_configuration_is_not_mixed_with_the_demo(tmp_path: Path) -> None:
         "tune": 2,
         "sample": 4,
         "evaluate": 2,
+        "gates": 2,
         "release": 2,
         "track_initialise": 1,
         "track": 2,

@@ -26,7 +26,8 @@ FILES = {
     "train": "model.safetensors model.json history.csv strip.png",
     "tune": "sampler.json tried.csv tried.png contact_sheet.png",
     "evaluate": "metrics.csv samples.csv copy_limits.csv contact_sheet.png curves.png adherence.png nearest.png",
-    "release": "SHA256SUMS metadata.csv rejected.csv real_split.csv generator.json README.md",
+    "gates": "gates.csv",
+    "release": "SHA256SUMS metadata.csv rejected.csv real_split.csv gates.csv generator.json README.md",
 }
 step, out = sys.argv[1], Path(sys.argv[sys.argv.index("--out") + 1])
 names = FILES.get(step, "").split()
@@ -62,7 +63,7 @@ CONFIG = {
         "student": {"family": "consistency", "parents": {"teacher": "plain"}, "steps": [4]},
     },
 }
-OF_A_MODEL = ("train", "tune", "sample", "evaluate", "release")
+OF_A_MODEL = ("train", "tune", "sample", "evaluate", "gates", "release")
 RAYS = ("rays/plain", "rays/edged", "rays/student")
 
 
@@ -122,10 +123,11 @@ TRUNK = {"prepare trunk", "reference trunk"} | jobs(OF_A_MODEL, "trunk/plain")
         ("conditions/ordinal.py", TRUNK),
         ("conditions/lesions.py", AFTER_PREPARE),
         ("conditions/mask.py", set()),
-        ("evaluate/figures.py", jobs(("evaluate", "release"), *EVERY)),
-        ("evaluate/metrics/distances.py", jobs(("evaluate", "release"), *EVERY)),
-        ("tune/score.py", jobs(("tune", "sample", "evaluate", "release"), *EVERY) | jobs(("train",), "rays/student")),
-        ("sample/plan.py", jobs(("sample", "evaluate", "release"), *EVERY)),
+        ("evaluate/figures.py", jobs(("evaluate", "gates", "release"), *EVERY)),
+        ("evaluate/metrics/distances.py", jobs(("evaluate", "gates", "release"), *EVERY)),
+        ("tune/score.py", jobs(OF_A_MODEL[1:], *EVERY) | jobs(("train",), "rays/student")),
+        ("sample/plan.py", jobs(OF_A_MODEL[2:], *EVERY)),
+        ("gates/thresholds.py", jobs(("gates", "release"), *EVERY)),
         ("images/formats/dicom.py", set()),
         ("config/family.py", set()),
         ("registry.py", set()),

@@ -8,11 +8,13 @@ rule release:
         sampler=rules.tune.output.sampler,
         samples=shards,
         evaluation=rules.evaluate.output,
+        gates=rules.gates.output,
     output:
         sums=f"{RELEASE}/SHA256SUMS",
         table=f"{RELEASE}/metadata.csv",
         rejected=f"{RELEASE}/rejected.csv",
         split=f"{RELEASE}/real_split.csv",
+        gates=f"{RELEASE}/gates.csv",
         generator=f"{RELEASE}/generator.json",
         card=f"{RELEASE}/README.md",
     log:
@@ -32,10 +34,12 @@ rule release:
         train=folder_of("train"),
         samples=folder_of("samples"),
         evaluation=folder_of("evaluation"),
+        gates=folder_of("gates"),
         out=subpath(output.sums, parent=True),
     message:
         "release {wildcards.dataset} from {wildcards.model}"
     shell:
         "rm -rf {params.out:q}/images {params.out:q}/masks && "
         "python -m medsynth release --settings {params.settings:q} --store {params.store:q} --train {params.train:q}"
-        " --sampler {input.sampler:q} --samples {params.samples:q} --evaluation {params.evaluation:q} --out {params.out:q} > {log:q} 2>&1"
+        " --sampler {input.sampler:q} --samples {params.samples:q} --evaluation {params.evaluation:q}"
+        " --gates {params.gates:q} --out {params.out:q} > {log:q} 2>&1"

@@ -79,13 +79,13 @@ class Terminal(logging.Handler):
                     self.say(f"    {self.started[job]}: {done} %, {left} left")
 
     def last_words(self) -> str:
-        """Of each failed job its name, its log, and the line that its step ended with."""
+        """Of each failed job its name, its log, and the line, or lines, that its step ended with."""
         lines = []
         for job, log in self.failed.items():
             said = [line.strip() for line in tail(log).splitlines() if line.strip()] if log else []
             own = [line for line in said if line.startswith("medsynth ")]  # torchrun says more after it
             lines.append(f"{self.started[job]} failed, its log is {log}")
-            lines.append((own or said or ["It said nothing, see above."])[-1])
+            lines += list(dict.fromkeys(own)) or (said or ["It said nothing, see above."])[-1:]
         return "\n".join(lines)
 
 

@@ -67,8 +67,8 @@ def _row(
             of_real = of_real[asked_for] if asked_for.any() else of_real
         row = statistic_row(name, group, np.mean, [hits], [of_real], evidence, weights)
     inadequate = evidence.inadequate.get((part, statistic.name), "")
-    gate = evidence.gates.off.get(group.partition("=")[2], "") if kind.name == evidence.label else ""
-    off = f"misread gate off: {gate}" if gate and not inadequate else ""
+    why = evidence.checks.off.get(group.partition("=")[2], "") if kind.name == evidence.label else ""
+    off = f"misread check off: {why}" if why and not inadequate else ""
     return replace(row, note="; ".join(filter(None, [inadequate, row.note, *notes, off])))
 
 

@@ -1,8 +1,9 @@
-"""Distances between the distributions of features of synthetic and held-out real images."""
+"""Distances between synthetic and held-out real images: of the distributions of features, and of mean spectra."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -10,19 +11,39 @@ import numpy as np
 from medsynth.config.evaluation import FEWEST_SUBJECTS
 from medsynth.evaluate import diversity, fidelity
 from medsynth.evaluate.metrics.metric import NAN, Evidence, Function, Metric, Row
+from medsynth.judges import texture
 from medsynth.judges.features import MOST
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What a distance is measured in, of test, synthetic and training images, rows first."""
+
+    test: np.ndarray
+    synthetic: np.ndarray
+    training: np.ndarray
+
+    @classmethod
+    def features(cls, evidence: Evidence) -> Seen:
+        return cls(evidence.test.features, evidence.synthetic.features, evidence.training_features)
+
+    @classmethod
+    def spectrum(cls, evidence: Evidence) -> Seen:
+        return cls(evidence.test.spectrum, evidence.synthetic.spectrum, evidence.training_spectrum)
+
+
 def _distance_rows(
-    name: tuple[str, bool],
+    name: tuple[str, bool | None],
     distance: Function,
     interval: Callable[..., tuple[float, float]],
     evidence: Evidence,
     by_group: bool = False,
     fewest: int = FEWEST_SUBJECTS,
+    look: Callable[[Evidence], Seen] = Seen.features,
 ) -> Iterator[Row]:
     """Synthetic against test images; the floor is training against test images, as many of them."""
     metric, higher_is_better = name
+    seen = look(evidence)
     real, synthetic = evidence.test, evidence.synthetic
     for group in evidence.groups()[: None if by_group else 1]:
         classes = [
@@ -43,14 +64,14 @@ def _distance_rows(
             note = "; ".join([f"{counts} images: needs {fewest} of each", *notes])
             yield Row(metric, group.name, NAN, NAN, NAN, NAN, n, m, higher_is_better, note)
             continue
-        b = synthetic.features[rows_synthetic[of_synthetic]]
-        train = evidence.training_features[rows_training[of_training]]
+        held_out, b = seen.test[a], seen.synthetic[rows_synthetic[of_synthetic]]
+        train = seen.training[rows_training[of_training]]
         yield Row(
             metric,
             group.name,
-            distance(real.features[a], b),
-            *interval(real.features[a], b, subjects, rng=rng),
-            distance(real.features[a], train),
+            distance(held_out, b),
+            *interval(held_out, b, subjects, rng=rng),
+            distance(held_out, train),
             n,
             m,
             higher_is_better,
@@ -76,8 +97,23 @@ def _neighbour_rows(name: str, metric: Function, most: float, evidence: Evidence
     return _distance_rows((name, True), distance, interval, evidence, fewest=max(FEWEST_SUBJECTS, 2 * neighbours))
 
 
+def _spectrum_rows(
+    name: tuple[str, bool | None], distance: Function, least: float, evidence: Evidence
+) -> Iterator[Row]:
+    interval = partial(fidelity.jackknife_interval, distance, bounds=(least, np.inf))
+    return _distance_rows(name, distance, interval, evidence, look=Seen.spectrum)
+
+
 FEATURES = frozenset({"features"})
 KID = Metric(FEATURES, _kid_rows)
 FID = Metric(FEATURES, _fid_rows)
 DENSITY = Metric(FEATURES, partial(_neighbour_rows, "density", diversity.density, np.inf))
 COVERAGE = Metric(FEATURES, partial(_neighbour_rows, "coverage", diversity.coverage, 1.0))
+SPECTRUM = frozenset({"spectrum"})
+SPECTRUM_DISTANCE_DB = Metric(
+    SPECTRUM, partial(_spectrum_rows, ("spectrum_distance_db", False), texture.spectrum_distance_db, 0.0)
+)
+# No direction: blurred images have less fine detail than real ones, noisy images more.
+FINEST_OCTAVE_DB = Metric(
+    SPECTRUM, partial(_spectrum_rows, ("finest_octave_db", None), texture.finest_octave_db, -np.inf)
+)

@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from medsynth.artifacts.shards import Images
 from medsynth.conditions.kind import Reading
 from medsynth.conditions.schema import ConditionSchema
 from medsynth.config import EvaluateSettings
-from medsynth.evaluate.gates import Gates
+from medsynth.evaluate.checks import Checks
 
 NAN = float("nan")
 Function = Callable[..., float]
@@ -24,15 +25,19 @@ class Side:
 
     Attributes:
         table: (n rows) condition cells, and subject_id for real images.
+        images: uint16 (n, C, *spatial), on the disk.
         features: (n, d); none where no metric needs them.
+        spectrum: (n, C, bands) in dB; none where no metric needs it.
         similarity, parts: (n,) likeness to the nearest training image, of the whole and of its parts.
         nearest, nearest_image: (n,) its position and name.
-        verdicts: (n rows) what the gates say.
+        verdicts: (n rows) what the checks say.
         masks: (n, *spatial) label maps: a real image's own, those that synthetic ones were asked for by.
     """
 
     table: pd.DataFrame
+    images: Images
     features: np.ndarray
+    spectrum: np.ndarray
     reading: Reading
     similarity: np.ndarray
     parts: np.ndarray
@@ -54,7 +59,7 @@ class Evidence:
     Attributes:
         strata: the fields by whose values metrics are grouped, each with its values.
         test, synthetic: held-out real images, and the ones that are judged.
-        training, training_features: of training images, for the real-against-real floor.
+        training, training_features, training_spectrum: of training images, for the real-against-real floor.
         planted: by kind of change, (2, n) both likenesses of copies that were planted.
         shape: (*spatial) in pixels.
         inadequate: (field or its part, statistic) → why the readers do not read it well enough from real images.
@@ -68,7 +73,8 @@ class Evidence:
     synthetic: Side
     training: pd.DataFrame
     training_features: np.ndarray
-    gates: Gates
+    training_spectrum: np.ndarray
+    checks: Checks
     settings: EvaluateSettings
     planted: dict[str, np.ndarray]
     inadequate: Mapping[tuple[str, str], str] = field(default_factory=dict)
@@ -122,7 +128,8 @@ class Metric:
     """What can be named under `evaluation.metrics`.
 
     Attributes:
-        needs: which parts of the evidence it looks at, beside the table: features, readings, similarity or verdicts.
+        needs: which parts of the evidence it looks at, beside the table: images, features, spectrum, readings,
+            similarity or verdicts.
         rows: its lines, each named, since the metric of what was read has several.
     """
 

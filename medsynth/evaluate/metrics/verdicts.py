@@ -1,4 +1,4 @@
-"""What the gates say of each image."""
+"""What the checks say of each image."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from medsynth.evaluate.metrics.metric import Evidence, Metric, Row, Side, image_
 
 
 def _kept_rows(evidence: Evidence) -> Iterator[Row]:
-    """Says where the gate that looks at the label is off: an image that is kept there was checked for copying alone."""
-    off = evidence.gates.off
+    """Says where the check of the label is off: an image that is kept there was checked for copying alone."""
+    off = evidence.checks.off
     for row in image_rows(("kept_rate", True), _kept, np.mean, evidence):
         field, _, value = row.group.partition("=")
         of = [name for name in off if not value or (field == evidence.label and name == value)]
-        note = f"misread gate off for {', '.join(of)}: {off[of[0]]}" if of else ""
+        note = f"misread check off for {', '.join(of)}: {off[of[0]]}" if of else ""
         if of and off[of[0]].startswith(INADEQUATE):
-            note = f"{off[of[0]]}; misread gate off"
+            note = f"{off[of[0]]}; misread check off"
         yield replace(row, note="; ".join(filter(None, (note, row.note))))
 
 

@@ -1,7 +1,16 @@
 import numpy as np
 import pytest
 
-from medsynth.tune.texture import VISIBLE, band_power, ends, kurtosis, texture
+from medsynth.judges.texture import (
+    VISIBLE,
+    band_power,
+    ends,
+    finest_octave_db,
+    kurtosis,
+    spectrum_db,
+    spectrum_distance_db,
+    texture,
+)
 
 
 def noise(*shape: int) -> np.ndarray:
@@ -55,3 +64,19 @@ def test_ends_are_what_eight_bits_show_as_black_and_white():
     images[0, 0, 0, :3] = [0, 127, 128]  # 128 / 257 rounds to 0 as well, but half is no longer
     images[1, 0, 0, :4] = [65535, 65407, 65406, 65000]
     assert ends(images).tolist() == [[0.02, 0.0], [0.0, 0.02]]
+
+
+def test_twice_the_contrast_is_six_decibels_in_every_band():
+    once, twice = (spectrum_db(scale * noise(3, 2, 64, 64)) for scale in (1, 2))
+    assert once.shape == (3, 2, 6)
+    assert twice - once == pytest.approx(np.full(once.shape, 20 * np.log10(2)), abs=0.01)
+    assert spectrum_distance_db(once, twice) == pytest.approx(finest_octave_db(once, twice), abs=0.01)
+    assert spectrum_distance_db(twice, once) > 6 and finest_octave_db(twice, once) < -6
+
+
+def test_blur_and_noise_are_below_and_above_in_the_finest_octave():
+    images = noise(4, 1, 64, 64)
+    blurred = (images + np.roll(images, 1, -1) + np.roll(images, 1, -2) + np.roll(images, (1, 1), (-1, -2))) / 4
+    sharp, soft, rough = map(spectrum_db, (images, blurred, images + np.random.default_rng(1).normal(0, 0.2, (64, 64))))
+    assert finest_octave_db(sharp, soft) < -6
+    assert finest_octave_db(sharp, rough) == pytest.approx(10 * np.log10(2), abs=0.3)  # twice the variance

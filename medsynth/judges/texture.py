@@ -30,6 +30,35 @@ def texture(images: np.ndarray) -> np.ndarray:
     )
 
 
+def spectrum_db(images: np.ndarray) -> np.ndarray:
+    """Mean power density in each band, in dB of the intensity's square, of every channel.
+
+    Args:
+        images: intensities (n, C, *spatial) in [-1, 1].
+    Returns:
+        float64 (n, C, bands), coarse to fine.
+    """
+    return 10 * np.log10(band_power(images.astype(np.float64)) + VISIBLE)
+
+
+def spectrum_distance_db(a: np.ndarray, b: np.ndarray) -> float:
+    """Root mean square difference of the mean spectra of two sets, over bands and channels.
+
+    Args:
+        a, b: (n, C, bands) and (m, C, bands) of `spectrum_db`.
+    """
+    return float(np.sqrt(((b.mean(0) - a.mean(0)) ** 2).mean()))
+
+
+def finest_octave_db(a: np.ndarray, b: np.ndarray) -> float:
+    """By how much the power of b in the finest octave, two bands, is above that of a; 3 dB is twice, -3 dB half of it.
+
+    Args:
+        a, b: as of `spectrum_distance_db`.
+    """
+    return float((b.mean(0) - a.mean(0))[..., -2:].mean())
+
+
 def band_power(images: np.ndarray) -> np.ndarray:
     """Mean power density of the images (n, C, *spatial) in radial frequency bands: (n, C, bands), coarse to fine.
 

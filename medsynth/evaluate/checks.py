@@ -1,14 +1,15 @@
 """The verdict on each synthetic image: kept, or rejected with its reasons; or surplus, of which there are enough.
 
-Both gates take their limits from real validation images, so that each limit has a meaning: how often a real image would
-fall beyond it. Neither the reader nor the generator learned from them, but both keep the weights that do best on them:
-the reader reads them a little better than other images, which makes the second gate a little stricter than it says.
+Both checks take their limits from real validation images, so that each limit has a meaning: how often a real image
+would fall beyond it. Neither the reader nor the generator learned from them, but both keep the weights that do best on
+them: the reader reads them a little better than other images, which makes the second check a little stricter than it
+says.
 
 - A copy: more like its nearest training image than the given quantile of the validation images are to theirs
   (`copy_limits`).
 - Misread: the reader sees another class, and gives the class that was asked so low a probability that at most
   MISREAD_LEVEL of the real images of that class have one as low (split conformal prediction, Vovk et al. 2005). A
-  reader that is unsure of real images gives them low probabilities too, and then rejects little: the gate is never
+  reader that is unsure of real images gives them low probabilities too, and then rejects little: the check is never
   stricter than the reader is good. It is off for a class of fewer than FEWEST_OF_A_CLASS validation images, and for
   all classes where the reader does not read the label well enough; `off` says so.
 """
@@ -28,13 +29,13 @@ from medsynth.evaluate.copy_limits import CopyLimits
 
 
 @dataclass(frozen=True)
-class Gates:
+class Checks:
     """Limits taken from validation images.
 
     Attributes:
         copies: from which likeness to a training image on an image is a copy.
         real_probabilities: for each class, what the reader gives it on real images of that class, rising.
-        off: why the second gate rejects nothing of a class, for those classes.
+        off: why the second check rejects nothing of a class, for those classes.
     """
 
     copies: CopyLimits
@@ -50,7 +51,7 @@ class Gates:
         values: tuple[str, ...],
         evaluation: Evaluation,
         inadequate: str = "",
-    ) -> Gates:
+    ) -> Checks:
         """Set the limits.
 
         Args:
@@ -95,7 +96,7 @@ class Gates:
         likeness: Mapping[str, np.ndarray],
     ) -> pd.DataFrame:
         """One verdict a row: requested_probability, conformity, verdict (kept or rejected), reason (empty if kept),
-        misread_gate (on, or why it is off).
+        misread_check (on, or why it is off).
 
         A reason goes out with the dataset, so that it does not name the training image.
         """
@@ -117,7 +118,7 @@ class Gates:
             "conformity": conformity,
             "verdict": verdicts,
             "reason": reasons,
-            "misread_gate": [f"off: {self.off[value]}" if value in self.off else "on" for value in asked],
+            "misread_check": [f"off: {self.off[value]}" if value in self.off else "on" for value in asked],
         }
         return pd.DataFrame(columns)
 
@@ -132,7 +133,7 @@ def beyond(verdicts: pd.DataFrame, asked: np.ndarray, wanted: Mapping[str, int])
     """The verdicts with `surplus` in place of `kept` for those beyond the first that are wanted of each value.
 
     Args:
-        verdicts: as `Gates.judge` gives them, n rows in the order of the plan; asked: (n,) the value of each.
+        verdicts: as `Checks.judge` gives them, n rows in the order of the plan; asked: (n,) the value of each.
         wanted: kept samples of each value; a value that it lacks has no surplus.
     """
     kept = verdicts["verdict"].eq("kept")

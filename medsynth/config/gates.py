@@ -1,0 +1,180 @@
+"""Gates over the metrics of a whole run: thresholds that must hold before anything is released."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Self
+
+from pydantic import Field, StringConstraints, field_validator, model_validator
+
+from medsynth import registry
+from medsynth.config.evaluation import FEWEST_SUBJECTS
+from medsynth.config.section import Count, Fraction, Positive, Strict, refuse_unknown
+
+BY_STATISTIC = "adherence"  # the metric whose lines are named after the statistics of the condition kinds
+NEVER_WAIVED = ("integrity", "lineage", "copies")
+Groups = Annotated[tuple[str, ...], Field(min_length=1)]
+
+
+def metric_names() -> Iterator[str]:
+    """Every name that the column `metric` of metrics.csv can hold."""
+    yield from (name for name in registry.METRICS if name != BY_STATISTIC)
+    for entry in registry.CONDITIONS.values():
+        yield from entry.load_settings().statistics  # type: ignore[attr-defined]
+
+
+class Threshold(Strict):
+    """Bounds on the value of some lines of metrics.csv. At least one bound is given; all that are given must hold."""
+
+    metric: str
+    """Name in the column `metric` of metrics.csv."""
+    groups: Groups = ("all",)
+    """Names in the column `group`; `*` stands for any text, `{label}` for the name of the label."""
+    at_least: float | None = None
+    """The least value."""
+    at_most: float | None = None
+    """The greatest value."""
+    least_share_of_floor: Positive | None = None
+    """The least value, as a share of what held-out real images reach."""
+    most_over_floor: float | None = None
+    """The greatest value, as so much more than held-out real images reach."""
+    least_floor: float | None = None
+    """No bound: a line whose floor is lower is insufficient, since what real images do not show cannot be asked."""
+    fewest: Count = FEWEST_SUBJECTS
+    """No bound: a line of fewer images, real ones or synthetic ones, is insufficient."""
+    allow_for_chance: bool = True
+    """No bound: a line beyond a bound is insufficient, and not failed, where its 95 % interval reaches the bound."""
+    required: bool = True
+    """No bound: whether the gate is insufficient where metrics.csv has no such line. If false, the threshold then does
+    not apply.
+    """
+
+    @field_validator("metric")
+    @classmethod
+    def _exists(cls, metric: str) -> str:
+        refuse_unknown("metric", [metric], metric_names())
+        return metric
+
+    @model_validator(mode="after")
+    def _has_a_bound(self) -> Self:
+        bounds = ("at_least", "at_most", "least_share_of_floor", "most_over_floor")
+        if all(getattr(self, bound) is None for bound in bounds):
+            raise ValueError(f"{self.metric} has no bound, expected one of {', '.join(bounds)}")
+        return self
+
+
+class Gate(Strict):
+    """What a run must reach, and how much there must be to tell."""
+
+    thresholds: tuple[Threshold, ...]
+    """What must hold; the defaults are in docs/release.md."""
+    subjects: Count = 50
+    """With fewer held-out test subjects, the gate is insufficient."""
+    images: Count = 100
+    """With fewer samples, the gate is insufficient."""
+    waived: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)] | None = None
+    """Why a run that fails this gate is released all the same; the card prints it."""
+
+    @field_validator("thresholds")
+    @classmethod
+    def _are_some(cls, thresholds: tuple[Threshold, ...]) -> tuple[Threshold, ...]:
+        if not thresholds:
+            raise ValueError("no threshold, expected at least one")
+        return thresholds
+
+    @field_validator("waived", mode="before")
+    @classmethod
+    def _says_why(cls, waived: Any) -> Any:
+        if waived is not None and not (isinstance(waived, str) and waived.strip()):
+            raise ValueError("expected the reason for the waiver, in words")
+        return waived
+
+
+class Fidelity(Gate):
+    """Samples look like held-out real images: distance of features, and power of fine detail from half to twice."""
+
+    thresholds: tuple[Threshold, ...] = (
+        Threshold(metric="kid", most_over_floor=0.5),
+        Threshold(metric="spectrum_distance_db", most_over_floor=3),
+        Threshold(metric="finest_octave_db", at_least=-3, at_most=3),
+    )
+    """What must hold; the defaults are in docs/release.md."""
+    images: Count = 500
+    """With fewer samples, the gate is insufficient."""
+
+
+class Diversity(Gate):
+    """Samples cover the real images, and those of a class are no more alike than real ones are."""
+
+    thresholds: tuple[Threshold, ...] = (
+        Threshold(metric="coverage", least_share_of_floor=0.8),
+        Threshold(metric="pairwise_ms_ssim", groups=("{label}=*",), most_over_floor=0.05),
+    )
+    """What must hold; the defaults are in docs/release.md."""
+
+
+class Adherence(Gate):
+    """The reader reads from samples what was asked for, nearly as often as from held-out real images."""
+
+    thresholds: tuple[Threshold, ...] = (
+        Threshold(metric="accuracy", groups=("{label}",), least_share_of_floor=0.8, least_floor=0.5),
+        Threshold(metric="accuracy", groups=("{label}=*",), least_share_of_floor=0.7, least_floor=0.5),
+        Threshold(metric="rank_correlation", groups=("severity",), least_share_of_floor=0.7, required=False),
+    )
+    """What must hold; the defaults are in docs/release.md."""
+
+
+class Anatomy(Gate):
+    """Structures lie where the mask that was asked for has them; for datasets with a mask condition alone."""
+
+    thresholds: tuple[Threshold, ...] = (
+        Threshold(metric="mean_dice", groups=("*",), least_share_of_floor=0.8, required=False),
+    )
+    """What must hold; the defaults are in docs/release.md."""
+
+
+# The planted copies that the search must find, by kind of change, as `judges.planted.WANTED` has them.
+RECALL: dict[str, Fraction] = {
+    **dict.fromkeys(
+        ("exact", "mirrored", "gamma 0.7 or 1.4", "noise of 5 %", "turned 5°", "scaled 10 %", "shifted 10 %"), 0.95
+    ),
+    "two thirds copied": 0.8,
+}
+# Neither configured nor waived.
+COPIES = Gate(
+    thresholds=(
+        *(
+            Threshold(metric="copy_recall", groups=(kind,), at_least=share, fewest=50, allow_for_chance=False)
+            for kind, share in RECALL.items()
+        ),
+        Threshold(metric="copy_rate", most_over_floor=0.05, allow_for_chance=False),
+        Threshold(metric="kept_copy_rate", at_most=0, allow_for_chance=False),
+    ),
+    subjects=1,
+    images=1,
+)
+
+
+class Gates(Strict):
+    """Whether a run may be released. The gates `integrity`, `lineage` and `copies` are fixed, and never waived."""
+
+    fidelity: Fidelity = Fidelity()
+    """Samples look like held-out real images."""
+    diversity: Diversity = Diversity()
+    """Samples are as varied as real images."""
+    adherence: Adherence = Adherence()
+    """Samples show what was asked for."""
+    anatomy: Anatomy = Anatomy()
+    """Structures lie where they were asked for."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _are_fixed(cls, section: Any) -> Any:
+        for name in NEVER_WAIVED:
+            if isinstance(section, dict) and name in section:
+                raise ValueError(f"{name} is fixed: it has no thresholds here and is never waived")
+        return section
+
+    def by_name(self) -> dict[str, Gate]:
+        """Every gate over metrics, `copies` among them."""
+        return {name: getattr(self, name) for name in type(self).model_fields} | {"copies": COPIES}

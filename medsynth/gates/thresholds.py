@@ -1,0 +1,107 @@
+"""Compares lines of metrics.csv with the thresholds of a gate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
+from typing import Any
+
+import pandas as pd
+
+from medsynth import registry
+from medsynth.artifacts.outcomes import COLUMNS, FAIL, INSUFFICIENT, PASS
+from medsynth.config.columns import INADEQUATE
+from medsynth.config.gates import BY_STATISTIC, Gate, Threshold
+
+COPIED = ("group", "value", "ci_low", "ci_high", "floor", "n_real", "n_synthetic")
+Line = Mapping[Any, Any]
+
+
+def judge(
+    name: str, gate: Gate, metrics: pd.DataFrame, measured: tuple[str, ...], label: str, subjects: int, samples: int
+) -> Iterator[dict[str, Any]]:
+    """The lines of gates.csv of one gate; none where no threshold applies.
+
+    Args:
+        metrics: metrics.csv, numbers as numbers.
+        measured: the metrics that the evaluation was asked for.
+        label: the condition that classes are of.
+        subjects: held-out test subjects; samples: all that were judged.
+    """
+    few = ""
+    if subjects < gate.subjects:
+        few = f"{subjects} subjects, needs {gate.subjects}"
+    elif samples < gate.images:
+        few = f"{samples} samples, needs {gate.images}"
+    for threshold in gate.thresholds:
+        patterns = [pattern.replace("{label}", label) for pattern in threshold.groups]
+        lines = [
+            line
+            for line in metrics[metrics["metric"] == threshold.metric].to_dict("records")
+            if any(fnmatchcase(line["group"], pattern) for pattern in patterns)
+        ]
+        home = threshold.metric if threshold.metric in registry.METRICS else BY_STATISTIC
+        if not lines and (threshold.required or home not in measured):
+            why = f"{threshold.metric} of {', '.join(patterns)} was not measured"
+            yield row(name, INSUFFICIENT, threshold.metric, note=few or why, waived=gate.waived)
+        for line in lines:
+            result, note = (INSUFFICIENT, few) if few else _compare(threshold, line)
+            copied = {column: line[column] for column in COPIED}
+            expected = _expected(threshold, float(line["floor"]))
+            yield row(name, result, threshold.metric, note=note, expected=expected, waived=gate.waived, **copied)
+
+
+def row(gate: str, result: str, metric: str, note: str = "", waived: str | None = None, **cells: Any) -> dict[str, Any]:
+    """One line of gates.csv; what is not given is empty."""
+    given = {"gate": gate, "result": result, "metric": metric, "note": note, "waived": waived or "", **cells}
+    return {column: given.get(column, "") for column in COLUMNS}
+
+
+def _compare(threshold: Threshold, line: Line) -> tuple[str, str]:
+    """The result, and why it is insufficient."""
+    where = threshold.metric if line["group"] == "all" else f"{threshold.metric} of {line['group']}"
+    inadequate = next((part for part in line["note"].split("; ") if part.startswith(INADEQUATE)), "")
+    if inadequate:
+        return INSUFFICIENT, f"{where}: {inadequate}"
+    value, floor = float(line["value"]), float(line["floor"])
+    if math.isnan(value):
+        return INSUFFICIENT, f"{where}: {line['note'] or 'no value'}"
+    if _looks_at_floor(threshold) and math.isnan(floor):
+        return INSUFFICIENT, f"{where}: no floor"
+    counts = {"test": line["n_real"] if not math.isnan(floor) else math.inf, "synthetic": line["n_synthetic"]}
+    for side, count in counts.items():
+        if count < threshold.fewest:
+            return INSUFFICIENT, f"{where}: {count:g} {side} images, needs {threshold.fewest}"
+    if threshold.least_floor is not None and floor < threshold.least_floor:
+        return INSUFFICIENT, f"{where}: {floor:.3g} on real images, needs {threshold.least_floor:g}"
+    low, high = bounds(threshold, floor)
+    if low <= value <= high:
+        return PASS, ""
+    if threshold.allow_for_chance and line["ci_low"] <= high and line["ci_high"] >= low:
+        interval = f"{value:.3g} ({line['ci_low']:.3g} to {line['ci_high']:.3g})"
+        return INSUFFICIENT, f"{where} is {interval}, expected {_expected(threshold, floor)}: its interval reaches that"
+    return FAIL, ""
+
+
+def bounds(threshold: Threshold, floor: float) -> tuple[float, float]:
+    """The least and the greatest value that hold."""
+    share, more = threshold.least_share_of_floor, threshold.most_over_floor
+    least = (threshold.at_least, None if share is None else share * floor)
+    most = (threshold.at_most, None if more is None else floor + more)
+    low = max((bound for bound in least if bound is not None), default=-math.inf)
+    return low, min((bound for bound in most if bound is not None), default=math.inf)
+
+
+def _looks_at_floor(threshold: Threshold) -> bool:
+    of_floor = (threshold.least_share_of_floor, threshold.most_over_floor, threshold.least_floor)
+    return any(bound is not None for bound in of_floor)
+
+
+def _expected(threshold: Threshold, floor: float) -> str:
+    """The bounds in words."""
+    low, high = bounds(threshold, floor)
+    held_out = f" (real images {floor:.3g})" if _looks_at_floor(threshold) else ""
+    least = f"at least {low:.3g}" if low > -math.inf else ""
+    most = f"at most {high:.3g}" if high < math.inf else ""
+    return " and ".join(filter(None, (least, most))) + held_out

@@ -1,0 +1,41 @@
+"""What the card says of the gates."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from medsynth.artifacts.outcomes import FAIL, INSUFFICIENT, Outcome, outcomes
+from medsynth.release.markdown import listed, plain, table
+
+
+def gates_in_words(gates: pd.DataFrame) -> str:
+    """Which gates failed and were waived, why, and which could not tell; the first lines of the card.
+
+    Args:
+        gates: gates.csv as text.
+    """
+    found = outcomes(gates)
+    failed = [gate for gate in found if gate.result == FAIL]
+    unknown = [gate for gate in found if gate.result == INSUFFICIENT]
+    sentences = [
+        f"**The gate {gate.name} failed, and was waived.** The reason that was given: {plain(gate.waived)}"
+        for gate in failed
+    ]
+    if unknown:
+        of = listed([f"{gate.name} ({plain(gate.reasons[0])})" for gate in unknown])
+        sentences.append(f"**Not known, insufficient: {of}.** The images were released without these gates.")
+    if not sentences:
+        return f"All gates passed: {listed([gate.name for gate in found])}."
+    return "\n\n".join(sentences)
+
+
+def gate_table(gates: pd.DataFrame) -> str:
+    """One row a gate."""
+    rows = [(gate.name, gate.said, _why(gate)) for gate in outcomes(gates)]
+    return table(("gate", "result", "why"), ("---", "---", "---"), rows)
+
+
+def _why(gate: Outcome) -> str:
+    reason = "; ".join(gate.reasons)
+    waiver = f"; waived: {gate.waived}" if gate.result == FAIL and gate.waived else ""
+    return plain(reason + waiver)

@@ -1,0 +1,49 @@
+"""The step: gates.csv of a whole run, and a release that is refused on the command line."""
+
+import logging
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from medsynth.artifacts.outcomes import outcomes, read
+from medsynth.artifacts.store import Store
+from medsynth.config import Evaluation, Gates, GatesSettings
+from medsynth.disk import tables
+from medsynth.errors import InputError
+from medsynth.gates.gates import gates, look
+from tests.gates.toys import run
+
+SETTINGS = GatesSettings(gates=Gates().by_name(), measured=Evaluation().metrics)
+
+
+def test_a_small_run_is_insufficient_and_not_failed(store: Store, tmp_path: Path, caplog) -> None:
+    with caplog.at_level(logging.WARNING):
+        gates(SETTINGS, run(store), tmp_path / "out")
+    found = {gate.name: gate for gate in outcomes(read(tmp_path / "out/gates.csv"))}
+    assert {name: gate.result for name, gate in found.items()} == {
+        "integrity": "pass", "lineage": "pass", "fidelity": "insufficient", "diversity": "insufficient",
+        "adherence": "insufficient", "copies": "insufficient",
+    }  # fmt: skip
+    assert found["fidelity"].reasons == ("8 subjects, needs 50",)
+    assert "copy_recall of exact was not measured" in found["copies"].reasons
+    assert "gate fidelity: insufficient: 8 subjects, needs 50" in caplog.messages
+
+
+def test_empty_cells_are_no_numbers_and_text_is_refused(store: Store) -> None:
+    whole = run(store)
+    line = whole.metrics.astype(object).assign(value="", note="nothing")
+    measured = pd.concat([whole.metrics.assign(note="").astype(str).replace("nan", ""), line.assign(metric="kid")])
+    assert "fidelity" in set(look(SETTINGS, run(store, metrics=measured))["gate"])
+    with pytest.raises(InputError, match=r"metrics.csv: damaged \(.*many.*\); remove it and evaluate again"):
+        look(SETTINGS, run(store, metrics=whole.metrics.astype(object).assign(floor="many", note="")))
+
+
+def test_what_is_written_is_what_was_found(store: Store, tmp_path: Path) -> None:
+    waived = SETTINGS.gates["diversity"].model_copy(update={"waived": "=a formula"})
+    settings = SETTINGS.model_copy(update={"gates": SETTINGS.gates | {"diversity": waived}})
+    gates(settings, run(store), tmp_path / "out")
+    assert "'=a formula" in (tmp_path / "out/gates.csv").read_text()  # no spreadsheet runs it
+    table = tables.read(tmp_path / "out/gates.csv")
+    assert set(table.loc[table["gate"] == "diversity", "waived"]) == {"=a formula"}
+    assert not (table == "nan").any(axis=None)
