@@ -89,6 +89,7 @@ def _sample_again(args: argparse.Namespace) -> None:
 
 
 def evaluate(args: argparse.Namespace) -> None:
+    from medsynth.artifacts import reconstructions
     from medsynth.artifacts.reference import Reference
     from medsynth.artifacts.shards import open_shards
     from medsynth.artifacts.store import Store
@@ -101,7 +102,8 @@ def evaluate(args: argparse.Namespace) -> None:
     shards = open_shards(args.samples)
     store = Store.open(args.store, verify=True)
     reference = Reference.open(args.reference, store)
-    evaluate(settings, store, reference, shards.images, shards.rows, history, args.out, overfitted_from)
+    made = reconstructions.Reconstructions.read(args.train / reconstructions.FILE, store)
+    evaluate(settings, store, reference, shards.images, shards.rows, history, args.out, overfitted_from, made)
 
 
 def utility(args: argparse.Namespace) -> None:

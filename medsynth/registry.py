@@ -95,6 +95,8 @@ FAMILIES = {
         "medsynth.models.families.consistency:ConsistencyModel", "medsynth.config.families.consistency:Consistency"
     ),
     "stylegan": Entry("medsynth.models.families.stylegan:StyleganModel", "medsynth.config.families.stylegan:Stylegan"),
+    "vae": Entry("medsynth.models.families.vae:VaeModel", "medsynth.config.families.vae:Vae"),
+    "vaegan": Entry("medsynth.models.families.vaegan:VaeganModel", "medsynth.config.families.vaegan:Vaegan"),
 }
 
 # Terms that a model's loss can have beside its own: keys of `losses`.
@@ -133,4 +135,7 @@ METRICS = {
     "kept_copy_rate": Entry("medsynth.evaluate.metrics.copies:KEPT_COPY_RATE"),
     "copy_recall": Entry("medsynth.evaluate.metrics.copies:COPY_RECALL"),
     "kept_rate": Entry("medsynth.evaluate.metrics.verdicts:KEPT_RATE"),
+    "psnr": Entry("medsynth.evaluate.metrics.reconstruction:PSNR"),
+    "ssim": Entry("medsynth.evaluate.metrics.reconstruction:SSIM"),
+    "ms_ssim": Entry("medsynth.evaluate.metrics.reconstruction:MS_SSIM"),
 }

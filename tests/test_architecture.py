@@ -67,7 +67,7 @@ def test_imports_point_down(path):
     assert wrong == set()
 
 
-OWN = ("models/families/", "models/diffusion/", "models/stylegan/", "config/families/")
+OWN = ("models/families/", "models/diffusion/", "models/stylegan/", "models/vae/", "config/families/")
 
 
 def test_only_the_registry_names_families():

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from medsynth import registry
+from medsynth.artifacts.reconstructions import Reconstructions
 from medsynth.artifacts.reference import Reference
 from medsynth.artifacts.shards import Images
 from medsynth.artifacts.store import Store, to_intensity
@@ -22,7 +23,7 @@ from medsynth.errors import InputError
 from medsynth.evaluate import figures
 from medsynth.evaluate.checks import Checks, beyond, requested_probability
 from medsynth.evaluate.copy_limits import CopyLimits
-from medsynth.evaluate.metrics.metric import Evidence, Metric, Row, Side
+from medsynth.evaluate.metrics.metric import Compared, Evidence, Metric, Row, Side
 from medsynth.judges.batches import in_blocks
 from medsynth.judges.copies import Likeness, TrainingIndex
 from medsynth.judges.features import extract
@@ -41,6 +42,7 @@ def evaluate(
     history: pd.DataFrame | None,
     out: Path,
     overfitted_from: int | None = None,
+    reconstructions: Reconstructions | None = None,
 ) -> None:
     """Judge synthetic images and write metrics.csv, samples.csv, copy_limits.csv and figures, whole or not at all.
 
@@ -52,10 +54,11 @@ def evaluate(
         history: the training history, for its curves; None leaves the figure out.
         out: folder of the results; replaced.
         overfitted_from: images seen at the best validation of a model that overfitted, for the curves.
+        reconstructions: of test images by the model; None, or none of them, where its family does not reconstruct.
     Raises:
         InputError: the images do not match the rows or the store.
     """
-    evidence = gather(settings, store, reference, images, rows)
+    evidence = gather(settings, store, reference, images, rows, reconstructions)
     with folder_written_whole(out) as part:
         tables.write(part / "metrics.csv", measure(evidence, reference.extractor))
         tables.write(part / "copy_limits.csv", _limit_table(evidence.checks.copies))
@@ -85,7 +88,12 @@ def _metrics(settings: EvaluateSettings) -> list[Metric]:
 
 
 def gather(
-    settings: EvaluateSettings, store: Store, reference: Reference, images: Images, rows: pd.DataFrame
+    settings: EvaluateSettings,
+    store: Store,
+    reference: Reference,
+    images: Images,
+    rows: pd.DataFrame,
+    reconstructions: Reconstructions | None = None,
 ) -> Evidence:
     """Set the checks, and look at the synthetic images as the real ones were looked at."""
     info = store.info
@@ -156,6 +164,7 @@ def gather(
         settings,
         reference.planted,
         reference.inadequate("val", "test"),
+        _compared(reconstructions, store, reference) if reconstructions else None,
     )
 
 
@@ -172,6 +181,13 @@ def _spectrum(images: Images, rows: np.ndarray | None = None) -> np.ndarray:
         return np.concatenate([spectrum_db(to_intensity(image[None])) for image in block])
 
     return in_blocks(of, images, rows)
+
+
+def _compared(reconstructions: Reconstructions, store: Store, reference: Reference) -> Compared:
+    """Reconstructions beside their images, and beside the training images that are nearest to those."""
+    rows = reconstructions.rows
+    nearest = store.split("train").images[reference.nearest["test"][rows]]
+    return Compared(store.split("test").images[rows], reconstructions.images, nearest, rows)
 
 
 def _verdict_table(evidence: Evidence) -> pd.DataFrame:

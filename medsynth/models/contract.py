@@ -117,6 +117,7 @@ class GenerativeModel(nn.Module, ABC):
             and are what is saved.
         term_weights: how much a term of the loss counts; 1 where it is not named.
         keeps_guide: whether its early state is kept with its weights.
+        reconstructs: whether it has `reconstruct`.
         scores_its_loss: whether `score` is its loss on held-out images, so that the two tell of overfitting.
         holds: whether `sample` can draw a region of an image anew and hold the rest of it.
         guide: that state, once loaded: the weaker model that autoguidance moves away from.
@@ -126,6 +127,7 @@ class GenerativeModel(nn.Module, ABC):
     phases: tuple[Phase, ...]
     averaged: tuple[str, ...]
     keeps_guide: bool = False
+    reconstructs: bool = False
     scores_its_loss: bool = True
     holds: bool = False
 
@@ -185,6 +187,13 @@ class GenerativeModel(nn.Module, ABC):
         Args:
             settings: the family's sampler section of the configuration.
         """
+
+    def reconstruct(self, batch: Batch) -> Tensor:
+        """What it makes of images once they went through its latent: (N, C, *spatial) in [-1, 1], without noise.
+
+        Only families whose `reconstructs` is true have it.
+        """
+        raise NotImplementedError(f"{type(self).__name__} reconstructs no images")
 
     def networks(self) -> list[nn.Module]:
         """The submodules that whole batches go through in `score`: each treats its images one by one.

@@ -18,7 +18,7 @@ from medsynth.disk import files
 log = logging.getLogger(__name__)
 
 # The record that vouches for the weights comes last.
-OUTPUTS = ("model.safetensors", "history.csv", "strip.png", "model.json")
+OUTPUTS = ("model.safetensors", "history.csv", "strip.png", "reconstructions.safetensors", "model.json")
 FOLDER = "kept"
 
 

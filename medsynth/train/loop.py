@@ -9,9 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
+import torch
 from tqdm import tqdm
 
 from medsynth.artifacts import live
+from medsynth.artifacts.reconstructions import FILE
 from medsynth.artifacts.store import Store, StoreInfo
 from medsynth.artifacts.tuned import Tuned
 from medsynth.config import TrainSettings
@@ -23,6 +25,7 @@ from medsynth.machine.processes import StopSignal, joined
 from medsynth.models import checkpoint
 from medsynth.train import kept
 from medsynth.train.overfitting import overfitted_from
+from medsynth.train.reconstruct import reconstruct
 from medsynth.train.strip import Strip
 from medsynth.train.trainer import LOG_EVERY, NO_PARENTS, Trainer, origin_of
 
@@ -40,9 +43,9 @@ def train(
 ) -> None:
     """Train a model on the training subjects of a store, going on from `out/checkpoints` where a run broke off.
 
-    Writes model.safetensors, model.json, history.csv and strip.png into `out`, keeps them in `out/kept`, and removes
-    the last checkpoint. A training that was finished before from the same settings, data, code and parents is not
-    repeated.
+    Writes model.safetensors, model.json, history.csv, strip.png and reconstructions.safetensors into `out`, keeps them
+    in `out/kept`, and removes the last checkpoint. A training that was finished before from the same settings, data,
+    code and parents is not repeated.
 
     Args:
         parents: role → the weights of a model to begin from or learn from.
@@ -141,6 +144,10 @@ def _train(trainer: Trainer, store: Store, out: Path) -> None:
         history = pd.DataFrame(trainer.history).rename(columns={"total": "loss"})
         with files.written_whole(out / "history.csv") as part:
             history.to_csv(part, index=False, float_format="%.6g")
+        trainer.model.load_state_dict(averages.best, strict=False)
+        with torch.compiler.set_stance("force_eager"):
+            reconstructed = reconstruct(trainer.model.eval(), store.split("test"), trainer.batch_size)
+        reconstructed.write(out / FILE, store)
         weights = averages.best | {f"guide.{name}": tensor for name, tensor in averages.early.items()}
         checkpoint.save_model(
             out,

@@ -75,6 +75,27 @@ EXAMPLES = {
         training={"learning_rate": 2e-2},
         side=16,
     ),
+    "vae": Example(
+        {"family": "vae", "channels": [8, 16], "latent_channels": 4, "prior_channels": 16, "prior_blocks": 1},
+        steps=60,
+        left=0.995,  # it begins as the best linear model, and bits count down to grey levels
+        training={"learning_rate": 5e-3},
+        side=16,
+    ),
+    "vaegan": Example(
+        {
+            "family": "vaegan",
+            "channels": [8, 16],
+            "latent_channels": 4,
+            "prior_channels": 16,
+            "prior_blocks": 1,
+            "discriminator_channels": [8],
+        },
+        steps=60,
+        left=0.995,
+        training={"learning_rate": 5e-3},
+        side=16,
+    ),
 }
 
 

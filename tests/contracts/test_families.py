@@ -105,6 +105,20 @@ def test_the_condition_reaches_the_image(run, model):
     assert (change[~same] > TOLERANCE["float32"]).all(), change
 
 
+def test_a_family_that_reconstructs_does_so_alone_and_nearer_than_the_mean(run, model):
+    """Others say that they do not."""
+    batch = run.batch("val")
+    if not model.reconstructs:
+        with pytest.raises(NotImplementedError, match="reconstructs no images"):
+            model.reconstruct(batch)
+        return
+    made = model.reconstruct(batch)
+    assert made.shape == batch.image.shape and made.abs().max() <= 1
+    assert (model.reconstruct(batch[slice(1, 3)]) - made[1:3]).abs().max() <= TOLERANCE["float32"] / 2
+    mean = run.batch("train").image.mean(0)
+    assert (made - batch.image).square().mean() < 0.95 * (mean - batch.image).square().mean()
+
+
 def test_a_resumed_training_equals_an_unbroken_one(run):
     resumed = Trainer(run.settings, run.store, CPU, parents=run.parents)
     resumed.restore(run.broken)

@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
@@ -30,6 +31,8 @@ MODELS = {
     },
     "student": {"family": "consistency", "parents": {"teacher": "denoiser"}, "steps": [2, 1]},
     "gan": {"family": "stylegan", "channels": [16, 8, 8]},
+    "vae": {"family": "vae", "channels": [8, 16], "prior_channels": 16},
+    "vaegan": {"family": "vaegan", "channels": [8, 16], "prior_channels": 16, "discriminator_channels": [8, 8]},
 }
 
 
@@ -99,6 +102,8 @@ def test_a_modality_is_released_by_every_family(phantom, tmp_path):
         judged["gates"] = step("gates", chosen.judge(), folder / "gates", **judged)
         released = step("release", chosen.release(phantom), folder / "release", **judged)
         assert verify(released) == []
+        measured = set(pd.read_csv(folder / "evaluation/metrics.csv")["metric"])
+        assert ({"psnr", "ssim", "ms_ssim"} <= measured) == model.startswith("vae")
         made_by = json.loads((released / "generator.json").read_text())["train"]["model"]["family"]
         assert made_by == MODELS[model]["family"]
         if model == "denoiser":

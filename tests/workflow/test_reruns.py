@@ -23,7 +23,7 @@ from pathlib import Path
 FILES = {
     "prepare": "store.json images.npy samples.csv split.csv quarantine.csv duplicates.csv",
     "reference": "reference.safetensors reference.json readings.csv",
-    "train": "model.safetensors model.json history.csv strip.png",
+    "train": "model.safetensors model.json history.csv strip.png reconstructions.safetensors",
     "tune": "sampler.json tried.csv tried.png contact_sheet.png",
     "evaluate": "metrics.csv samples.csv copy_limits.csv contact_sheet.png curves.png adherence.png nearest.png",
     "gates": "gates.csv",

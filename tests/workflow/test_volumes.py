@@ -62,6 +62,18 @@ def test_distances_between_distributions_are_measured_on_volumes(results) -> Non
     assert abs(whole.loc["kid", "floor"]) < 0.2 < whole.loc["kid", "value"], "hardly trained, and told from real ones"
 
 
+def test_autoencoders_have_measures_of_their_reconstructions_and_others_have_none(results) -> None:
+    measured = {}
+    for model in ("haar", "vae", "vaegan"):
+        metrics = pd.read_csv(results / f"evaluate/trunk/{model}/metrics.csv").set_index(["metric", "group"])
+        measured[model] = {name for name, _ in metrics.index} & {"psnr", "psnr_foreground", "ssim", "ms_ssim"}
+        if model != "haar":
+            row = metrics.loc[("psnr", "all")]
+            assert row["value"] > row["floor"] and row["ci_low"] < row["value"] < row["ci_high"]
+    names = {"psnr", "psnr_foreground", "ssim", "ms_ssim"}
+    assert measured["haar"] == set() and measured["vae"] == measured["vaegan"] == names
+
+
 def test_a_volume_is_made_again_as_it_was_released(results, released, monkeypatch) -> None:
     monkeypatch.chdir(results.parent)
     sample_id = released["sample_id"][0]

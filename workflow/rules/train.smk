@@ -9,6 +9,7 @@ rule train:
         weights=f"{TRAIN}/model.safetensors",
         info=f"{TRAIN}/model.json",
         history=f"{TRAIN}/history.csv",
+        reconstructions=f"{TRAIN}/reconstructions.safetensors",
         strip=report(
             f"{TRAIN}/strip.png",
             caption="../report/strip.rst",

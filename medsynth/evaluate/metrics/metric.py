@@ -53,6 +53,21 @@ class Side:
 
 
 @dataclass(frozen=True)
+class Compared:
+    """Held-out images beside what a model makes of them through its latent: uint16 (n, C, *spatial) each.
+
+    Attributes:
+        nearest: the training image that is nearest to each.
+        rows: (n,) positions among the test images.
+    """
+
+    real: np.ndarray
+    made: np.ndarray
+    nearest: np.ndarray
+    rows: np.ndarray
+
+
+@dataclass(frozen=True)
 class Evidence:
     """All that a metric may look at.
 
@@ -62,6 +77,7 @@ class Evidence:
         training, training_features, training_spectrum: of training images, for the real-against-real floor.
         planted: by kind of change, (2, n) both likenesses of copies that were planted.
         shape: (*spatial) in pixels.
+        reconstructions: of test images; None where the family makes none.
         inadequate: (field or its part, statistic) → why the readers do not read it well enough from real images.
     """
 
@@ -78,6 +94,7 @@ class Evidence:
     settings: EvaluateSettings
     planted: dict[str, np.ndarray]
     inadequate: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    reconstructions: Compared | None = None
 
     def rng(self) -> np.random.Generator:
         return np.random.default_rng(self.settings.seed)
@@ -129,7 +146,7 @@ class Metric:
 
     Attributes:
         needs: which parts of the evidence it looks at, beside the table: images, features, spectrum, readings,
-            similarity or verdicts.
+            similarity, verdicts or reconstructions.
         rows: its lines, each named, since the metric of what was read has several.
     """
 
