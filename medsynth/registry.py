@@ -54,9 +54,13 @@ CONDITIONS = {
 # Simulated patients: config key `phantom`.
 PHANTOMS = {
     "chest_xray": Entry("medsynth.phantoms.chest_xray:CHEST_XRAY"),
+    "abdomen_ct": Entry("medsynth.phantoms.abdomen_ct:ABDOMEN_CT"),
+    "brain_mri": Entry("medsynth.phantoms.brain_mri:BRAIN_MRI"),
+    "chest_ct": Entry("medsynth.phantoms.chest_ct:CHEST_CT"),
     "ct": Entry("medsynth.phantoms.ct:CT"),
     "ellipsoids": Entry("medsynth.phantoms.ellipsoids:ELLIPSOIDS"),
     "fundus": Entry("medsynth.phantoms.fundus:FUNDUS"),
+    "head_ct": Entry("medsynth.phantoms.head_ct:HEAD_CT"),
     "leaves": Entry("medsynth.phantoms.leaves:LEAVES_PHANTOM"),
     "mammography": Entry("medsynth.phantoms.mammography:MAMMOGRAPHY"),
     "mri": Entry("medsynth.phantoms.mri:MRI"),

@@ -6,6 +6,7 @@ NeuroImage 54:313), as the package nilearn carries them: 1 mm, x to the left han
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
@@ -80,7 +81,7 @@ def draw_brain(rng: np.random.Generator, place: np.ndarray, level: float, age: f
         level: mm above the commissures.
         age: in years.
     """
-    grey, white, outside = template()
+    outside = template()[2]
     size = place.shape[1:]
     stretch, wide = 1 + 0.05 * rng.standard_normal(2)
     turn, tilt, drift, person = 0.06 * rng.standard_normal(), *rng.normal(0, (0.05, 2.0)), rng.uniform(0.6, 1.4)
@@ -90,24 +91,48 @@ def draw_brain(rng: np.random.Generator, place: np.ndarray, level: float, age: f
     x = (right * np.cos(turn) + down * np.sin(turn)) / wide + drift
     y = -(down * np.cos(turn) - right * np.sin(turn)) / stretch - 18
     loss = person * atrophy(age)
-    source = [x + warp[0], y + warp[1]]
-    for cx, cy in VENTRICLES:  # what is near a ventricle moves outwards
-        near = np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / (2 * 15**2)) * (0.05 + 0.5 * min(loss, 1.1))
-        source[0] = source[0] - (x - cx) * near
-        source[1] = source[1] - (y - cy) * near
     rim = np.stack([x + ORIGIN[0], y + ORIGIN[1], level + tilt * y + ORIGIN[2]]) / COARSE
     out = map_coordinates(outside, rim, order=1, mode="nearest") - 2.0 - 1.5 * loss
+    shares = tissues((x, y, level + tilt * y), warp, folds, loss, out)
+    return Brain(shares[0], shares[1], shares[2], out, x, y)
+
+
+def tissues(
+    place: tuple[np.ndarray, np.ndarray, np.ndarray],
+    warp: Sequence[np.ndarray],
+    folds: np.ndarray,
+    loss: float,
+    out: np.ndarray,
+    height: np.ndarray | float = 1.0,
+) -> np.ndarray:
+    """Shares (3, *size) of grey matter, white matter and fluid.
+
+    Args:
+        place: x, y and z of the template in mm, each (*size).
+        warp: mm that each axis is moved by, three of (*size).
+        folds: of unit variance (*size), where sulci open.
+        loss: of tissue; see `atrophy`.
+        out: mm from the meninges (*size).
+        height: how much of the ventricles' widening there is at a height, 0 to 1.
+    """
+    grey, white, _ = template()
+    x, y, z = place
+    source = [x + warp[0], y + warp[1]]
+    for cx, cy in VENTRICLES:  # what is near a ventricle moves outwards
+        near = np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / (2 * 15**2)) * (0.05 + 0.5 * min(loss, 1.1)) * height
+        source[0] = source[0] - (x - cx) * near
+        source[1] = source[1] - (y - cy) * near
     inside = out < 3.0
-    depth = level + tilt * y + warp[2]
+    depth = z + warp[2]
     voxels = np.stack([at[inside] + origin for at, origin in zip((*source, depth), ORIGIN, strict=True)])
     g, w = (map_coordinates(tissue, voxels, np.float32, order=1, cval=0) / 255 for tissue in (grey, white))
     # A mean of many brains is blurred; each person's own tissue is sharp, and its sulci lie elsewhere.
     odds = np.stack([g, w, np.maximum(1 - g - w, 0) * (1.05 + 0.6 * loss)])
     odds = np.maximum(odds, 1e-4) ** SHARPNESS
     odds[2] *= np.exp(1.4 * folds[inside])
-    shares = np.zeros((3, *size))
+    shares = np.zeros((3, *out.shape))
     shares[:, inside] = odds / odds.sum(0) / (1 + np.exp(np.clip(out[inside] / 0.4, -40, 40)))
-    return Brain(shares[0], shares[1], shares[2], out, x, y)
+    return shares
 
 
 def draw_spot(rng: np.random.Generator, level: float, depth: float) -> tuple[float, float]:

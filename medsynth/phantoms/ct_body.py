@@ -16,7 +16,7 @@ STRUCTURES = {"lungs": 1, "heart": 2, "liver": 3, "kidneys": 4, "brain": 5, "bon
 FAT, GAS = -100.0, -980.0
 
 # HU without contrast, in the arterial and in the portal venous phase: typical means, see Bae 2010 (Radiology 256:32)
-# and Lamba et al. 2014 (AJR 203:W431).
+# and Lamba et al. 2014 (AJR 203:1013).
 ENHANCEMENT: dict[str, tuple[float, float, float]] = {
     "artery": (42, 300, 150),
     "vein": (42, 75, 150),

@@ -81,3 +81,18 @@ def _weights(cells: int, extent: int) -> np.ndarray:
     weights /= np.linalg.norm(weights, axis=1, keepdims=True)
     weights.setflags(write=False)
     return weights
+
+
+def smooth_at(rng: np.random.Generator, places: Sequence[np.ndarray], cells: Sequence[int]) -> np.ndarray:
+    """A smooth field in space as `smooth`, at any places: float32 (len(z), len(y), len(x)), unit variance.
+
+    Args:
+        places: along z, y and x, as shares of the block.
+        cells: independent values along each.
+    """
+    field = rng.standard_normal(tuple(cells))
+    for axis, (at, number) in enumerate(zip(places, cells, strict=True)):
+        weights = np.exp(-0.5 * ((np.asarray(at)[:, None] * number - np.arange(number) - 0.5) / 0.6) ** 2)
+        weights /= np.linalg.norm(weights, axis=1, keepdims=True)
+        field = np.moveaxis(np.tensordot(weights, field, (1, axis)), 0, axis)
+    return field.astype(np.float32)

@@ -27,17 +27,20 @@ CONDITIONS: dict[str, dict[str, Any]] = {
     "lesion": {"kind": "lesions", "severity": "severity"},
 }
 STRUCTURES = {"grey_matter": 1, "white_matter": 2, "fluid": 3, "lesion": 4}
-RELAXIVITY, UPTAKE = 4.5, 0.6  # of gadolinium per mmol/l and s (Rohrer et al. 2005, Invest Radiol 40:715), mmol/l
+# Of gadolinium, per mmol/l and s: between the extracellular agents of Rohrer et al. 2005 (Invest Radiol 40:715); and
+# mmol/l in an enhancing tumour, a typical value.
+RELAXIVITY, UPTAKE = 4.5, 0.6
 
 # Tissue: T1 in ms at 1.5 T and at 3 T, T2 in ms, proton density. Grey and white matter, fluid, fat and muscle at 1.5 T
-# as BrainWeb's (Kwan et al. 1999, IEEE TMI 18:1085), at 3 T Wansapura et al. 1999 (JMRI 9:531) and Stanisz et al. 2005
-# (MRM 54:507); tumour, oedema and old lesions are near those of Just and Thelen 1988 (Radiology 169:779).
+# as BrainWeb's (Kwan et al. 1999, IEEE TMI 18:1085); at 3 T grey and white matter Wansapura et al. 1999 (JMRI 9:531),
+# muscle Stanisz et al. 2005 (MRM 54:507), fat de Bazelaire et al. 2004 (Radiology 230:652); the others, and fluid at
+# 3 T, are typical values.
 TISSUES: dict[str, tuple[float, float, float, float]] = {
     "grey": (833, 1331, 83, 0.86),
     "white": (500, 832, 70, 0.77),
     "fluid": (2569, 4000, 329, 1.0),
-    "fat": (350, 380, 70, 1.0),
-    "muscle": (900, 1412, 47, 0.9),
+    "fat": (350, 382, 70, 1.0),
+    "muscle": (900, 1412, 47, 1.0),
     "marrow": (450, 550, 60, 0.55),
     "bone": (900, 1100, 10, 0.12),
     "tumour": (1150, 1600, 125, 0.92),

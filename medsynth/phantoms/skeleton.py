@@ -41,8 +41,12 @@ def strands(radius: float, pixel: float) -> int:
     return max(1, int(np.ceil(2.5 * radius / pixel)))
 
 
-def ribs(torso: Torso, n: int, mu: float, pixel: float) -> pj.Tubes:
-    """Twelve pairs that hug the lungs from the spine round the flank, falling to the front."""
+def rib_lines(torso: Torso, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Twelve ribs of the right side that hug the lungs from the spine round the flank, falling to the front.
+
+    Returns:
+        points (12, n, 3) as (x, y, z), radius (12, n), and the bony share (12, n), which ends where cartilage begins.
+    """
     k = np.arange(12)[:, None]
     end = np.array(RIB_END)[:, None]
     angle = 0.13 + (end - 0.13) * np.linspace(0, 1, n)
@@ -51,10 +55,15 @@ def ribs(torso: Torso, n: int, mu: float, pixel: float) -> pj.Tubes:
     lateral, _, depth = torso.edges(y)
     margin = 0.012 * torso.width
     x, z = (lateral + margin) * np.sin(angle), -(depth + margin) * np.cos(angle)
-    right, left = np.stack([-x, y, z], -1), np.stack([x, y, z], -1)
     radius = torso.width * np.where(k == 0, 0.021, 0.0175)
     bony = np.clip((end - angle) / 0.12, 0, 1)
-    points = np.concatenate([right, left])
+    return np.stack([-x, y, z], -1), np.broadcast_to(radius, y.shape), bony
+
+
+def ribs(torso: Torso, n: int, mu: float, pixel: float) -> pj.Tubes:
+    """Twelve pairs."""
+    right, radius, bony = rib_lines(torso, n)
+    points = np.concatenate([right, right * (-1, 1, 1)])
     weight = np.concatenate([bony, bony]) * mu * RIB
     return pj.tube(points, np.tile(radius, (2, 1)), 0.022 * torso.width, weight, strands(radius.max(), pixel))
 
