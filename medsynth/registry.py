@@ -101,6 +101,10 @@ FAMILIES = {
     "stylegan": Entry("medsynth.models.families.stylegan:StyleganModel", "medsynth.config.families.stylegan:Stylegan"),
     "vae": Entry("medsynth.models.families.vae:VaeModel", "medsynth.config.families.vae:Vae"),
     "vaegan": Entry("medsynth.models.families.vaegan:VaeganModel", "medsynth.config.families.vaegan:Vaegan"),
+    "latent_diffusion": Entry(
+        "medsynth.models.families.latent_diffusion:LatentDiffusionModel",
+        "medsynth.config.families.latent_diffusion:LatentDiffusion",
+    ),
 }
 
 # Terms that a model's loss can have beside its own: keys of `losses`.

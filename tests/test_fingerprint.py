@@ -128,6 +128,7 @@ def test_settings_of_a_step_decide_nothing_by_themselves() -> None:
     used = set().union(*map(sections, steps))
     assert {DiffusionSampler, Stage, config.Split, config.Number, config.PlanTable} <= used
     structural = {"columns", "misfit", "cost", "check_parents", "entries", "trained_by", "candidates", "fields", "base"}
+    structural |= {"of_latents", "misfit_of"}  # settings of a part
     structural |= {"for_images", "stages_of", "needs"}  # written out in the settings of a step
     behaviour = FunctionType | property | classmethod | staticmethod
     public = [(section, name, value) for section in used for name, value in vars(section).items() if name[0] != "_"]

@@ -96,6 +96,19 @@ EXAMPLES = {
         training={"learning_rate": 5e-3},
         side=16,
     ),
+    "latent_diffusion": Example(
+        {
+            "family": "latent_diffusion",
+            "parents": {"autoencoder": "vae"},
+            "stages": [{"channels": [8]}],
+            "p_mean": 0.5,
+            "sampler": {"family": "latent_diffusion", "steps": [3], "autoguidance": 3},
+        },
+        steps=60,
+        left=0.95,
+        training={"learning_rate": 1e-2},
+        side=16,
+    ),
 }
 
 

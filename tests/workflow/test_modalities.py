@@ -33,6 +33,7 @@ MODELS = {
     "gan": {"family": "stylegan", "channels": [16, 8, 8]},
     "vae": {"family": "vae", "channels": [8, 16], "prior_channels": 16},
     "vaegan": {"family": "vaegan", "channels": [8, 16], "prior_channels": 16, "discriminator_channels": [8, 8]},
+    "latent": {"family": "latent_diffusion", "parents": {"autoencoder": "vae"}, "stages": [{"channels": [8]}]},
 }
 
 

@@ -64,14 +64,14 @@ def test_distances_between_distributions_are_measured_on_volumes(results) -> Non
 
 def test_autoencoders_have_measures_of_their_reconstructions_and_others_have_none(results) -> None:
     measured = {}
-    for model in ("haar", "vae", "vaegan"):
+    for model in ("haar", "vae", "vaegan", "latent"):
         metrics = pd.read_csv(results / f"evaluate/trunk/{model}/metrics.csv").set_index(["metric", "group"])
         measured[model] = {name for name, _ in metrics.index} & {"psnr", "psnr_foreground", "ssim", "ms_ssim"}
         if model != "haar":
             row = metrics.loc[("psnr", "all")]
             assert row["value"] > row["floor"] and row["ci_low"] < row["value"] < row["ci_high"]
     names = {"psnr", "psnr_foreground", "ssim", "ms_ssim"}
-    assert measured["haar"] == set() and measured["vae"] == measured["vaegan"] == names
+    assert measured["haar"] == set() and measured["vae"] == measured["vaegan"] == measured["latent"] == names
 
 
 def test_a_volume_is_made_again_as_it_was_released(results, released, monkeypatch) -> None:
