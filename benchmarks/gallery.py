@@ -4,7 +4,8 @@
     python benchmarks/gallery.py --out results/gallery --picture docs/gallery.png
 
 The demo and each example with a phantom run to the step `sample` in one workflow, below `--out`. The same command goes
-on where it was stopped, and redoes what changed. `--size`, `--count`, `--images` and `--per-class` make it smaller.
+on where it was stopped, and redoes what changed. `--size`, `--count`, `--images` and `--per-class`
+make it smaller, `--changes FILE` changes what judges and models are.
 """
 
 from __future__ import annotations
@@ -46,6 +47,11 @@ from medsynth.images.drawing import (
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ("config/config.yaml", "config/examples/*.yaml")
+SMALLER = {
+    "size": "pixels a side",
+    "count": "simulated patients",
+    "images": "images in training",
+}
 COLUMNS = 8
 # What a model learns from is simulated here too: images of a phantom.
 BESIDE_SIMULATED = (*GENERATED, ("real (simulated patients)", REAL))
@@ -127,9 +133,35 @@ def merged(configurations: Sequence[dict[str, Any]], args: argparse.Namespace) -
                     section = _smaller(section, args) | {"models": list(values["models"])}
                 if whole[key].setdefault(name, section) != section:
                     raise InputError(f"two examples have another {key.removesuffix('s')} {name}")
-    for model in whole["models"].values() if args.images else ():
-        model["training"] = model["training"] | {"images": args.images}
+    changes = read_changes(args.changes)
+    whole["judges"] = whole.get("judges", {}) | changes["judges"]
+    for name, model in whole["models"].items():
+        training = {"images": args.images} if args.images else {}
+        changed = model | changes["model"]
+        whole["models"][name] = changed | {"training": changed["training"] | training}
     return whole
+
+
+def read_changes(path: Path | None) -> dict[str, dict[str, Any]]:
+    """`judges` and `model`: the keys of these sections to change in every example.
+
+    Raises:
+        InputError: it is no YAML of these two.
+    """
+    found: Any = {}
+    if path is not None:
+        try:
+            found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise InputError(f"{path}: cannot be read as YAML ({' '.join(str(error).split())})") from None
+    nothing: dict[str, dict[str, Any]] = {"judges": {}, "model": {}}
+    if not isinstance(found, dict) or not set(found) <= set(nothing) or not all(map(is_section, found.values())):
+        raise InputError(f"{path}: expected sections judges and model, with the keys to change")
+    return nothing | found
+
+
+def is_section(value: Any) -> bool:
+    return isinstance(value, dict)
 
 
 def _smaller(dataset: dict[str, Any], args: argparse.Namespace) -> dict[str, Any]:
@@ -149,7 +181,8 @@ def run(configuration: Path, folder: Path, cores: int) -> None:
         InputError: it failed; the terminal says where.
     """
     command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "workflow/Snakefile", "--directory", folder]
-    command += ["--configfile", configuration, "--cores", cores, "--until", "sample", "--rerun-incomplete"]
+    command += ["--configfile", configuration, "--cores", cores, "--until", "sample"]
+    command += ["--rerun-incomplete", "--nolock"]  # a killed run leaves a lock; the folder is of this script alone
     done = subprocess.run([str(part) for part in command], env=os.environ | {"PYTHONPATH": str(ROOT)})
     if done.returncode:
         raise InputError(f"the workflow in {folder} ended with {done.returncode}; the same command goes on from there")
@@ -180,10 +213,11 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--picture", type=Path, required=True, help="PNG to write")
     parser.add_argument("--cores", default="1")
     parser.add_argument("--per-class", default="8", help="samples of each class (8)")
-    for name, what in (("size", "pixels a side"), ("count", "simulated patients"), ("images", "images in training")):
-        parser.add_argument(f"--{name}", help=f"{what}, in place of the examples'")
+    for name, what in SMALLER.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", help=f"{what}, in place of the examples'")
+    parser.add_argument("--changes", type=Path, help="YAML of keys to change, below judges and model")
     args = parser.parse_args(arguments)
-    for name in ("cores", "per_class", "size", "count", "images"):
+    for name in ("cores", "per_class", *SMALLER):
         text = getattr(args, name)
         setattr(args, name, text and positive(text, name.replace("_", "-"), int))
     args.out = args.out.resolve()

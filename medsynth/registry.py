@@ -56,6 +56,7 @@ PHANTOMS = {
     "chest_xray": Entry("medsynth.phantoms.chest_xray:CHEST_XRAY"),
     "abdomen_ct": Entry("medsynth.phantoms.abdomen_ct:ABDOMEN_CT"),
     "brain_mri": Entry("medsynth.phantoms.brain_mri:BRAIN_MRI"),
+    "cardiac_mri": Entry("medsynth.phantoms.cardiac_mri:CARDIAC_MRI"),
     "chest_ct": Entry("medsynth.phantoms.chest_ct:CHEST_CT"),
     "ct": Entry("medsynth.phantoms.ct:CT"),
     "ellipsoids": Entry("medsynth.phantoms.ellipsoids:ELLIPSOIDS"),
@@ -64,6 +65,7 @@ PHANTOMS = {
     "leaves": Entry("medsynth.phantoms.leaves:LEAVES_PHANTOM"),
     "mammography": Entry("medsynth.phantoms.mammography:MAMMOGRAPHY"),
     "mri": Entry("medsynth.phantoms.mri:MRI"),
+    "spine_mri": Entry("medsynth.phantoms.spine_mri:SPINE_MRI"),
     "ultrasound": Entry("medsynth.phantoms.ultrasound:ULTRASOUND"),
 }
 

@@ -13,6 +13,7 @@ from medsynth.config.section import Count, Fraction, Positive, Strict, refuse_un
 
 BY_STATISTIC = "adherence"  # the metric whose lines are named after the statistics of the condition kinds
 NEVER_WAIVED = ("integrity", "lineage", "copies")
+NOT_ENFORCED = "gates.enforce is false, so that a failed gate stops nothing"
 Groups = Annotated[tuple[str, ...], Field(min_length=1)]
 
 
@@ -44,6 +45,8 @@ class Threshold(Strict):
     """No bound: a line of fewer images, real ones or synthetic ones, is insufficient."""
     allow_for_chance: bool = True
     """No bound: a line beyond a bound is insufficient, and not failed, where its 95 % interval reaches the bound."""
+    of_judge: bool = False
+    """No bound: what lies beyond the bounds says that the judge is not adequate, so that the line is insufficient."""
     required: bool = True
     """No bound: whether the gate is insufficient where metrics.csv has no such line. If false, the threshold then does
     not apply.
@@ -144,7 +147,9 @@ RECALL: dict[str, Fraction] = {
 COPIES = Gate(
     thresholds=(
         *(
-            Threshold(metric="copy_recall", groups=(kind,), at_least=share, fewest=50, allow_for_chance=False)
+            Threshold(
+                metric="copy_recall", groups=(kind,), at_least=share, fewest=50, of_judge=True, allow_for_chance=False
+            )
             for kind, share in RECALL.items()
         ),
         Threshold(metric="copy_rate", most_over_floor=0.05, allow_for_chance=False),
@@ -158,6 +163,10 @@ COPIES = Gate(
 class Gates(Strict):
     """Whether a run may be released. The gates `integrity`, `lineage` and `copies` are fixed, and never waived."""
 
+    enforce: bool = False
+    """true: a gate that fails and is not waived stops the release. false: it is the first thing that the card says;
+    what is fixed stops the release all the same.
+    """
     fidelity: Fidelity = Fidelity()
     """Samples look like held-out real images."""
     diversity: Diversity = Diversity()
@@ -177,4 +186,8 @@ class Gates(Strict):
 
     def by_name(self) -> dict[str, Gate]:
         """Every gate over metrics, `copies` among them."""
-        return {name: getattr(self, name) for name in type(self).model_fields} | {"copies": COPIES}
+        found = {name: gate for name in type(self).model_fields if isinstance(gate := getattr(self, name), Gate)}
+        if not self.enforce:
+            said = {"waived": NOT_ENFORCED}
+            found = {name: gate if gate.waived else gate.model_copy(update=said) for name, gate in found.items()}
+        return found | {"copies": COPIES}

@@ -33,7 +33,9 @@ def gates(settings: GatesSettings, run: origin.Run, out: Path) -> None:
         tables.write(part / FILE, table)
     for found in outcomes(table):
         if found.result != PASS:
-            log.warning("gate %s: %s: %s", found.name, found.said, "; ".join(found.reasons))
+            first, *others = found.reasons
+            more = f" ({len(others)} more in {FILE})" if others else ""
+            log.warning("gate %s: %s: %s%s", found.name, found.said, first, more)
 
 
 def look(settings: GatesSettings, run: origin.Run) -> pd.DataFrame:

@@ -69,10 +69,12 @@ def _compare(threshold: Threshold, line: Line) -> tuple[str, str]:
         return INSUFFICIENT, f"{where}: {line['note'] or 'no value'}"
     if _looks_at_floor(threshold) and math.isnan(floor):
         return INSUFFICIENT, f"{where}: no floor"
-    counts = {"test": line["n_real"] if not math.isnan(floor) else math.inf, "synthetic": line["n_synthetic"]}
-    for side, count in counts.items():
+    counts = {"images": line["n_synthetic"]}
+    if not math.isnan(floor):
+        counts = {"test images": line["n_real"], "synthetic images": line["n_synthetic"]}
+    for images, count in counts.items():
         if count < threshold.fewest:
-            return INSUFFICIENT, f"{where}: {count:g} {side} images, needs {threshold.fewest}"
+            return INSUFFICIENT, f"{where}: {count:g} {images}, needs {threshold.fewest}"
     if threshold.least_floor is not None and floor < threshold.least_floor:
         return INSUFFICIENT, f"{where}: {floor:.3g} on real images, needs {threshold.least_floor:g}"
     low, high = bounds(threshold, floor)
@@ -81,6 +83,11 @@ def _compare(threshold: Threshold, line: Line) -> tuple[str, str]:
     if threshold.allow_for_chance and line["ci_low"] <= high and line["ci_high"] >= low:
         interval = f"{value:.3g} ({line['ci_low']:.3g} to {line['ci_high']:.3g})"
         return INSUFFICIENT, f"{where} is {interval}, expected {_expected(threshold, floor)}: its interval reaches that"
+    if threshold.of_judge:
+        return (
+            INSUFFICIENT,
+            f"{where} is {value:.3g}, expected {_expected(threshold, floor)}: the judge is not adequate",
+        )
     return FAIL, ""
 
 

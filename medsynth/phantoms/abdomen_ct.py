@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from medsynth.phantoms.bodies import Body, draw_bumps, ellipsoid, half_space, loft, rotation
-from medsynth.phantoms.ct_body import FAT
+from medsynth.phantoms.ct_body import FAT, PHASES
 from medsynth.phantoms.gut import add_bowel, add_stomach
 from medsynth.phantoms.phantom import Phantom, PhantomImage, draw_conditions
 from medsynth.phantoms.retroperitoneum import add_liver_vessels, add_muscles, add_pancreas, add_vessels
@@ -142,7 +142,7 @@ def add_liver_lesion(
     centre = np.array([1.05 * h, 0.0, -0.27 * w]) + shift
     blob = ellipsoid(centre, radius * rng.uniform(0.85, 1.15, 3), None, draw_bumps(rng, 0.10))
     share = volume.cover(blob, edge=0.2 * radius) * liver
-    if patient.hu("artery") > 250:  # the arterial phase
+    if PHASES[patient.phase] == "arterial":
         volume.mix(share, patient.hu("liver") + 45 * (0.4 + 0.6 * severity))
         core = ellipsoid(centre, (0.7 * radius,) * 3)
         volume.mix(volume.cover(core, edge=0.3 * radius) * share, patient.hu("liver") - 30)

@@ -69,7 +69,10 @@ def template() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def atrophy(age: float) -> float:
-    """0 for a young adult to 1 at a hundred: loss is slow up to sixty (Fjell et al. 2013, Cereb Cortex 23:2239)."""
+    """0 for a young adult to 1 at a hundred: loss quickens late in life.
+
+    The power is a choice; many structures change their rate at some age (Fjell et al. 2013, Neurobiol Aging 34:2239).
+    """
     return float(np.clip((age - 20) / 80, 0, 1) ** 1.7)
 
 

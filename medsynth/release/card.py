@@ -121,7 +121,8 @@ seed and without conditions other than {info.label}, so that a rejected copy can
 {gate_table(gates)}
 
 A gate judges the whole run by thresholds over its metrics; `gates.csv` has every line. One that fails stops the
-release, unless the configuration waives it with a reason. One is insufficient where too little is known to tell.
+release where the configuration enforces the gates and gives no reason to waive it. One is insufficient where too little
+is known to tell.
 
 ## How good they are
 

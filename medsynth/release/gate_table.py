@@ -22,8 +22,9 @@ def gates_in_words(gates: pd.DataFrame) -> str:
         for gate in failed
     ]
     if unknown:
+        kind = "gate" if len(unknown) == 1 else "gates"
         of = listed([f"{gate.name} ({plain(gate.reasons[0])})" for gate in unknown])
-        sentences.append(f"**Not known, insufficient: {of}.** The images were released without these gates.")
+        sentences.append(f"**Too little to tell by the {kind} {of}.** The images were released all the same.")
     if not sentences:
         return f"All gates passed: {listed([gate.name for gate in found])}."
     return "\n\n".join(sentences)

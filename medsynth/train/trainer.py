@@ -27,13 +27,13 @@ from medsynth.config.training import PLATEAU
 from medsynth.errors import InputError, is_out_of_memory
 from medsynth.fingerprint import fingerprint
 from medsynth.images.modalities import MODALITIES
-from medsynth.machine.devices import autocast_dtype, free_on, memory_format
-from medsynth.machine.memory import GIB, fitting_batch_size, measure
+from medsynth.machine.devices import autocast_dtype, memory_format
 from medsynth.machine.processes import Processes
 from medsynth.models import checkpoint
 from medsynth.models.augmentation import augment
 from medsynth.models.checkpoint import difference, spec_of
 from medsynth.models.contract import AUGMENTATION_FEATURES, Batch, build
+from medsynth.train import micro_batch
 from medsynth.train.averaging import Averages
 from medsynth.train.batches import Examples, derive_seed
 from medsynth.train.optimisers import from_tensors, optimisers_of, to_tensors
@@ -46,7 +46,6 @@ log = logging.getLogger(__name__)
 LOG_EVERY = 25  # steps between two rows of history.csv
 STATISTICS_IMAGES = 2000  # at least, where there are as many
 STATISTICS_BLOCK = 64  # images of them in memory at once
-MOMENTS = 2  # of AdamW, for each weight
 LESSON_IMAGES, LESSON_PIXELS = 16, 2**20  # of a batch for what is trained before the first step, at most
 ALONE = Processes()
 NO_PARENTS: Mapping[str, Path] = {}
@@ -142,23 +141,11 @@ class Trainer:
                 f"the {self.processes.count} processes"
             )
 
-        def attempt(count: int) -> None:
-            for phase in self.model.phases:
-                self._losses(self.examples.gather([0] * count), phase.name)["total"].mean().backward()
-                self.model.zero_grad(set_to_none=True)
+        def attempt(phase: str, count: int) -> None:
+            self._losses(self.examples.gather([0] * count), phase)["total"].mean().backward()
 
-        free, auto = free_on(self.device), self.options.batch_size == "auto"
-        largest = largest if auto else min(int(self.options.batch_size), largest)
-        moments = MOMENTS * sum(parameter.nbytes for parameter in self.model.parameters() if parameter.requires_grad)
-        step = measure(attempt, largest, free, moments)
-        size = fitting_batch_size(step, largest, free) if auto else largest
-        log.log(
-            logging.WARNING if step.of(size) > free else logging.INFO,
-            "a step of %d images at once needs about %.2f GiB, %.2f of them for each image; %.1f GiB are free on %s%s",
-            *(size, step.of(size) / GIB, step.each / GIB, free / GIB, self.device),
-            "" if step.of(size) <= free else f": training.batch_size: {fitting_batch_size(step, size, free)} fits",
-        )
-        return self.processes.least(size, self.device) if auto else size
+        size = micro_batch.choose(self.model, attempt, self.options.batch_size, largest, self.device)
+        return self.processes.least(size, self.device) if self.options.batch_size == "auto" else size
 
     @property
     def progress(self) -> float:

@@ -1,6 +1,7 @@
 import gallery
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from medsynth import config
@@ -8,6 +9,17 @@ from medsynth.errors import InputError
 from medsynth.images.drawing import MARGIN, REAL, SYNTHETIC, TILE
 
 SMALL = ["--size", "16", "--count", "90", "--images", "64", "--per-class", "2"]
+
+
+TINY = {
+    "judges": {"reader_epochs": 1, "planted_copies": 4},
+    "model": {
+        "parents": {"initial": "none"},
+        "stages": [{"channels": [8]}],
+        "sampler": {"steps": [2]},
+        "tuning": {"candidates": 1, "images": 16},
+    },
+}
 
 
 def arguments(tmp_path, *more: str) -> list[str]:
@@ -50,11 +62,15 @@ def test_columns_are_of_the_same_classes_in_turn_and_the_first_of_each():
 
 
 def test_the_examples_of_all_six_modalities_are_one_valid_configuration(tmp_path):
-    values = gallery.merged(gallery.examples(), gallery.parse(arguments(tmp_path, *SMALL)))
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(TINY))
+    args = gallery.parse(arguments(tmp_path, *SMALL, "--changes", str(tmp_path / "tiny.yaml")))
+    values = gallery.merged(gallery.examples(), args)
     whole = config.parse(config.Config, values, "gallery")
     assert {dataset.modality for dataset in whole.datasets.values()} == {
         *("chest_xray", "ct", "fundus", "mammography", "mri", "ultrasound")
     }
+    assert (whole.judges.reader_epochs, whole.judges.readers) == (1, 1)  # of the demo's judges, one key is changed
+    assert {len(model.stages) for model in whole.models.values()} == {1}
     assert len(whole.runs()) == 6 and {model.training.images for model in whole.models.values()} == {64}
     for dataset in whole.datasets.values():
         assert dataset.size == (16, 16) and set(dataset.plan.request.counts.values()) == {2}
@@ -82,3 +98,15 @@ def test_a_failed_workflow_is_one_line_and_leaves_no_picture(tmp_path, monkeypat
 def test_bad_numbers_are_refused_in_one_line(key, tmp_path):
     with pytest.raises(InputError, match=f"--{key}: got '0', expected a whole number above 0"):
         gallery.parse(arguments(tmp_path, f"--{key}", "0"))
+
+
+@pytest.mark.parametrize("text", ["[1]", "models: {}", "model: 3", "a: [", None])
+def test_changes_that_are_none_are_refused_in_one_line(text, tmp_path):
+    path = tmp_path / "changes.yaml"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(
+        InputError, match=r"changes.yaml: (expected sections judges and model|cannot be read)"
+    ) as caught:
+        gallery.read_changes(path)
+    assert "\n" not in str(caught.value)

@@ -121,7 +121,7 @@ def changed(path: str, value) -> dict:
             "unknown condition in models.m.sampler 'patology', did you mean 'pathology'?",
         ),
         ("models.m.losses", {"edg": {"weight": 1}}, "unknown loss 'edg', did you mean 'edge'?"),
-        ("datasets.d.source.phantom", "chest_xra", "unknown phantom 'chest_xra', did you mean 'chest_xray'?"),
+        ("datasets.d.source.phantom", "chest_xry", "unknown phantom 'chest_xry', did you mean 'chest_xray'?"),
         ("models.s", STUDENT | {"steps": [1]}, "models.s: steps [1] leave nothing to learn"),
         (
             "models.s",

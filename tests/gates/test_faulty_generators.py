@@ -31,7 +31,7 @@ TRAIN, VAL, TEST, SAMPLES = 160, 80, 100, 240
 SETTINGS = EvaluateSettings(seed=0, evaluation=Evaluation(bootstrap=20))
 JUDGES = ReferenceSettings(seed=0, reader_epochs=8, readers=1, planted_copies=50, extractor="efficientnet_lite0")
 GATES = GatesSettings(  # 240 samples tell enough here, the faults are plain
-    gates=Gates(fidelity=Fidelity(images=SAMPLES)).by_name(), measured=SETTINGS.evaluation.metrics
+    gates=Gates(enforce=True, fidelity=Fidelity(images=SAMPLES)).by_name(), measured=SETTINGS.evaluation.metrics
 )
 
 

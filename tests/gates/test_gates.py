@@ -14,7 +14,7 @@ from medsynth.errors import InputError
 from medsynth.gates.gates import gates, look
 from tests.gates.toys import run
 
-SETTINGS = GatesSettings(gates=Gates().by_name(), measured=Evaluation().metrics)
+SETTINGS = GatesSettings(gates=Gates(enforce=True).by_name(), measured=Evaluation().metrics)
 
 
 def test_a_small_run_is_insufficient_and_not_failed(store: Store, tmp_path: Path, caplog) -> None:

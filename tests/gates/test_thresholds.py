@@ -6,7 +6,7 @@ import pytest
 
 from medsynth import registry
 from medsynth.config import Config, load, parse
-from medsynth.config.gates import RECALL, Gate, Threshold, metric_names
+from medsynth.config.gates import NOT_ENFORCED, RECALL, Gate, Threshold, metric_names
 from medsynth.errors import InputError
 from medsynth.gates.thresholds import bounds, judge
 from medsynth.judges.planted import WANTED
@@ -92,8 +92,12 @@ def test_too_little_to_tell_is_insufficient_even_where_the_bound_is_missed(given
 def test_recall_of_planted_copies_needs_no_real_images() -> None:
     planted = Threshold(metric="copy_recall", groups=("exact",), at_least=0.95, fewest=50, allow_for_chance=False)
     assert result(planted, ("copy_recall", "exact", 0.9, NAN, 0, 60, NAN)) == [("exact", "fail", "")]
+    of_judge = planted.model_copy(update={"of_judge": True})
+    [(_, found, note)] = result(of_judge, ("copy_recall", "exact", 0.9, NAN, 0, 60, NAN))
+    assert found == "insufficient" and note.endswith("is 0.9, expected at least 0.95: the judge is not adequate")
+    assert result(of_judge, ("copy_recall", "exact", 0.96, NAN, 0, 60, NAN)) == [("exact", "pass", "")]
     [(_, found, note)] = result(planted, ("copy_recall", "exact", 0.9, NAN, 0, 8, NAN))
-    assert (found, note) == ("insufficient", "copy_recall of exact: 8 synthetic images, needs 50")
+    assert (found, note) == ("insufficient", "copy_recall of exact: 8 images, needs 50")
 
 
 def test_what_was_not_measured_is_insufficient_and_what_a_dataset_has_not_does_not_apply() -> None:
@@ -149,4 +153,8 @@ def test_a_waiver_keeps_the_thresholds_of_its_gate() -> None:
     waived = parse(Config, values | {"gates": {"diversity": {"waived": "a demo"}}}, "config").judge()
     assert waived.gates["diversity"].waived == "a demo"
     assert waived.gates["diversity"].thresholds == parse(Config, values, "config").judge().gates["diversity"].thresholds
+    lenient = parse(Config, values, "config").judge().gates
+    assert {name for name, gate in lenient.items() if gate.waived == NOT_ENFORCED} == set(lenient) - {"copies"}
+    strict = parse(Config, values | {"gates": {"enforce": True}}, "config").judge().gates
+    assert [gate.waived for gate in strict.values()] == [None] * len(strict)
     assert list(waived.gates) == ["fidelity", "diversity", "adherence", "anatomy", "copies"]

@@ -114,7 +114,9 @@ def test_it_is_said_first_whether_the_images_can_be_told_from_real_ones(tmp_path
 
 def test_insufficient_gates_are_said_first(tmp_path: Path) -> None:
     text = card_of(tmp_path).partition("## Read this first ")[2]
-    assert text.startswith("**Not known, insufficient: fidelity (12 subjects, needs 50).** The images were released")
+    assert text.startswith(
+        "**Too little to tell by the gate fidelity (12 subjects, needs 50).** The images were released"
+    )
     samples = make_samples()
     samples["gates"] = samples["gates"][samples["gates"]["result"] == "pass"]
     release(AS_PNG, make_store(), **samples, out=tmp_path / "passed")

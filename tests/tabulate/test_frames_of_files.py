@@ -6,9 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
+import yaml
 
+from medsynth import config
 from medsynth.cli import main
 from medsynth.errors import InputError
+from medsynth.init.init import init
 from medsynth.tabulate.tabulate import Options, tabulate
 from tests.images.formats.test_dicom import NAME, dataset, encode
 from tests.tabulate.test_tabulate import prepared, read
@@ -77,3 +80,9 @@ def test_the_command(clips, tmp_path, capsys):
     main(["tabulate", str(clips), "--frames", "--every", "4"])
     assert capsys.readouterr().out.strip() == str(tmp_path / "t_frames.csv")
     assert len(read(tmp_path / "t_frames.csv")) == 2 * FILES + 1
+
+
+def test_a_configuration_is_proposed_for_frames(clips):
+    text = init(tabulate(clips, None, Options(every_frame=1)))
+    (dataset,) = config.parse(config.Config, yaml.safe_load(text), "init").datasets.values()
+    assert dataset.modality == "ultrasound" and dataset.label == "label" and "Patients are named by" in text

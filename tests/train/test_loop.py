@@ -3,6 +3,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -141,12 +142,9 @@ def test_accumulated_batches_make_the_same_number_of_steps_and_images(store):
 def test_automatic_batch_size_shrinks_with_memory(store, monkeypatch):
     assert Trainer(settings(), store, CPU).batch_size == 8
 
-    class Full:
-        available = 400_000
-
-    monkeypatch.setattr("medsynth.machine.devices.psutil.virtual_memory", lambda: Full)
+    monkeypatch.setattr("medsynth.machine.devices.psutil.virtual_memory", lambda: SimpleNamespace(available=400_000))
     assert Trainer(settings(), store, CPU).batch_size == 1
-    Full.available = 10_000
+    monkeypatch.setattr("medsynth.machine.devices.psutil.virtual_memory", lambda: SimpleNamespace(available=10_000))
     with pytest.raises(InputError, match="one image at a time takes more than the"):
         Trainer(settings(), store, CPU)
 

@@ -82,7 +82,7 @@ def test_a_changed_missing_or_added_file_is_named(folder, capsys):
         (
             "gates.csv",
             {"result": "good"},
-            "gates.csv: integrity: result is good, expected pass or fail or insufficient",
+            "integrity: result is good, expected pass or fail or insufficient",
         ),
         ("gates.csv", {"result": "fail"}, "gates.csv: gate integrity failed: verdicts: ; this gate is never waived"),
     ],

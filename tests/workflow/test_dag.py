@@ -186,6 +186,32 @@ def test_another_release_replaces_the_whole_folder_and_one_that_fails_leaves_no_
     assert snakemake(checkout, *tiny).returncode == 0  # or what follows would have to be made again in the next test
 
 
+def test_a_failed_gate_leaves_no_release_and_a_reason_lets_it_through(checkout: Path, tiny, tmp_path: Path) -> None:
+    results = folder_of(tiny) / "results"
+    config = yaml.safe_load((checkout / "config/tiny.yaml").read_text())
+    never = [{"metric": "copy_rate", "at_most": -1, "allow_for_chance": False}]
+    config["gates"] = {"enforce": True, "fidelity": {"thresholds": never, "subjects": 1, "images": 1}}
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(config, sort_keys=False))
+    run = ["--cores", "2", "--configfile", path, "--directory", folder_of(tiny)]
+    target = ["--", "results/release/tiny/haar/SHA256SUMS"]
+    done = snakemake(checkout, *run, *target)
+    said = "medsynth release: gate fidelity failed: copy_rate is 0, expected at most -1; to release nevertheless, "
+    assert done.returncode != 0 and done.stdout.count(said) >= 1, done.stdout
+    where = "results/evaluate/tiny/haar and results/gates/tiny/haar/gates.csv"
+    assert done.stdout.strip().splitlines()[-1] == f"medsynth release: nothing is released; look at {where}"
+    assert contents(results / "release/tiny/haar") == {}
+    assert "fidelity,fail,copy_rate" in (results / "gates/tiny/haar/gates.csv").read_text()
+    assert (results / "evaluate/tiny/haar/contact_sheet.png").exists()
+    config["gates"]["fidelity"]["waived"] = "nothing is ever good enough"
+    path.write_text(yaml.safe_dump(config, sort_keys=False))
+    done = snakemake(checkout, *run, *target)
+    assert done.returncode == 0, done.stdout
+    card = (results / "release/tiny/haar/README.md").read_text()
+    assert "The reason that was given: nothing is ever good enough" in card
+    assert snakemake(checkout, *tiny).returncode == 0  # or the next test would find these gates
+
+
 def test_run_is_found_again_when_its_record_is_lost(checkout: Path, tiny) -> None:
     record = folder_of(tiny) / "results/track/tiny/haar.json"
     before = json.loads(record.read_text())

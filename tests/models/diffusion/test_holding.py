@@ -4,10 +4,12 @@ import pytest
 import torch
 
 from medsynth.conditions.schema import ConditionSchema
+from medsynth.config.families.consistency import ConsistencySampler
 from medsynth.config.families.diffusion import DiffusionSampler
 from medsynth.models.contract import Batch, ImageSpec, build
 from medsynth.models.diffusion.holding import Holding, touched
 from medsynth.models.diffusion.solvers import NO_BREAKS, SOLVERS, noise_levels
+from tests.models.families.test_consistency import student_of, taught
 from tests.models.families.test_diffusion import FIELDS, small, spec, wake
 
 CODECS = [("identity", 0), ("pixel_unshuffle", 1), ("haar", 2)]
@@ -56,6 +58,47 @@ def test_what_is_held_is_the_image_under_the_samples_own_noise_at_every_level(ki
         assert len(seen) > 3 * 11
         for x, sigma in seen:
             torch.testing.assert_close(x, known + sigma * noise, atol=1e-4, rtol=1e-4)
+
+
+def test_each_stage_is_given_the_held_image_outside_of_what_the_stages_before_drew(monkeypatch):
+    model, image = model_of("haar", 1, stages=3), smooth(1, 2)
+    region = torch.zeros(2, 16, 16)
+    region[:, 5:9, 5:9] = 1
+    coarse, given = {}, model.given
+
+    def seen(index, batch, image, level=None):
+        coarse[index] = image
+        return given(index, batch, image, level)
+
+    monkeypatch.setattr(model, "given", seen)
+    condition = model.spec.conditions.nothing(2)
+    model.sample(Batch(condition, image, region=region), [1, 2], DiffusionSampler(steps=(3,), autoguidance=1))
+    for index, factor in ((1, 4), (2, 2)):
+        average = torch.nn.functional.avg_pool2d(image, factor)
+        outside = torch.nn.functional.max_pool2d(region[:, None], factor) == 0
+        torch.testing.assert_close(coarse[index][outside], average[outside], atol=1e-6, rtol=0)
+        assert (coarse[index] - average)[~outside].abs().mean() > 0.05
+
+
+def last_seen(model, stage, settings) -> torch.Tensor:
+    """How far the last noisy image that a stage sees is from the held one, outside of the region."""
+    image, region, seen = smooth(1, 2), torch.zeros(2, 16, 16), []
+    region[:, 4:8, 4:8] = 1
+    with stage.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0])):
+        model.sample(Batch(model.spec.conditions.nothing(2), image, region=region), [1, 2], settings)
+    return (stage.to_bands(seen[-1]) - image)[region[:, None] == 0].abs()
+
+
+def test_a_diffusion_model_sees_what_is_held_down_to_the_lowest_level():
+    model = model_of("identity", 0, stages=1)
+    settings = DiffusionSampler(steps=(4,), sigma_max=(10,), sigma_min=(0.01,), autoguidance=1)
+    assert last_seen(model, model.stages[0], settings).max() < 5 * 0.01
+
+
+def test_a_student_sees_what_is_held_where_it_draws_again():
+    teacher = model_of("identity", 0, stages=1)
+    student = student_of(teacher, taught(4))
+    assert last_seen(student, student.student.stages[0], ConsistencySampler(redraw=((1.0, 0.01),))).max() < 5 * 0.01
 
 
 @pytest.mark.parametrize("solver", SOLVERS)

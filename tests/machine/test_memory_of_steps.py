@@ -1,4 +1,4 @@
-"""The memory of a step, against tensors whose bytes are known and against what a training really keeps."""
+"""The memory of a step, against tensors whose bytes are known."""
 
 from collections.abc import Callable
 
@@ -8,9 +8,6 @@ from torch.utils.checkpoint import checkpoint
 
 from medsynth.errors import InputError
 from medsynth.machine.memory import StepMemory, fitting_batch_size, measure, peak_bytes
-from medsynth.train import trainer as training
-from medsynth.train.trainer import Trainer
-from tests.train.test_loop import CPU, settings
 
 MIB = 2**20
 
@@ -92,56 +89,3 @@ def test_another_error_of_a_step_is_not_taken_for_one_of_memory() -> None:
 
     with pytest.raises(RuntimeError, match="shapes do not fit"):
         measure(broken, 8, free=MIB)
-
-
-@pytest.fixture
-def measured(monkeypatch) -> list[StepMemory]:
-    found: list[StepMemory] = []
-
-    def noting(*arguments):
-        found.append(measure(*arguments))
-        return found[-1]
-
-    monkeypatch.setattr(training, "measure", noting)
-    return found
-
-
-@pytest.mark.parametrize("checkpointing", [False, True])
-def test_the_estimate_of_a_training_is_what_its_step_takes(store, measured, caplog, checkpointing) -> None:
-    caplog.set_level("INFO", "medsynth.train.trainer")
-    options = {"effective_batch_size": 32, "precision": "float32", "gradient_checkpointing": checkpointing}
-    trainer = Trainer(settings(**options), store, CPU)
-    assert trainer.batch_size == 32 and "a step of 32 images at once needs about 0." in caplog.text
-    (step,) = measured
-    taken = peak_bytes(trainer.advance, 1e12)
-    assert step.of(32) == pytest.approx(taken, rel=0.2)
-
-
-def test_the_estimate_covers_what_autograd_saves(store, measured) -> None:
-    """Saved tensors by torch's own hooks, each storage once, weights and what was there before left out."""
-    trainer = Trainer(settings(effective_batch_size=32, precision="float32"), store, CPU)
-    own = {p.untyped_storage().data_ptr() for p in (*trainer.model.parameters(), *trainer.model.buffers())}
-    most = 0
-    for phase in trainer.model.phases:
-        saved: dict[int, torch.Tensor] = {}
-
-        def keep(tensor: torch.Tensor, saved=saved) -> torch.Tensor:
-            saved[tensor.untyped_storage().data_ptr()] = tensor
-            return tensor
-
-        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-            trainer._losses(trainer.examples.gather([0] * 32), phase.name)["total"].sum()
-        most = max(most, sum(t.untyped_storage().nbytes() for key, t in saved.items() if key not in own))
-    (step,) = measured
-    assert most < 32 * step.each < 1.2 * most  # the rest are temporary tensors
-
-
-def test_a_batch_that_is_set_and_does_not_fit_is_told_of(store, monkeypatch, caplog) -> None:
-    monkeypatch.setattr(training, "measure", lambda *arguments: StepMemory(0, 2**30))
-    monkeypatch.setattr(training, "free_on", lambda device: 4 * 2**30)
-    trainer = Trainer(settings(batch_size=8), store, CPU)
-    assert trainer.batch_size == 8
-    assert (
-        "a step of 8 images at once needs about 8.00 GiB" in caplog.text
-        and "training.batch_size: 2 fits" in caplog.text
-    )
