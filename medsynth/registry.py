@@ -128,8 +128,7 @@ EXTRACTORS = {
     ),
 }
 
-# What is measured, in this order: config key `metrics`. `adherence` has a line for each statistic of a kind,
-# `anatomy` for each structure.
+# What is measured, in this order: config key `metrics`. `adherence` has a line for each statistic of a kind.
 METRICS = {
     "kid": Entry("medsynth.evaluate.metrics.distances:KID"),
     "fid": Entry("medsynth.evaluate.metrics.distances:FID"),
@@ -139,7 +138,9 @@ METRICS = {
     "spectrum_distance_db": Entry("medsynth.evaluate.metrics.distances:SPECTRUM_DISTANCE_DB"),
     "finest_octave_db": Entry("medsynth.evaluate.metrics.distances:FINEST_OCTAVE_DB"),
     "adherence": Entry("medsynth.evaluate.metrics.adherence:ADHERENCE"),
-    "anatomy": Entry("medsynth.evaluate.metrics.anatomy:ANATOMY"),
+    "volume_effect": Entry("medsynth.evaluate.metrics.anatomy:VOLUME_EFFECT"),
+    "anatomical_accuracy": Entry("medsynth.evaluate.metrics.anatomy:ANATOMICAL_ACCURACY"),
+    "connectedness": Entry("medsynth.evaluate.metrics.anatomy:CONNECTEDNESS"),
     "nearest_similarity": Entry("medsynth.evaluate.metrics.copies:NEAREST_SIMILARITY"),
     "copy_rate": Entry("medsynth.evaluate.metrics.copies:COPY_RATE"),
     "kept_copy_rate": Entry("medsynth.evaluate.metrics.copies:KEPT_COPY_RATE"),

@@ -170,7 +170,7 @@ class Mask(FieldSettings):
     A sample is asked for by the mask of the training image from which its open conditions are drawn.
     """
 
-    statistics = ("mean_dice",)
+    statistics = ("mean_dice", "volume_similarity")
 
     kind: Literal["mask"]
 

@@ -11,7 +11,7 @@ from medsynth.evaluate.metrics.metric import NAN, Evidence, Metric, Row, bootstr
 
 SMALL_EFFECT = 0.2  # of Cohen's d (Cohen 1988)
 FRAGMENT = 0.05  # share of a structure below which a part of it is no part of its own
-ARRANGED = ("volume_effect", "anatomical_accuracy", "connectedness")
+Structures = dict[str, np.ndarray]  # name → (n, *grid) bool where it was read
 
 
 def volume_effect(synthetic: np.ndarray, real: np.ndarray) -> np.ndarray:
@@ -39,23 +39,52 @@ def connectedness(parts: list[np.ndarray], usual: int) -> np.ndarray:
     return np.array([part[:usual].sum() if len(part) else NAN for part in parts])
 
 
-def _rows(evidence: Evidence) -> Iterator[Row]:
+def _fields(evidence: Evidence) -> Iterator[tuple[str, Structures, Structures, str]]:
+    """Each field that places structures: those read in synthetic and in test images, and why they are not read well."""
     for name, kind in evidence.schema.kinds.items():
         synthetic, real = (kind.structures_read(side.reading) for side in (evidence.synthetic, evidence.test))
         if synthetic:
-            note = evidence.inadequate.get((name, "mean_dice"), "")
-            yield from _rows_of(name, synthetic, real, evidence, note)
+            yield name, synthetic, real, evidence.inadequate.get((name, "mean_dice"), "")
 
 
-def _rows_of(
-    field: str, synthetic: dict[str, np.ndarray], real: dict[str, np.ndarray], evidence: Evidence, note: str
-) -> Iterator[Row]:
-    """The floor of an effect is that of as many test images as there are synthetic ones, drawn with replacement."""
+def _effect_rows(evidence: Evidence) -> Iterator[Row]:
+    for field, synthetic, real, note in _fields(evidence):
+        found = _effects(synthetic, real, evidence)
+        n, m = (len(next(iter(side.values()))) for side in (real, synthetic))
+        if found is None:
+            yield Row("volume_effect", field, NAN, NAN, NAN, NAN, n, m, False, _too_few(n, m, note))
+            continue
+        effect, effects, floors = found
+        for place, structure in enumerate(synthetic):
+            group, floor = f"{field}={structure}", float(floors[:, place].mean())
+            interval = _interval(effects[:, place])
+            yield Row("volume_effect", group, float(effect[place]), *interval, floor, n, m, False, note)
+
+
+def _accuracy_rows(evidence: Evidence) -> Iterator[Row]:
+    for field, synthetic, real, note in _fields(evidence):
+        found = _effects(synthetic, real, evidence)
+        n, m = (len(next(iter(side.values()))) for side in (real, synthetic))
+        if found is None:
+            yield Row("anatomical_accuracy", field, NAN, NAN, NAN, NAN, n, m, True, _too_few(n, m, note))
+            continue
+        effect, effects, floors = (part < SMALL_EFFECT for part in found)
+        interval, floor = _interval(effects.mean(1)), float(floors.mean())
+        yield Row("anatomical_accuracy", field, float(effect.mean()), *interval, floor, n, m, True, note)
+
+
+def _too_few(n: int, m: int, note: str) -> str:
+    return "; ".join(filter(None, [note, f"{n} test and {m} synthetic images, needs 2 of each"]))
+
+
+def _effects(
+    synthetic: Structures, real: Structures, evidence: Evidence
+) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """Effects (structures,), and (draws, structures) of synthetic images drawn with replacement and of as many test
+    images, which is what no difference looks like; None for fewer than two images on a side."""
     m, n = (len(next(iter(side.values()))) for side in (synthetic, real))
     if min(m, n) < 2:
-        why = "; ".join(filter(None, [note, f"{n} test and {m} synthetic images, needs 2 of each"]))
-        yield from (Row(of, field, NAN, NAN, NAN, NAN, n, m, None, why) for of in ARRANGED)
-        return
+        return None
     volumes, of_real = (
         np.stack([each.reshape(len(each), -1).mean(1) for each in side.values()], 1) for side in (synthetic, real)
     )
@@ -64,14 +93,7 @@ def _rows_of(
         np.stack([volume_effect(part[rng.integers(len(part), size=m)], of_real) for _ in range(draws)])
         for part in (volumes, of_real)
     )
-    effect = volume_effect(volumes, of_real)
-    for place, structure in enumerate(synthetic):
-        group, floor = f"{field}={structure}", float(floors[:, place].mean())
-        yield Row("volume_effect", group, float(effect[place]), *_interval(effects[:, place]), floor, n, m, False, note)
-    accuracy, floor = float((effect < SMALL_EFFECT).mean()), float((floors < SMALL_EFFECT).mean())
-    interval = _interval((effects < SMALL_EFFECT).mean(1))
-    yield Row("anatomical_accuracy", field, accuracy, *interval, floor, n, m, True, note)
-    yield from _connectedness_rows(field, synthetic, real, evidence, note)
+    return volume_effect(volumes, of_real), effects, floors
 
 
 def _interval(draws: np.ndarray) -> tuple[float, float]:
@@ -79,23 +101,27 @@ def _interval(draws: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _connectedness_rows(
-    field: str, synthetic: dict[str, np.ndarray], real: dict[str, np.ndarray], evidence: Evidence, note: str
-) -> Iterator[Row]:
-    for structure, images in synthetic.items():
-        of_synthetic, of_real = ([parts_of(image) for image in part] for part in (images, real[structure]))
-        counts = [int((parts > FRAGMENT).sum()) for parts in of_real if len(parts)]
-        usual = int(np.median(counts)) if counts else 1
-        values, floors = (connectedness(parts, usual) for parts in (of_synthetic, of_real))
-        values, floors = values[~np.isnan(values)], floors[~np.isnan(floors)]
-        group = f"{field}={structure}"
-        if not len(values):
-            why = "; ".join(filter(None, [note, "it was read in no synthetic image"]))
-            yield Row("connectedness", group, NAN, NAN, NAN, NAN, len(floors), 0, True, why)
-            continue
-        interval = bootstrap_interval(np.mean, [values], evidence.settings.evaluation.bootstrap, evidence.rng())
-        floor = float(floors.mean()) if len(floors) else NAN
-        yield Row("connectedness", group, float(values.mean()), *interval, floor, len(floors), len(values), True, note)
+def _connectedness_rows(evidence: Evidence) -> Iterator[Row]:
+    for field, synthetic, real, note in _fields(evidence):
+        for structure in synthetic:
+            group = f"{field}={structure}"
+            yield _connectedness_row(group, synthetic[structure], real[structure], evidence, note)
 
 
-ANATOMY = Metric(frozenset({"readings"}), _rows)
+def _connectedness_row(group: str, synthetic: np.ndarray, real: np.ndarray, evidence: Evidence, note: str) -> Row:
+    of_synthetic, of_real = ([parts_of(image) for image in part] for part in (synthetic, real))
+    counts = [int((parts > FRAGMENT).sum()) for parts in of_real if len(parts)]
+    usual = int(np.median(counts)) if counts else 1
+    values, floors = (connectedness(parts, usual) for parts in (of_synthetic, of_real))
+    values, floors = values[~np.isnan(values)], floors[~np.isnan(floors)]
+    if not len(values):
+        why = "; ".join(filter(None, [note, "it was read in no synthetic image"]))
+        return Row("connectedness", group, NAN, NAN, NAN, NAN, len(floors), 0, True, why)
+    interval = bootstrap_interval(np.mean, [values], evidence.settings.evaluation.bootstrap, evidence.rng())
+    floor = float(floors.mean()) if len(floors) else NAN
+    return Row("connectedness", group, float(values.mean()), *interval, floor, len(floors), len(values), True, note)
+
+
+VOLUME_EFFECT, ANATOMICAL_ACCURACY, CONNECTEDNESS = (
+    Metric(frozenset({"readings"}), rows) for rows in (_effect_rows, _accuracy_rows, _connectedness_rows)
+)
