@@ -187,7 +187,7 @@ def draw(seed: int, size: tuple[int, ...], overrides: Mapping[str, str | float])
     rng, texture = of["organs"], of["texture"]
     add_wall(texture, volume, trunk, STRUCTURES)
     for side in (-1, 1):
-        volume.paint(lung(torso, side), -850.0, STRUCTURES["lungs"])
+        volume.paint(lung(trunk, side), -850.0, STRUCTURES["lungs"])
     inside = cavity(trunk)
     room = volume.cover(inside.grown(-0.25))
     volume.paint(inside, FAT - 3, STRUCTURES["fat"])

@@ -140,7 +140,7 @@ def paint_chest(rng: np.random.Generator, volume: Volume, trunk: Trunk, of: Mapp
     streaks = np.clip(volume.texture(rng, 16) - 0.8, 0, 1)
     volume.paint(trunk.outline(0.0), of["muscle"] + 0.5 * streaks * (of["fat"] - of["muscle"]))
     for side in (-1, 1):
-        inside = volume.cover(lung(torso, side))
+        inside = volume.cover(lung(trunk, side))
         volume.mix(inside, of["lung"], STRUCTURES["lungs"])
         hilum = np.array([0.47 * h, 0.05 * d, side * 0.115 * w])
         aim = np.column_stack([rng.uniform(-1, 1, 9), rng.uniform(-0.8, 0.8, 9), np.full(9, side * 0.8)])

@@ -63,7 +63,7 @@ def add_lungs(volume: Volume, trunk: Trunk) -> tuple[np.ndarray, np.ndarray]:
     torso = trunk.torso
     h, d = torso.height, torso.depth
     number = STRUCTURES["right_upper_lobe"]
-    right, left = (volume.cover(lung(torso, side)) for side in (-1, 1))
+    right, left = (volume.cover(lung(trunk, side)) for side in (-1, 1))
     oblique = half_space((1.0, 0.30 * h / d, 0.0), 0.60 * h)  # from high behind to the base in front
     flat = half_space((1.0, 0.0, 0.0), 0.52 * h)
     upper, high = volume.cover(oblique) > 0.5, volume.cover(flat) > 0.5

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from medsynth.phantoms.bodies import Body, Distance
+from medsynth.phantoms.bodies import Body
 
 FLARE = 0.10  # end plates are so much wider than the waist, as a share
 
@@ -111,12 +111,3 @@ class Column:
             return np.minimum(np.minimum(ring, process), wing) - grown
 
         return self._body(distance, 1.95 + self.spinous + 0.5)
-
-
-def along(column: Column, distance: Distance) -> Body:
-    """A body beside the column: `distance` of (z, cm behind the bodies' middle, cm left of it)."""
-
-    def of(z: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
-        return distance(z, y - column.at(z, column.middle), x - column.at(z, column.lean))
-
-    return Body(of, (float(column.knots[0]), -1e3, -1e3), (float(column.knots[-1]), 1e3, 1e3))

@@ -107,13 +107,13 @@ def draw_trunk(rng: np.random.Generator, scan: np.random.Generator, conditions: 
     return Trunk(torso, patient, float(1.02 + 0.35 * np.clip(torso.fat / torso.width - 0.02, 0, 0.3) / 0.1))
 
 
-def lung(torso: Torso, side: int) -> Body:
-    """A pleural space of the radiograph's torso above its diaphragm; side 1 is the left."""
-    h = torso.height
-    at = np.linspace(0, 1, 40) * h
+def lung(trunk: Trunk, side: int) -> Body:
+    """A pleural space of the radiograph's torso within its wall and above its diaphragm; side 1 is the left."""
+    torso = trunk.torso
+    at = np.linspace(0, 1, 40) * torso.height
     lateral, medial, depth = torso.edges(at)
-    shape = loft(at, 0.0, side * (lateral + medial) / 2, depth, np.maximum((lateral - medial) / 2, 0.1), 2.6)
-    return shape - diaphragm(torso, side)
+    shape = loft(at, 0.0, side * (lateral + medial) / 2, depth, np.maximum((lateral - medial) / 2, 0.1), 2.4)
+    return (shape & trunk.outline(-0.035 * torso.width)) - diaphragm(torso, side)
 
 
 def diaphragm(torso: Torso, side: int) -> Body:

@@ -136,6 +136,9 @@ def test_values_lie_in_their_intervals_and_near_the_floor(results: Path) -> None
     assert accuracy["floor"] > 0.9
     assert accuracy["value"] == pytest.approx(accuracy["floor"] - 5 / 80, abs=0.05)
     assert metrics.loc["copy_rate", "all"]["value"] >= 5 / 80
+    assert metrics.loc["kept_copy_rate", "all"]["value"] == 0
+    assert metrics.loc["finest_octave_db", "all"]["value"] == pytest.approx(0, abs=0.5)
+    assert metrics.loc["spectrum_distance_db", "all"]["value"] < 1
 
 
 def test_metrics_that_are_not_named_are_not_measured_and_cost_no_features(

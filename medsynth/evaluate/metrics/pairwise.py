@@ -41,8 +41,9 @@ def _rows(evidence: Evidence) -> Iterator[Row]:
         value, floor = float(values.mean()), float(floors.mean())
         draws = evidence.settings.evaluation.bootstrap
         apart = resampled(values, of_made, draws, rng) - resampled(floors, of_real, draws, rng)
-        low, high = (floor + float(bound) for bound in np.nanquantile(apart, [0.025, 0.975]))
-        yield Row(NAME, group.name, value, low, high, floor, *counts, None, f"{len(values)} pairs, {fits} scales")
+        low, high = floor + np.nanquantile(apart, [0.025, 0.975])
+        note = f"{len(values)} pairs, {fits} scales"
+        yield Row(NAME, group.name, value, float(low), float(high), floor, *counts, None, note)
 
 
 def pairs(positions: np.ndarray, subjects: np.ndarray, rng: np.random.Generator) -> np.ndarray:
