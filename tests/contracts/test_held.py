@@ -87,7 +87,7 @@ def test_batch_size_and_order_do_not_change_what_is_drawn(run, model, real):
         assert (part - drawn[rows]).abs().max() <= TOLERANCE["float32"] / 2
 
 
-@pytest.mark.parametrize("family", EXAMPLES.keys() - set(HOLDING))
+@pytest.mark.parametrize("family", [family for family in EXAMPLES if family not in HOLDING])
 def test_a_family_that_cannot_hold_is_named(family):
     store, settings = toy_store("lesions", 2, EXAMPLES[family].side), settings_of(family)
     model = build(settings.model, spec_of(store.info), settings.parents)
