@@ -213,7 +213,7 @@ class Config(Strict):
         if reason := model.misfit(dataset.size):
             raise ValueError(f"{where}: {reason}")
         try:
-            model.check_parents(self._parents_for_images(*run))
+            model.check_parents(self._parents_for_images(*run), dataset.size)
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from None
         for name, field in dataset.conditions.items():

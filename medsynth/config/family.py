@@ -93,9 +93,11 @@ class Family(Strict):
         """
         return None
 
-    def check_parents(self, parents: Mapping[str, Family]) -> None:
+    def check_parents(self, parents: Mapping[str, Family], size: Sequence[int] | None = None) -> None:
         """Check that it can learn from these parents.
 
+        Args:
+            size: spatial size of the images; None where it is not known yet.
         Raises:
             ValueError: it cannot; says why.
         """

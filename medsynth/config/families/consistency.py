@@ -80,7 +80,7 @@ class Consistency(Family):
             )
         }
 
-    def check_parents(self, parents: Mapping[str, Family]) -> None:
+    def check_parents(self, parents: Mapping[str, Family], size: Sequence[int] | None = None) -> None:
         teacher = parents["teacher"]
         assert isinstance(teacher, Diffusion)
         stages = None if teacher.stages == "auto" else len(teacher.stages)

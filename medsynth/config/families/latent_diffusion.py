@@ -70,5 +70,8 @@ class LatentDiffusion(Family):
     def candidates(self, fields: Sequence[str]) -> dict[str, tuple[Any, ...]]:
         return self.of_latents().candidates(fields) | {"steps": ((32,),)}
 
-    def check_parents(self, parents: Mapping[str, Family]) -> None:
-        assert isinstance(parents[AUTOENCODER], Autoencoder)  # the roles admit no other
+    def check_parents(self, parents: Mapping[str, Family], size: Sequence[int] | None = None) -> None:
+        autoencoder = parents[AUTOENCODER]
+        assert isinstance(autoencoder, Autoencoder)  # the roles admit no other
+        if size and (reason := self.misfit_of(autoencoder, size)):
+            raise ValueError(reason)
