@@ -46,6 +46,7 @@ from medsynth.images.drawing import (
 )
 
 ROOT = Path(__file__).parents[1]
+IMAGE_AXES = 2
 EXAMPLES = ("config/config.yaml", "config/examples/*.yaml")
 SMALLER = {
     "size": "pixels a side",
@@ -110,10 +111,15 @@ def alike(real: np.ndarray, synthetic: np.ndarray, columns: int) -> tuple[np.nda
 
 
 def examples() -> list[dict[str, Any]]:
-    """The demo and the examples whose images are simulated, as they are written."""
+    """The demo and the examples whose images, no volumes, are simulated, as they are written."""
     paths = [path for pattern in EXAMPLES for path in sorted(ROOT.glob(pattern))]
     read = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in paths]
-    return [values for values in read if all("phantom" in each["source"] for each in values["datasets"].values())]
+    datasets = [list(values["datasets"].values()) for values in read]
+    return [
+        values
+        for values, of_values in zip(read, datasets, strict=True)
+        if all("phantom" in each["source"] and len(each["size"]) == IMAGE_AXES for each in of_values)
+    ]
 
 
 def merged(configurations: Sequence[dict[str, Any]], args: argparse.Namespace) -> dict[str, Any]:

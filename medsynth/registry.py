@@ -86,6 +86,11 @@ FORMATS = {
     ".nii.gz": Entry("medsynth.images.formats.nifti:NIFTI"),
 }
 
+# Volumes that are a folder of files: the kind of all their files.
+SERIES = {
+    "dicom": Entry("medsynth.images.formats.series:decode"),
+}
+
 # Files that released images are written as: config key `formats`. The second class says which images they can hold.
 RELEASE_FORMATS = {
     "png": Entry("medsynth.release.formats:PNG", "medsynth.config.formats:Png"),

@@ -118,7 +118,7 @@ class TableSource(Strict):
 
     def entries(self) -> tuple[registry.Entry, ...]:
         """Registry entries that it depends on: its files may be of any format."""
-        return tuple(registry.FORMATS.values())
+        return (*registry.FORMATS.values(), *registry.SERIES.values())
 
     def misfit(self, modality: Modality) -> str | None:
         """Which key means nothing for images of a modality, None where all do."""

@@ -32,9 +32,12 @@ def choose(
         InputError: not even one image fits.
     """
     free, auto = free_on(device), batch_size == "auto"
+    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
     largest = largest if batch_size == "auto" else min(batch_size, largest)
     steps = (_memory_of(model, phase, attempt, largest, free) for phase in model.phases)
     step = max(steps, key=lambda step: step.of(largest))
+    for name, buffer in model.named_buffers():  # the attempts are no training: what a model counts is as it was
+        buffer.copy_(buffers[name])
     size = fitting_batch_size(step, largest, free) if auto else largest
     fits = step.of(size) <= free
     log.log(

@@ -206,7 +206,7 @@ def one_whole_run(server: Server) -> None:
     points = [(point["key"], point["step"]) for point in run["data"]["metrics"]]
     assert len(points) == len(set(points)) == 13
     assert len(run["inputs"]["dataset_inputs"]) == 2
-    assert len([name for name in server.artifacts if name.startswith(run_id)]) == 14
+    assert len([name for name in server.artifacts if name.startswith(run_id)]) == 15
     assert [version["run_id"] for version in server.models["toy-diffusion"]] == [run_id]
 
 

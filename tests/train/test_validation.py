@@ -76,6 +76,7 @@ def test_a_validation_that_memory_runs_out_in_has_the_score_of_one_that_fits(sto
 
     monkeypatch.setattr(Denoiser, "forward", greedy)
     sizes.clear()
+    caplog.clear()
     with caplog.at_level(logging.WARNING):
         assert trainer.validate() == pytest.approx(whole, rel=1e-5) and set(sizes) == {2}
     assert caplog.messages == [f"validation: out of memory; going on with {n} images at once" for n in (4, 2)]

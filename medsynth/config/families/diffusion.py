@@ -47,7 +47,7 @@ class Stage(Strict):
     """Side of the patch that it learns from, as a share of the image's: less memory and time for each image."""
 
 
-class Adversarial(Strict):
+class AdversarialDetails(Strict):
     """A discriminator of the last stage's details, given the coarser image (WaveDiff, Phung et al. 2023; relativistic
     pairing loss with R1 + R2, Huang et al. 2024).
 
@@ -165,7 +165,7 @@ class Diffusion(Family):
     """Exponent of the scaling of sub-bands to equal variance: 0 is none, 1 is full."""
     losses: Losses = {}
     """Terms beside the model's own loss, between the image with denoised and with true bands."""
-    adversarial: Adversarial | None = None
+    adversarial: AdversarialDetails | None = None
     """A discriminator of the last stage's details; needs at least two stages. None is without."""
     sampler: DiffusionSampler = DiffusionSampler()
     """How images are drawn."""

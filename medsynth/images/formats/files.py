@@ -19,7 +19,6 @@ import numpy as np
 
 from medsynth import registry
 from medsynth.errors import InputError
-from medsynth.images.formats import series
 from medsynth.images.formats.format import Format
 from medsynth.images.image import MAX_BYTES, Image
 
@@ -94,7 +93,7 @@ def decode_series(paths: Sequence[str]) -> tuple[Image, str]:
     def content(number: int) -> bytes:
         return read_bytes(paths[number])
 
-    image, sha256 = _quietly("a DICOM series", partial(series.decode, content, len(paths)))
+    image, sha256 = _quietly("a DICOM series", partial(registry.SERIES["dicom"].load(), content, len(paths)))
     return _checked(image), sha256
 
 
