@@ -93,6 +93,16 @@ class Gate(Strict):
         return waived
 
 
+class Reconstruction(Gate):
+    """Held-out images are reconstructed better than by the nearest training image; for families that reconstruct."""
+
+    thresholds: tuple[Threshold, ...] = (
+        Threshold(metric="psnr", least_share_of_floor=1, required=False),
+        Threshold(metric="ssim", least_share_of_floor=1, required=False),
+    )
+    """What must hold; the defaults are in docs/release.md."""
+
+
 class Fidelity(Gate):
     """Samples look like held-out real images: distance of features, and power of fine detail from half to twice."""
 
@@ -167,6 +177,8 @@ class Gates(Strict):
     """true: a gate that fails and is not waived stops the release. false: it is the first thing that the card says;
     what is fixed stops the release all the same.
     """
+    reconstruction: Reconstruction = Reconstruction()
+    """An autoencoder keeps what an image shows."""
     fidelity: Fidelity = Fidelity()
     """Samples look like held-out real images."""
     diversity: Diversity = Diversity()

@@ -6,7 +6,7 @@ import pytest
 
 from medsynth import registry
 from medsynth.config import Config, load, parse
-from medsynth.config.gates import NOT_ENFORCED, RECALL, Gate, Threshold, metric_names
+from medsynth.config.gates import NOT_ENFORCED, RECALL, Gate, Gates, Threshold, metric_names
 from medsynth.errors import InputError
 from medsynth.gates.thresholds import bounds, judge
 from medsynth.judges.planted import WANTED
@@ -157,4 +157,14 @@ def test_a_waiver_keeps_the_thresholds_of_its_gate() -> None:
     assert {name for name, gate in lenient.items() if gate.waived == NOT_ENFORCED} == set(lenient) - {"copies"}
     strict = parse(Config, values | {"gates": {"enforce": True}}, "config").judge().gates
     assert [gate.waived for gate in strict.values()] == [None] * len(strict)
-    assert list(waived.gates) == ["fidelity", "diversity", "adherence", "anatomy", "copies"]
+    assert list(waived.gates) == ["reconstruction", "fidelity", "diversity", "adherence", "anatomy", "copies"]
+
+
+def test_a_reconstruction_is_nearer_than_a_training_image_and_families_without_one_have_no_line() -> None:
+    gate, measured = Gates().reconstruction, ("psnr", "ssim", "kid")
+    table = metrics(("psnr", "all", 21.0, 18.0, 60, 600, NAN), ("ssim", "all", 0.4, 0.9, 60, 600, NAN)).fillna(
+        {"note": ""}
+    )
+    found = {line["metric"]: line["result"] for line in judge("g", gate, table, measured, "look", 60, 600)}
+    assert found == {"psnr": "pass", "ssim": "fail"}
+    assert list(judge("g", gate, metrics(KID), measured, "look", 60, 600)) == []
