@@ -49,7 +49,7 @@ class Arm:
 
 
 def arms(pools: Pools, doses: Sequence[float], rng: np.random.Generator) -> list[Arm]:
-    """All ways of training that the samples allow, the two without samples first.
+    """All ways of training that the samples allow, the two without samples first; doses up to one that takes all.
 
     Duplicates are of real images, as many of each class as samples of it are in the arm of dose 1: what more images of
     a class are worth if they show nothing new.
@@ -68,6 +68,8 @@ def arms(pools: Pools, doses: Sequence[float], rng: np.random.Generator) -> list
         note = f"{len(chosen)} kept samples, {wanted} wanted" if len(chosen) < wanted else ""
         both = np.concatenate([real, chosen])
         found.append(Arm(f"real + {dose:g} x synthetic", ((both, 1.0),), count, len(chosen), dose, note))
+        if note:  # a larger dose would be the same images
+            break
     unfiltered = drawn(pools.all_synthetic, len(one), rng)
     found.append(Arm(UNFILTERED, ((np.concatenate([real, unfiltered]), 1.0),), count, len(unfiltered)))
     found.append(Arm(PRETRAINED, ((pools.kept, 0.5), (real, 0.5)), count, len(pools.kept)))

@@ -19,8 +19,9 @@ def dose_and_response(path: Path, measured: pd.DataFrame, dataset: str) -> None:
     of_all = measured[(measured["metric"] == AUROC) & (measured["group"] == "all")]
     figure, (left, right) = subplots(1, 2, (9.5, 3.8))
     doses = of_all.dropna(subset=["dose"]).sort_values("dose")
-    left.fill_between(doses["dose"], doses["ci_low"], doses["ci_high"], color=SYNTHETIC, alpha=0.15, lw=0)
-    left.plot(doses["dose"], doses["value"], color=SYNTHETIC, marker="o", markersize=4)
+    given = doses["n_synthetic"] / doses["n_real"]  # fewer may be there than the dose asks for
+    left.fill_between(given, doses["ci_low"], doses["ci_high"], color=SYNTHETIC, alpha=0.15, lw=0)
+    left.plot(given, doses["value"], color=SYNTHETIC, marker="o", markersize=4)
     baseline = of_all["baseline"].iloc[0]
     value = of_all.loc[of_all["arm"] == baseline, "value"].iloc[0]
     left.axhline(value, color=REAL, lw=1, ls="--")

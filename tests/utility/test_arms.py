@@ -27,8 +27,10 @@ def test_doses_are_multiples_of_the_real_images_and_draw_no_sample_twice():
 
 
 def test_too_few_samples_are_all_taken_and_it_is_said():
-    arm = by_name(kept=12)["real + 2 x synthetic"]
-    assert (arm.synthetic, arm.note) == (12, "12 kept samples, 40 wanted")
+    found = by_name(kept=12)
+    arm = found["real + 1 x synthetic"]
+    assert (arm.synthetic, arm.note) == (12, "12 kept samples, 20 wanted")
+    assert "real + 2 x synthetic" not in found  # it would be the same images
 
 
 def test_duplicates_are_of_real_images_by_the_classes_of_the_samples():
@@ -42,7 +44,7 @@ def test_duplicates_are_of_real_images_by_the_classes_of_the_samples():
 
 def test_the_unfiltered_arm_draws_from_all_samples_and_the_pretrained_one_from_each_in_turn():
     found = by_name(kept=5)
-    assert found[UNFILTERED].synthetic == found["real + 1 x synthetic"].synthetic == 5
+    assert found[UNFILTERED].synthetic == found["real + 0.5 x synthetic"].synthetic == 5
     ((pool, _),) = found[UNFILTERED].phases
     assert max(pool) > 25  # beyond the kept ones
     (first, half), (second, rest) = found[PRETRAINED].phases
