@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from medsynth.config.gates import NEVER_WAIVED
+from medsynth.config.gates import NEVER_WAIVED, NOT_ENFORCED
 from medsynth.disk import tables
 from medsynth.errors import InputError
 
@@ -40,8 +40,10 @@ class Outcome:
 
     @property
     def said(self) -> str:
-        """The result in a word or two."""
-        return f"{self.result}, waived" if self.result == FAIL and self.waived else self.result
+        """The result in a few words."""
+        if self.result != FAIL or not self.waived:
+            return self.result
+        return f"{FAIL}, not enforced" if self.waived == NOT_ENFORCED else f"{FAIL}, waived"
 
     @property
     def stops(self) -> bool:

@@ -13,7 +13,7 @@ from medsynth.config.section import Count, Fraction, Positive, Strict, refuse_un
 
 BY_STATISTIC = "adherence"  # the metric whose lines are named after the statistics of the condition kinds
 NEVER_WAIVED = ("integrity", "lineage", "copies")
-NOT_ENFORCED = "gates.enforce is false, so that a failed gate stops nothing"
+NOT_ENFORCED = "not enforced: gates.enforce is false"  # in the place of a reason
 Groups = Annotated[tuple[str, ...], Field(min_length=1)]
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
-from scipy import ndimage
+from skimage.measure import block_reduce
+from skimage.metrics import structural_similarity
 
 RANGE = 2.0
 LEAST_ERROR = (RANGE / 65535) ** 2 / 12  # of rounding to the store's grey levels: PSNR ends there, at 107 dB
 SIGMA, WINDOW = 1.5, 11  # of the Gaussian window (Wang et al. 2004, section III-B)
-C1, C2 = (0.01 * RANGE) ** 2, (0.03 * RANGE) ** 2
+NO_LUMINANCE = 1e6  # K1 so large that the luminance is 1, and contrast and structure are left
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # from fine to coarse (Wang et al. 2003, section 3.2)
 
 
@@ -33,9 +34,9 @@ def ssim(real: np.ndarray, made: np.ndarray, where: np.ndarray | None = None) ->
         real, made: (C, *spatial) in [-1, 1], sides at least WINDOW.
         where: (*spatial) bool, the voxels that count; all but a border of half a window if left out, nan where none.
     """
-    luminance, structure = _maps(real, made)
-    found = luminance * structure
-    chosen = _inside(found) if where is None else found[:, where]
+    if where is None:
+        return _similarity(real, made)
+    chosen = _similarity(real, made, full=True)[1][:, where]
     return float(chosen.mean()) if chosen.size else float("nan")
 
 
@@ -58,40 +59,19 @@ def ms_ssim(real: np.ndarray, made: np.ndarray) -> float:
     for scale, weight in enumerate(weights):
         if scale:
             real, made = _halved(real), _halved(made)
-        luminance, structure = _maps(real, made)
-        of_scale = luminance * structure if scale == count - 1 else structure
-        found *= max(0.0, float(_inside(of_scale).mean())) ** weight
+        constants = {} if scale == count - 1 else {"K1": NO_LUMINANCE}
+        found *= max(0.0, _similarity(real, made, **constants)) ** weight
     return found
 
 
-def _maps(real: np.ndarray, made: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(C, *spatial) the luminance term, and that of contrast and structure, around each voxel."""
-    x, y = real.astype(np.float64), made.astype(np.float64)
-    mean_x, mean_y, squares_x, squares_y, products = map(_blurred, (x, y, x * x, y * y, x * y))
-    luminance = (2 * mean_x * mean_y + C1) / (mean_x**2 + mean_y**2 + C1)
-    variances = squares_x - mean_x**2 + squares_y - mean_y**2
-    return luminance, (2 * (products - mean_x * mean_y) + C2) / (variances + C2)
-
-
-def _blurred(image: np.ndarray) -> np.ndarray:
-    return ndimage.gaussian_filter(image, (0, *[SIGMA] * (image.ndim - 1)), radius=WINDOW // 2)
-
-
-def _inside(found: np.ndarray) -> np.ndarray:
-    """Without the border in which the window leaves the image."""
-    return found[(slice(None), *[slice(WINDOW // 2, -(WINDOW // 2))] * (found.ndim - 1))]
+def _similarity(real: np.ndarray, made: np.ndarray, **options: Any) -> Any:
+    """As scikit-image has it, over Gaussian windows."""
+    one, other = (image.astype(np.float64) for image in (real, made))
+    window = {"gaussian_weights": True, "sigma": SIGMA, "use_sample_covariance": False}
+    return structural_similarity(one, other, data_range=RANGE, channel_axis=0, **window, **options)
 
 
 def _halved(image: np.ndarray) -> np.ndarray:
     """Averages of 2 voxels along each axis; an odd one at the end is left out."""
-    for axis in range(1, image.ndim):
-        image = np.moveaxis(image, axis, -1)
-        image = image[..., : image.shape[-1] // 2 * 2]
-        image = np.moveaxis(image.reshape(*image.shape[:-1], -1, 2).mean(-1), -1, axis)
-    return image
-
-
-def pairs(real: np.ndarray, made: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Images two by two, in [-1, 1]; they are (n, C, *spatial) uint16, as the store keeps them."""
-    for one, other in zip(real, made, strict=True):
-        yield tuple(image.astype(np.float32) * (RANGE / 65535) - 1 for image in (one, other))
+    even = (slice(None), *[slice(extent // 2 * 2) for extent in image.shape[1:]])
+    return block_reduce(image[even], (1, *[2] * (image.ndim - 1)), np.mean)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -12,9 +12,9 @@ from medsynth.artifacts.store import Store
 from medsynth.conditions.kind import Reading
 from medsynth.conditions.schema import ConditionSchema
 from medsynth.config.evaluation import FEWEST_SUBJECTS
+from medsynth.judges.resampling import percentile_interval, subject_draws
 
 DRAWS = 500
-LOW, HIGH = 0.025, 0.975
 
 
 @dataclass(frozen=True)
@@ -101,16 +101,5 @@ def _with_interval(
     """The number, and its 95 % percentile interval over draws of whole subjects."""
     if not len(subjects):
         return (float("nan"),) * 3
-    draws = np.array([of(*(part[rows] for part in arrays)) for rows in _resampled(subjects, seed)])
-    if np.isnan(draws).all():
-        return float(of(*arrays)), float("nan"), float("nan")
-    low, high = np.nanquantile(draws, [LOW, HIGH])
-    return float(of(*arrays)), float(low), float(high)
-
-
-def _resampled(subjects: np.ndarray, seed: int) -> Iterator[np.ndarray]:
-    rng = np.random.default_rng(seed)
-    groups = np.unique(subjects, return_inverse=True)[1]
-    rows = np.split(np.argsort(groups, kind="stable"), np.cumsum(np.bincount(groups))[:-1])
-    for chosen in rng.integers(len(rows), size=(DRAWS, len(rows))):
-        yield np.concatenate([rows[subject] for subject in chosen])
+    draws = [of(*(part[rows] for part in arrays)) for rows in subject_draws(subjects, DRAWS, seed)]
+    return float(of(*arrays)), *percentile_interval(np.array(draws))

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pandas as pd
 
 from medsynth.artifacts.outcomes import FAIL, INSUFFICIENT, Outcome, outcomes
+from medsynth.config.gates import NOT_ENFORCED
 from medsynth.release.markdown import listed, plain, table
 
 
 def gates_in_words(gates: pd.DataFrame) -> str:
-    """Which gates failed and were waived, why, and which could not tell; the first lines of the card.
+    """Which gates failed, why, and which could not tell; the first lines of the card.
 
     Args:
         gates: gates.csv as text.
@@ -17,10 +18,7 @@ def gates_in_words(gates: pd.DataFrame) -> str:
     found = outcomes(gates)
     failed = [gate for gate in found if gate.result == FAIL]
     unknown = [gate for gate in found if gate.result == INSUFFICIENT]
-    sentences = [
-        f"**The gate {gate.name} failed, and was waived.** The reason that was given: {plain(gate.waived)}"
-        for gate in failed
-    ]
+    sentences = [_failure(gate) for gate in failed]
     if unknown:
         kind = "gate" if len(unknown) == 1 else "gates"
         of = listed([f"{gate.name} ({plain(gate.reasons[0])})" for gate in unknown])
@@ -36,7 +34,15 @@ def gate_table(gates: pd.DataFrame) -> str:
     return table(("gate", "result", "why"), ("---", "---", "---"), rows)
 
 
+def _failure(gate: Outcome) -> str:
+    if gate.waived == NOT_ENFORCED:
+        return (
+            f"**The gate {gate.name} failed: {plain('; '.join(gate.reasons))}.** The images were released all the "
+            "same, since the configuration does not enforce its gates. Look at them before you train on them."
+        )
+    return f"**The gate {gate.name} failed, and was waived.** The reason that was given: {plain(gate.waived)}"
+
+
 def _why(gate: Outcome) -> str:
-    reason = "; ".join(gate.reasons)
-    waiver = f"; waived: {gate.waived}" if gate.result == FAIL and gate.waived else ""
-    return plain(reason + waiver)
+    waived = gate.result == FAIL and gate.waived and gate.waived != NOT_ENFORCED
+    return plain("; ".join(gate.reasons) + (f"; waived: {gate.waived}" if waived else ""))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import stats
 
+from medsynth.conditions import statistics
+
 NAN = float("nan")
 BINS = 15  # of the calibration error
 
@@ -35,8 +37,7 @@ def recall(probability: np.ndarray, labels: np.ndarray, label: int) -> float:
 
 def balanced_accuracy(probability: np.ndarray, labels: np.ndarray) -> float:
     """Mean recall over the classes that are there; NaN for one alone."""
-    there = np.unique(labels)
-    return float(np.mean([recall(probability, labels, int(label)) for label in there])) if len(there) > 1 else NAN
+    return statistics.balanced_accuracy(labels, probability.argmax(1))
 
 
 def calibration_error(probability: np.ndarray, labels: np.ndarray) -> float:

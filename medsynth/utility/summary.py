@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from medsynth.config.evaluation import FEWEST_SUBJECTS
+from medsynth.judges.resampling import percentile_interval, subject_draws
 from medsynth.utility import scores
 from medsynth.utility.arms import BASELINES, Arm
 
@@ -53,7 +54,7 @@ def summary(trials: Trials, draws: int, seed: int) -> tuple[pd.DataFrame, pd.Dat
     A value is the mean over seeds. Its interval, and that of its difference to the baseline, is of draws of whole
     subjects, which are the same for every arm, and of seeds: both decide what another team would find.
     """
-    resampled = list(_draws(trials.subjects, draws, seed))
+    resampled = list(subject_draws(trials.subjects, draws, seed))
     rng = np.random.default_rng((seed, 1))
     count = trials.probability.shape[1]
     chosen = rng.integers(count, size=(draws, count))  # of seeds
@@ -71,8 +72,8 @@ def summary(trials: Trials, draws: int, seed: int) -> tuple[pd.DataFrame, pd.Dat
         baselines = [place for place, arm in enumerate(trials.arms) if arm.name in BASELINES]
         best = max(baselines, key=lambda place: values[place] if higher else -values[place])
         for place, arm in enumerate(trials.arms):
-            low, high = _interval(drawn[:, place])
-            worse, better = _interval(drawn[:, place] - drawn[:, best])
+            low, high = percentile_interval(drawn[:, place])
+            worse, better = percentile_interval(drawn[:, place] - drawn[:, best])
             notes = [arm.note]
             if subjects < FEWEST_SUBJECTS:
                 notes.append(f"insufficient: {subjects} test subjects, needs {FEWEST_SUBJECTS}")
@@ -86,19 +87,3 @@ def summary(trials: Trials, draws: int, seed: int) -> tuple[pd.DataFrame, pd.Dat
         pd.DataFrame(rows, columns=list(COLUMNS)),
         pd.DataFrame(single, columns=["arm", "seed", "metric", "group", "value"]),
     )
-
-
-def _interval(draws: np.ndarray) -> tuple[float, float]:
-    if np.isnan(draws).all():
-        return float("nan"), float("nan")
-    low, high = np.nanquantile(draws, [0.025, 0.975])
-    return float(low), float(high)
-
-
-def _draws(subjects: np.ndarray, count: int, seed: int) -> Iterator[np.ndarray]:
-    """Positions of the images of as many subjects as there are, drawn with replacement."""
-    groups = np.unique(subjects, return_inverse=True)[1]
-    rows = np.split(np.argsort(groups, kind="stable"), np.cumsum(np.bincount(groups))[:-1])
-    rng = np.random.default_rng(seed)
-    for chosen in rng.integers(len(rows), size=(count, len(rows))):
-        yield np.concatenate([rows[subject] for subject in chosen])

@@ -11,6 +11,7 @@ import pytest
 
 from medsynth.artifacts.outcomes import FAIL
 from medsynth.config import ReleaseSettings, columns
+from medsynth.config.gates import NOT_ENFORCED
 from medsynth.errors import InputError
 from medsynth.gates.thresholds import row
 from medsynth.release.release import release, release_one
@@ -52,6 +53,17 @@ def test_a_waived_gate_releases_and_its_reason_is_printed(tmp_path: Path) -> Non
     assert "| diversity | fail, waived | coverage is 0.7, expected at least 0.8; waived&#58;" not in first
     assert "| diversity | fail, waived | coverage is 0.7, expected at least 0.8; waived: a &#42;demo&#42; |" in text
     assert read(tmp_path / "out/gates.csv")["waived"].tolist() == ["a *demo*"]
+
+
+def test_a_gate_that_is_not_enforced_is_no_waiver_and_the_card_begins_with_it(tmp_path: Path) -> None:
+    samples = make_samples()
+    failed = row("diversity", FAIL, "coverage", group="all", value="0.7", expected="at least 0.8", waived=NOT_ENFORCED)
+    samples["gates"] = pd.DataFrame([failed])
+    release(AS_PNG, make_store(), **samples, out=tmp_path / "out")
+    text = (tmp_path / "out/README.md").read_text()
+    assert "**The gate diversity failed: coverage is 0.7, expected at least 0.8.**" in text.split("## What is here")[0]
+    assert "| diversity | fail, not enforced | coverage is 0.7, expected at least 0.8 |" in text
+    assert "waived" not in text
 
 
 def test_what_is_rejected_cannot_be_made_again_from_its_row(tmp_path: Path) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from scipy import ndimage
 
 from medsynth.evaluate.metrics.metric import NAN, Evidence, Metric, Row, bootstrap_interval
+from medsynth.judges.resampling import percentile_interval
 
 SMALL_EFFECT = 0.2  # of Cohen's d (Cohen 1988)
 FRAGMENT = 0.05  # share of a structure below which a part of it is no part of its own
@@ -47,58 +50,59 @@ def _fields(evidence: Evidence) -> Iterator[tuple[str, Structures, Structures, s
             yield name, synthetic, real, evidence.inadequate.get((name, "mean_dice"), "")
 
 
-def _effect_rows(evidence: Evidence) -> Iterator[Row]:
+@dataclass(frozen=True)
+class Effects:
+    """Effects on the volumes of a field's structures.
+
+    Attributes:
+        found: (structures,).
+        drawn, expected: (draws, structures) of synthetic images drawn with replacement, and of as many test images,
+            which is what no difference looks like.
+    """
+
+    found: np.ndarray
+    drawn: np.ndarray
+    expected: np.ndarray
+
+
+def _rows(
+    metric: str,
+    higher_is_better: bool,
+    of: Callable[[str, Structures, Effects], Iterator[tuple[str, float, np.ndarray, float]]],
+    evidence: Evidence,
+) -> Iterator[Row]:
+    """The rows of a metric of effects; `of` gives the group, value, draws and floor of each."""
     for field, synthetic, real, note in _fields(evidence):
-        found = _effects(synthetic, real, evidence)
         n, m = (len(next(iter(side.values()))) for side in (real, synthetic))
-        if found is None:
-            yield Row("volume_effect", field, NAN, NAN, NAN, NAN, n, m, False, _too_few(n, m, note))
+        if min(n, m) < 2:
+            why = "; ".join(filter(None, [note, f"{n} test and {m} synthetic images, needs 2 of each"]))
+            yield Row(metric, field, NAN, NAN, NAN, NAN, n, m, higher_is_better, why)
             continue
-        effect, effects, floors = found
-        for place, structure in enumerate(synthetic):
-            group, floor = f"{field}={structure}", float(floors[:, place].mean())
-            interval = _interval(effects[:, place])
-            yield Row("volume_effect", group, float(effect[place]), *interval, floor, n, m, False, note)
+        for group, value, draws, floor in of(field, synthetic, _effects(synthetic, real, evidence)):
+            yield Row(metric, group, value, *percentile_interval(draws), floor, n, m, higher_is_better, note)
 
 
-def _accuracy_rows(evidence: Evidence) -> Iterator[Row]:
-    for field, synthetic, real, note in _fields(evidence):
-        found = _effects(synthetic, real, evidence)
-        n, m = (len(next(iter(side.values()))) for side in (real, synthetic))
-        if found is None:
-            yield Row("anatomical_accuracy", field, NAN, NAN, NAN, NAN, n, m, True, _too_few(n, m, note))
-            continue
-        effect, effects, floors = (part < SMALL_EFFECT for part in found)
-        interval, floor = _interval(effects.mean(1)), float(floors.mean())
-        yield Row("anatomical_accuracy", field, float(effect.mean()), *interval, floor, n, m, True, note)
+def _each(field: str, structures: Structures, effects: Effects) -> Iterator[tuple[str, float, np.ndarray, float]]:
+    for place, name in enumerate(structures):
+        floor = float(effects.expected[:, place].mean())
+        yield f"{field}={name}", float(effects.found[place]), effects.drawn[:, place], floor
 
 
-def _too_few(n: int, m: int, note: str) -> str:
-    return "; ".join(filter(None, [note, f"{n} test and {m} synthetic images, needs 2 of each"]))
+def _small(field: str, structures: Structures, effects: Effects) -> Iterator[tuple[str, float, np.ndarray, float]]:
+    found, drawn, expected = (part < SMALL_EFFECT for part in (effects.found, effects.drawn, effects.expected))
+    yield field, float(found.mean()), drawn.mean(1), float(expected.mean())
 
 
-def _effects(
-    synthetic: Structures, real: Structures, evidence: Evidence
-) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-    """Effects (structures,), and (draws, structures) of synthetic images drawn with replacement and of as many test
-    images, which is what no difference looks like; None for fewer than two images on a side."""
-    m, n = (len(next(iter(side.values()))) for side in (synthetic, real))
-    if min(m, n) < 2:
-        return None
+def _effects(synthetic: Structures, real: Structures, evidence: Evidence) -> Effects:
     volumes, of_real = (
         np.stack([each.reshape(len(each), -1).mean(1) for each in side.values()], 1) for side in (synthetic, real)
     )
     draws, rng = evidence.settings.evaluation.bootstrap, evidence.rng()
-    effects, floors = (
-        np.stack([volume_effect(part[rng.integers(len(part), size=m)], of_real) for _ in range(draws)])
+    drawn, expected = (
+        np.stack([volume_effect(part[rng.integers(len(part), size=len(volumes))], of_real) for _ in range(draws)])
         for part in (volumes, of_real)
     )
-    return volume_effect(volumes, of_real), effects, floors
-
-
-def _interval(draws: np.ndarray) -> tuple[float, float]:
-    low, high = np.quantile(draws, [0.025, 0.975])
-    return float(low), float(high)
+    return Effects(volume_effect(volumes, of_real), drawn, expected)
 
 
 def _connectedness_rows(evidence: Evidence) -> Iterator[Row]:
@@ -122,6 +126,7 @@ def _connectedness_row(group: str, synthetic: np.ndarray, real: np.ndarray, evid
     return Row("connectedness", group, float(values.mean()), *interval, floor, len(floors), len(values), True, note)
 
 
-VOLUME_EFFECT, ANATOMICAL_ACCURACY, CONNECTEDNESS = (
-    Metric(frozenset({"readings"}), rows) for rows in (_effect_rows, _accuracy_rows, _connectedness_rows)
-)
+READINGS = frozenset({"readings"})
+VOLUME_EFFECT = Metric(READINGS, partial(_rows, "volume_effect", False, _each))
+ANATOMICAL_ACCURACY = Metric(READINGS, partial(_rows, "anatomical_accuracy", True, _small))
+CONNECTEDNESS = Metric(READINGS, _connectedness_rows)

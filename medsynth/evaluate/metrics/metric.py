@@ -14,6 +14,7 @@ from medsynth.conditions.kind import Reading
 from medsynth.conditions.schema import ConditionSchema
 from medsynth.config import EvaluateSettings
 from medsynth.evaluate.checks import Checks
+from medsynth.judges.resampling import percentile_interval
 
 NAN = float("nan")
 Function = Callable[..., float]
@@ -221,5 +222,4 @@ def bootstrap_interval(
     """95 % percentile interval of `statistic(*samples)` over the rows that the arrays share."""
     count = len(samples[0])
     values = [statistic(*(part[rows] for part in samples)) for rows in rng.integers(count, size=(draws, count))]
-    low, high = np.nanquantile(values, [0.025, 0.975])
-    return float(low), float(high)
+    return percentile_interval(np.array(values))

@@ -11,6 +11,7 @@ from medsynth.artifacts.store import to_intensity
 from medsynth.config.evaluation import FEWEST_SUBJECTS
 from medsynth.evaluate import similarity
 from medsynth.evaluate.metrics.metric import NAN, Evidence, Metric, Row
+from medsynth.judges.resampling import percentile_interval
 
 PAIRS = 200  # of a class; Odena et al. 2017, "Conditional image synthesis with auxiliary classifier GANs", take 100
 MOST = 500  # images of a class that pairs are drawn from: all pairs of more do not fit in memory
@@ -41,9 +42,9 @@ def _rows(evidence: Evidence) -> Iterator[Row]:
         value, floor = float(values.mean()), float(floors.mean())
         draws = evidence.settings.evaluation.bootstrap
         apart = resampled(values, of_made, draws, rng) - resampled(floors, of_real, draws, rng)
-        low, high = floor + np.nanquantile(apart, [0.025, 0.975])
+        low, high = percentile_interval(floor + apart)
         note = f"{len(values)} pairs, {fits} scales"
-        yield Row(NAME, group.name, value, float(low), float(high), floor, *counts, None, note)
+        yield Row(NAME, group.name, value, low, high, floor, *counts, None, note)
 
 
 def pairs(positions: np.ndarray, subjects: np.ndarray, rng: np.random.Generator) -> np.ndarray:

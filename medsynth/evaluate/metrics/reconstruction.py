@@ -11,6 +11,7 @@ from functools import partial
 
 import numpy as np
 
+from medsynth.artifacts.store import to_intensity
 from medsynth.evaluate import similarity
 from medsynth.evaluate.metrics.metric import NAN, Evidence, Metric, Row, statistic_row
 from medsynth.images.content import DARK
@@ -29,7 +30,7 @@ def _rows(name: str, of: Measure, note: str, evidence: Evidence) -> Iterator[Row
     compared = evidence.reconstructions
     assert compared is not None
     made, floor = (
-        np.array([of(*pair) for pair in similarity.pairs(compared.real, other)])
+        np.array([of(*map(to_intensity, pair)) for pair in zip(compared.real, other, strict=True)])
         for other in (compared.made, compared.nearest)
     )
     table = evidence.test.table.iloc[compared.rows]
