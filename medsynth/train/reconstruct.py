@@ -25,9 +25,12 @@ def reconstruct(model: GenerativeModel, test: Store, batch_size: int) -> Reconst
     Raises:
         InputError: an image is not finite.
     """
-    most = max(1, min(MOST_IMAGES, MOST_VALUES // math.prod(test.info.image_shape))) if model.reconstructs else 0
+    shape = test.info.image_shape
+    if not model.reconstructs:
+        return Reconstructions(np.zeros((0, *shape), np.uint16), np.zeros(0, np.int64))
+    most = max(1, min(MOST_IMAGES, MOST_VALUES // math.prod(shape)))
     rows = np.unique(np.linspace(0, len(test) - 1, min(most, len(test))).round().astype(np.int64))
-    made = np.zeros((len(rows), *test.info.image_shape), np.uint16)
+    made = np.zeros((len(rows), *shape), np.uint16)
     examples = Examples(test, model.device)
     for start in range(0, len(rows), batch_size):
         part = slice(start, start + batch_size)

@@ -28,7 +28,7 @@ class LatentDiffusion(Family):
     """A diffusion model of the latents of a trained autoencoder, in place of its prior (Rombach et al. 2022).
 
     `parents` names the `autoencoder`, a vae or vaegan, which is trained even where no dataset lists it. Each channel of
-    the latent is scaled by its deviation over all training images. Images are encoded as they are augmented, so that no
+    the latent is scaled by its deviation over the training images. Images are encoded as they are augmented, so that no
     latent is stored.
     """
 
@@ -37,10 +37,8 @@ class LatentDiffusion(Family):
     family: Literal["latent_diffusion"]
     codec: Codec = Codec(kind="identity", levels=0)
     """Lossless layout of the latent before the first stage's network."""
-    stages: Literal["auto"] | Annotated[tuple[Stage, ...], Field(min_length=1)] = "auto"
-    """The denoisers, from coarse to fine, as for `diffusion`: auto has one for a latent of less than 32 places a side,
-    or 16 of a volume.
-    """
+    stages: Annotated[tuple[Stage, ...], Field(min_length=1)] = (Stage(channels=(128, 192)),)
+    """The denoisers, from coarse to fine, as for `diffusion`."""
     condition_dropout: Fraction = 0.1
     """Probability that a condition is hidden in training, about half of the times with all others."""
     p_mean: float = -0.4

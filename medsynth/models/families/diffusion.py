@@ -20,6 +20,7 @@ from medsynth.config.base_model import DETAILS, INITIAL
 from medsynth.config.families.diffusion import Diffusion, DiffusionSampler
 from medsynth.config.family import Family
 from medsynth.errors import InputError
+from medsynth.models.conditioning import MAP_SCALE
 from medsynth.models.contract import AUGMENTATION_FEATURES, Batch, GenerativeModel, ImageSpec, Phase
 from medsynth.models.diffusion.critic import DetailCritic
 from medsynth.models.diffusion.denoiser import Denoiser, Given, Moments, append_dims
@@ -33,8 +34,6 @@ from medsynth.models.wavelets import Codec, Pyramid
 
 Noise = Callable[[], Tensor]  # standard normal, of a stage's shape, from each image's own seed
 Draw = Callable[[int, Tensor | None, Noise], Tensor]
-
-MAP_SCALE = 3.0  # lesions cover little of the map; set on one pair of short runs, whose intervals overlap
 
 
 class DiffusionModel(GenerativeModel):

@@ -18,16 +18,16 @@ from medsynth.config.base_model import INITIAL
 from medsynth.config.families.stylegan import Stylegan, StyleganSampler
 from medsynth.config.family import Family
 from medsynth.errors import InputError
-from medsynth.models.contract import AUGMENTATION_FEATURES, Batch, GenerativeModel, ImageSpec, Phase
+from medsynth.models.conditioning import Conditioning, conditioning_of
+from medsynth.models.contract import Batch, GenerativeModel, ImageSpec, Phase
 from medsynth.models.inheritance import Channels, inherit
 from medsynth.models.losses.pairing import gradient_penalty, pairing_loss, without_gradients
 from medsynth.models.stylegan.augmentation import augmented_pairs
 from medsynth.models.stylegan.discriminator import Discriminator
 from medsynth.models.stylegan.energy import described, energy_distance
-from medsynth.models.stylegan.generator import Conditioning, StyleMapping, Synthesis, whole_and_part
+from medsynth.models.stylegan.generator import StyleMapping, Synthesis, whole_and_part
 from medsynth.models.stylegan.layers import averaged_down, upsample
 
-MAP_SCALE = 3.0  # lesions cover little of the planes
 FADING = 0.5  # share of the time at a resolution in which the next one fades in
 MEAN_STYLES = 64  # drawn to find the mean style of a condition
 # Adaptive augmentation (Karras et al. 2020, "Training GANs with limited data", section 3). Its target is a mean sign of
@@ -100,10 +100,7 @@ class StyleganModel(GenerativeModel):
 
     def conditioning(self, condition: Condition, augmentation: Tensor | None = None) -> Conditioning:
         """What the networks are told of a condition."""
-        planes = MAP_SCALE * self.spec.conditions.draw(condition, self.spec.size)
-        if augmentation is None:
-            augmentation = planes.new_zeros(len(condition), AUGMENTATION_FEATURES[self.spec.spatial_dims])
-        return Conditioning(condition, planes, augmentation)
+        return conditioning_of(self.spec, condition, augmentation)
 
     def real(self, image: Tensor, reach: float) -> Tensor:
         """Images at the resolution that is reached, with details as far as they have faded in (Karras et al. 2018)."""

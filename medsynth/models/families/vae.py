@@ -21,15 +21,14 @@ from medsynth.config.base_model import INITIAL
 from medsynth.config.families.vae import Autoencoder, LatentSampler
 from medsynth.config.family import Family
 from medsynth.errors import InputError
-from medsynth.models.contract import AUGMENTATION_FEATURES, Batch, GenerativeModel, ImageSpec, Phase
+from medsynth.models.conditioning import Conditioning, conditioning_of
+from medsynth.models.contract import Batch, GenerativeModel, ImageSpec, Phase
 from medsynth.models.inheritance import inherit
 from medsynth.models.losses.terms import Terms
-from medsynth.models.stylegan.generator import Conditioning
 from medsynth.models.vae.coder import Decoder, Encoder
 from medsynth.models.vae.prior import Prior
 from medsynth.models.vae.statistics import Kept, measure, principal_components
 
-MAP_SCALE = 3.0  # lesions cover little of the planes
 GREY_LEVEL = 2 / 255  # of an 8-bit image, in [-1, 1]: the least standard deviation of the likelihood
 FIRST_VARIANCE = 0.25  # of the likelihood, before the first step
 MOST_KEPT = 2**25  # values of training images that are looked at once more before the first step
@@ -109,10 +108,7 @@ class VaeModel(GenerativeModel):
 
     def conditioning(self, condition: Condition, augmentation: Tensor | None = None) -> Conditioning:
         """What the networks are told of a condition."""
-        planes = MAP_SCALE * self.spec.conditions.draw(condition, self.spec.size)
-        if augmentation is None:
-            augmentation = planes.new_zeros(len(condition), AUGMENTATION_FEATURES[self.spec.spatial_dims])
-        return Conditioning(condition, planes, augmentation)
+        return conditioning_of(self.spec, condition, augmentation)
 
     def lesson(self, batch: Batch) -> Conditioning:
         """What is told of a batch in training: some conditions are left out."""

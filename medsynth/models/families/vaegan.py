@@ -10,10 +10,11 @@ from torch import Tensor
 
 from medsynth.config.families.vaegan import Vaegan
 from medsynth.config.family import Family
+from medsynth.models.conditioning import Conditioning
 from medsynth.models.contract import Batch, ImageSpec, Phase
 from medsynth.models.families.vae import VaeModel
+from medsynth.models.losses.pairing import without_gradients
 from medsynth.models.stylegan.augmentation import augmented_pairs
-from medsynth.models.stylegan.generator import Conditioning
 from medsynth.models.vae.patches import PatchDiscriminator, hinge_discriminator, hinge_generator
 
 MOST = 1e4  # of the adaptive weight (Esser et al. 2021, their code; Eq. 7 has no bound)
@@ -48,11 +49,8 @@ class VaeganModel(VaeModel):
         terms = self.bound(batch, attempt)
         if batch.progress >= self.adversary.adversarial_start:
             seen, told = self.shown([attempt.image, self.drawn(conditioning)], conditioning)
-            self.discriminator.requires_grad_(False)
-            try:
+            with without_gradients(self.discriminator):
                 scores = [hinge_generator(self.discriminator(each, told)) for each in seen]
-            finally:
-                self.discriminator.requires_grad_(True)
             adversarial = torch.stack(scores).mean(0)
             weight = self.adaptive_weight(terms["reconstruction"], adversarial)
             terms |= {"adversarial": weight * adversarial, "adaptive": weight.expand(len(batch)).clone()}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from medsynth.conditions.kind import WAVES, Condition
 from medsynth.conditions.schema import ConditionSchema
@@ -114,3 +116,10 @@ class ConditionEmbedding(nn.Module):
         for term in terms:
             total = total + term
         return total / len(terms) ** 0.5
+
+
+def run(block: Callable[..., Tensor], checkpointing: bool, *arguments: Tensor) -> Tensor:
+    """Call a block; with checkpointing its activations are computed again in the backward pass (Chen et al. 2016)."""
+    if checkpointing and torch.is_grad_enabled():
+        return checkpoint(block, *arguments, use_reentrant=False)
+    return block(*arguments)

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
 from medsynth.models.networks.blocks import (
     AVERAGE_POOL,
@@ -15,6 +14,7 @@ from medsynth.models.networks.blocks import (
     Attention,
     ResidualBlock,
     normalisation,
+    run,
     zero_initialised,
 )
 
@@ -68,17 +68,12 @@ class UNet(nn.Module):
             if depth:
                 x = AVERAGE_POOL[self.spatial_dims](x, 2)
             for block in level:
-                x = self._run(block, x, embedding)
+                x = run(block, self.gradient_checkpointing, x, embedding)
                 skips.append(x)
-        x = self.attention(self._run(self.middle, x, embedding))
+        x = self.attention(run(self.middle, self.gradient_checkpointing, x, embedding))
         for depth, level in enumerate(self.decoder):
             if depth:
                 x = F.interpolate(x, scale_factor=2, mode="nearest")
             for block in level:
-                x = self._run(block, torch.cat([x, skips.pop()], 1), embedding)
+                x = run(block, self.gradient_checkpointing, torch.cat([x, skips.pop()], 1), embedding)
         return self.leave(x)
-
-    def _run(self, block: nn.Module, x: Tensor, embedding: Tensor) -> Tensor:
-        if self.gradient_checkpointing and torch.is_grad_enabled():
-            return checkpoint(block, x, embedding, use_reentrant=False)
-        return block(x, embedding)

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from medsynth.config.families.stylegan import Stylegan
+from medsynth.models.conditioning import Conditioning
 from medsynth.models.contract import AUGMENTATION_FEATURES, ImageSpec
 from medsynth.models.networks.blocks import ConditionEmbedding
-from medsynth.models.stylegan.generator import Conditioning, whole_and_part
+from medsynth.models.stylegan.generator import whole_and_part
 from medsynth.models.stylegan.layers import EqualisedConv, EqualisedLinear, activate, averaged_down, normalised
 from medsynth.models.wavelets import Codec
 

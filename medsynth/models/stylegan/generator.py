@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from medsynth.conditions.kind import Condition
 from medsynth.config.families.stylegan import Stylegan
+from medsynth.models.conditioning import Conditioning
 from medsynth.models.contract import AUGMENTATION_FEATURES, ImageSpec
 from medsynth.models.networks.blocks import ConditionEmbedding
 from medsynth.models.stylegan.layers import (
@@ -24,22 +23,6 @@ from medsynth.models.stylegan.layers import (
 from medsynth.models.wavelets import Codec
 
 MAPPING_RATE = 0.1  # share of the learning rate; 0.01 in Karras et al. 2019, who train a thousand times as long
-
-
-@dataclass(frozen=True)
-class Conditioning:
-    """What the networks are told of N images.
-
-    Attributes:
-        condition: N conditions.
-        planes: (N, P, *spatial) what is drawn of them: for the generator at the resolution of the whole image, for the
-            discriminator at that of the images that it sees.
-        augmentation: (N, A) what was done to each image, zero for nothing.
-    """
-
-    condition: Condition
-    planes: Tensor
-    augmentation: Tensor
 
 
 class StyleMapping(nn.Module):

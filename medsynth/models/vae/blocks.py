@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from monai.networks.nets.autoencoderkl import AEKLResBlock
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
+from medsynth.models.conditioning import Conditioning
 from medsynth.models.contract import AUGMENTATION_FEATURES, ImageSpec
 from medsynth.models.networks.blocks import CONV, ConditionEmbedding, normalisation, zero_initialised
-from medsynth.models.stylegan.generator import Conditioning
 
 EMBEDDING = 64  # width of the vector that stands for a condition
 
@@ -48,10 +45,3 @@ class ToldBlock(nn.Module):
         scale, shift = self.film(told).view(len(x), -1, *[1] * (x.ndim - 2)).chunk(2, 1)
         x = torch.addcmul(shift, self.block(x), scale + 1)
         return x if self.draw is None else x + self.draw(planes)
-
-
-def run(block: Callable[..., Tensor], checkpointing: bool, *arguments: Tensor) -> Tensor:
-    """Call a block; with checkpointing its activations are computed again in the backward pass (Chen et al. 2016)."""
-    if checkpointing and torch.is_grad_enabled():
-        return checkpoint(block, *arguments, use_reentrant=False)
-    return block(*arguments)

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from medsynth.config.families.vae import Autoencoder
+from medsynth.models.conditioning import Conditioning
 from medsynth.models.contract import ImageSpec
-from medsynth.models.networks.blocks import CONV, Attention, normalisation, zero_initialised
-from medsynth.models.stylegan.generator import Conditioning
+from medsynth.models.networks.blocks import CONV, Attention, normalisation, run, zero_initialised
 from medsynth.models.stylegan.layers import averaged_down
-from medsynth.models.vae.blocks import Told, ToldBlock, run
+from medsynth.models.vae.blocks import Told, ToldBlock
 from medsynth.models.vae.statistics import Average
 from medsynth.models.wavelets import Codec
 

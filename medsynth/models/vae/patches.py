@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from medsynth.config.families.vaegan import Vaegan
+from medsynth.models.conditioning import Conditioning
 from medsynth.models.contract import ImageSpec
 from medsynth.models.networks.blocks import CONV as CONV_LAYER
-from medsynth.models.stylegan.generator import Conditioning
 from medsynth.models.stylegan.layers import averaged_down
 from medsynth.models.vae.blocks import EMBEDDING, Told
 from medsynth.models.wavelets import CONV, Codec

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from medsynth.config.families.vae import Autoencoder
+from medsynth.models.conditioning import Conditioning
 from medsynth.models.contract import ImageSpec
 from medsynth.models.networks.blocks import CONV, ResidualBlock, normalisation, zero_initialised
-from medsynth.models.stylegan.generator import Conditioning
 from medsynth.models.stylegan.layers import averaged_down
 from medsynth.models.vae.blocks import EMBEDDING, Told
 from medsynth.models.vae.statistics import shrunk_covariance

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from medsynth.config.families.vaegan import Vaegan
-from medsynth.models.stylegan.generator import Conditioning
+from medsynth.models.conditioning import Conditioning
 from medsynth.models.vae.patches import PatchDiscriminator, SpectralConv, hinge_discriminator, hinge_generator
 from tests.models.families.test_diffusion import spec
 
