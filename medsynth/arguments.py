@@ -122,7 +122,7 @@ def build_parser() -> argparse.ArgumentParser:
     tabling.add_argument("--labels", type=_listed, default=(), help="names of an .npz's classes, by commas")
     tabling.add_argument("--axis", help="cut volumes into axial, coronal or sagittal slices")
     tabling.add_argument("--every", type=_count, default=1, help="take one slice or frame of so many (1)")
-    tabling.add_argument("--frames", action="store_true", help="a row for each frame of multi-frame DICOM or TIFF")
+    tabling.add_argument("--frames", action="store_true", help="a row for each frame of DICOM, TIFF or NIfTI")
     tabling.add_argument(
         "--where-mask", type=int, action="append", default=[], help="only where this label is; repeatable"
     )

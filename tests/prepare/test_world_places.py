@@ -127,5 +127,5 @@ def test_the_chosen_volume_of_4d_files_is_stored(collection) -> None:
     make(collection, "oblique", radius=8.0, frames=3)
     chosen = collection.prepare(modality="ct_volume", size=SIZE, frame=2)
     assert not collection.rejected() and chosen.intensities().max() > 0.7
-    with pytest.raises(InputError, match=r"3 volumes, expected one; source\.frame: 0"):
+    with pytest.raises(InputError, match=r"3 volumes, expected one, or a name that ends in #0 to #2; source\.frame: 0"):
         collection.prepare(modality="ct_volume", size=SIZE)

@@ -9,6 +9,7 @@ import gzip
 import math
 import zlib
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -38,14 +39,8 @@ def decode(data: bytes, frame: int | None = None) -> Image:
     Raises:
         InputError: no NIfTI, truncated, too large, several volumes, complex or RGB, or no affine that can be used.
     """
-    import nibabel
-
     data = _unfolded(data)
-    start = data[:4]
-    kind = HEADER_BYTES.get(int.from_bytes(start, "little")) or HEADER_BYTES.get(int.from_bytes(start, "big"))
-    if kind is None:
-        raise InputError("not a NIfTI file of one part")
-    file = getattr(nibabel, kind).from_bytes(data)
+    file = _opened(data)
     header = file.header
     _refuse_mended(type(header)(data[: header.sizeof_hdr], check=False))
     whole = header.get_data_shape()
@@ -70,6 +65,22 @@ def decode(data: bytes, frame: int | None = None) -> Image:
     return Image(volume[None], affine, display)
 
 
+def count_volumes(data: bytes) -> int:
+    """The volumes of a series in time; 1 of any other file."""
+    return _by_frames(_opened(_unfolded(data)).header.get_data_shape())[1]
+
+
+def _opened(data: bytes) -> Any:
+    """The file as nibabel opens it, which reads the header alone."""
+    import nibabel
+
+    start = data[:4]
+    kind = HEADER_BYTES.get(int.from_bytes(start, "little")) or HEADER_BYTES.get(int.from_bytes(start, "big"))
+    if kind is None:
+        raise InputError("not a NIfTI file of one part")
+    return getattr(nibabel, kind).from_bytes(data)
+
+
 def _refuse_mended(header) -> None:
     """Refuse what nibabel would set right by itself: a voxel size of 0 becomes 1 mm, an infinite slope none.
 
@@ -89,16 +100,22 @@ def _one_volume(shape: tuple[int, ...], frame: int | None) -> tuple[tuple[int, .
     Raises:
         InputError: axes beyond time, several volumes of which none is chosen, or fewer than the chosen one.
     """
-    while len(shape) > SPATIAL_DIMS and shape[-1] == 1:
-        shape = shape[:-1]
-    frames = shape[SPATIAL_DIMS] if len(shape) == SPATIAL_DIMS + 1 else 1
-    if len(shape) not in (2, SPATIAL_DIMS, SPATIAL_DIMS + 1):
+    shape, frames = _by_frames(shape)
+    if len(shape) not in (2, SPATIAL_DIMS):
         raise InputError(f"{len(shape)} axes, expected one volume of {SPATIAL_DIMS}")
     if frame is None and frames != 1:
-        raise InputError(f"4 axes: {frames} volumes, expected one; source.frame: 0 takes the first")
+        ways = f"a name that ends in #0 to #{frames - 1}; source.frame: 0 takes the first of each"
+        raise InputError(f"4 axes: {frames} volumes, expected one, or {ways}")
     if frame is not None and frame >= frames:
-        raise InputError(f"{frames} volumes, source.frame: {frame} expects {frame + 1} or more")
-    return shape[:SPATIAL_DIMS], frames
+        raise InputError(f"volume {frame} of a NIfTI of {frames}, counted from 0")
+    return shape, frames
+
+
+def _by_frames(shape: tuple[int, ...]) -> tuple[tuple[int, ...], int]:
+    """The shape without axes of length 1 at its end and without that of time, and the length of this one."""
+    while len(shape) > SPATIAL_DIMS and shape[-1] == 1:
+        shape = shape[:-1]
+    return (shape[:SPATIAL_DIMS], shape[SPATIAL_DIMS]) if len(shape) == SPATIAL_DIMS + 1 else (shape, 1)
 
 
 def _unfolded(data: bytes) -> bytes:
@@ -186,4 +203,4 @@ def about(data: bytes) -> str:
     return "\n".join(str(each.text) for each in extensions if each.get_code() == COMMENT)
 
 
-NIFTI = Format("NIfTI", decode, encode, about, decode)
+NIFTI = Format("NIfTI", decode, encode, about, decode, count_volumes)

@@ -9,7 +9,7 @@ import pytest
 
 from medsynth.errors import InputError
 from medsynth.images.formats import nifti
-from medsynth.images.formats.files import decode
+from medsynth.images.formats.files import count_frames, decode
 from medsynth.images.image import Image
 
 AFFINE = np.array([[1.5, 0, 0, -20], [0, 2, 0, -30], [0, 0, 2.5, 40], [0, 0, 0, 1]])  # of (x, y, z)
@@ -81,11 +81,14 @@ def test_one_volume_of_several_is_chosen_by_its_number() -> None:
         image = decode(gzip.compress(file.to_bytes()), "a.nii.gz", frame)
         assert np.array_equal(image.voxels[0], data[..., frame].transpose(2, 1, 0) * 2.0 - 7)
         assert image.spacing_mm == (2.5, 2.0, 1.5)
-    with pytest.raises(InputError, match=r"3 volumes, source\.frame: 3 expects 4 or more"):
+        assert np.array_equal(decode(file.to_bytes(), f"a.nii#{frame}").voxels, image.voxels)
+    assert count_frames(gzip.compress(file.to_bytes()), "a.nii.gz") == 3
+    assert count_frames(content(data[..., 0]), "a.nii") == 1
+    with pytest.raises(InputError, match="volume 3 of a NIfTI of 3, counted from 0"):
         decode(file.to_bytes(), "a.nii", 3)
     single = content(data[..., 0])
     assert np.array_equal(decode(single, "a.nii", 0).voxels, decode(single, "a.nii").voxels)
-    with pytest.raises(InputError, match=r"1 volumes, source\.frame: 1 expects 2 or more"):
+    with pytest.raises(InputError, match="volume 1 of a NIfTI of 1, counted from 0"):
         decode(single, "a.nii", 1)
 
 
@@ -169,7 +172,7 @@ WHOLE = content(np.zeros((20, 30, 40), np.int16))
 BAD = {
     "4D": (
         lambda: content(np.zeros((2, 3, 4, 5), np.uint8)),
-        "4 axes: 5 volumes, expected one; source.frame: 0 takes the first",
+        "4 axes: 5 volumes, expected one, or a name that ends in #0 to #4; source.frame: 0 takes the first of each",
     ),
     "5D": (lambda: content(np.zeros((2, 3, 4, 1, 3), np.uint8)), "5 axes, expected one volume of 3"),
     "infinite slope": (lambda: with_bytes(SLOPE, [np.inf, 0], "<f4"), "an infinite scl_slope"),
