@@ -193,3 +193,17 @@ def _naming(path: Path) -> Iterator[None]:
     except (*files.UNREADABLE, TypeError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: shard cannot be read ({reason}); remove it and sample it again") from None
+
+
+def with_verdicts(rows: pd.DataFrame, verdicts: pd.DataFrame) -> pd.DataFrame:
+    """The n rows of all shards, each with its verdict.
+
+    Args:
+        verdicts: samples.csv of evaluate.
+    Raises:
+        InputError: the verdicts are not of these samples.
+    """
+    table = rows.merge(verdicts, on="sample_id", how="inner", validate="one_to_one")
+    if not len(table) == len(rows) == len(verdicts):
+        raise InputError(f"{len(rows)} samples, {len(verdicts)} verdicts, {len(table)} in both")
+    return table

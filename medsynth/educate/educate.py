@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw
 
-from medsynth.artifacts.shards import Images
+from medsynth.artifacts.shards import Images, with_verdicts
 from medsynth.artifacts.store import Store
 from medsynth.conditions.kind import ABSENT
 from medsynth.conditions.schema import ConditionSchema
@@ -61,9 +61,7 @@ def educate(
     Raises:
         InputError: the verdicts are not of these samples, or no sample was kept.
     """
-    table = rows.merge(verdicts, on="sample_id", how="inner", validate="one_to_one")
-    if not len(table) == len(rows) == len(verdicts):
-        raise InputError(f"educate: {len(rows)} samples, {len(verdicts)} verdicts, {len(table)} in both")
+    table = with_verdicts(rows, verdicts)
     schema = store.info.condition_schema
     rng = np.random.default_rng(np.random.SeedSequence((settings.seed, 3)))
     chosen = choose(settings.education, schema, store.info.label, table, rng)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from medsynth.artifacts.shards import Images
+from medsynth.artifacts.shards import Images, with_verdicts
 from medsynth.artifacts.store import Store
 from medsynth.conditions.kind import ABSENT
 from medsynth.config.columns import VERDICT
@@ -45,9 +45,7 @@ def utility(
     Raises:
         InputError: the verdicts are not of these samples; a split has no image with a label, or of one class alone.
     """
-    table = rows.merge(verdicts[["sample_id", *VERDICT]], on="sample_id", how="inner", validate="one_to_one")
-    if not len(table) == len(rows) == len(verdicts):
-        raise InputError(f"utility: {len(rows)} samples, {len(verdicts)} verdicts, {len(table)} in both")
+    table = with_verdicts(rows, verdicts[["sample_id", *VERDICT]])
     label = store.info.label
     classes: tuple[str, ...] = store.info.condition_schema.fields[label].values  # type: ignore[attr-defined]
     real, test = (_with_label(store.split(name), label) for name in ("train", "test"))
@@ -56,8 +54,8 @@ def utility(
             raise InputError(f"utility: {name} has {part.samples[label].nunique()} classes of {label}, needs 2")
     side = settings.utility.for_images(store.info.size).side
     assert side != "auto"
-    asked = np.flatnonzero(~table[label].isin(ABSENT).to_numpy())
-    kept = np.flatnonzero((table["verdict"] == "kept").to_numpy() & ~table[label].isin(ABSENT).to_numpy())
+    asked = np.flatnonzero(~table[label].isin(ABSENT))
+    kept = asked[(table["verdict"].iloc[asked] == "kept").to_numpy()]
     shown = np.concatenate([seen_at(part, side).numpy() for part in (real.images, images)])
     labels = np.concatenate([_numbers(part[label], classes) for part in (real.samples, table)])
     pools = Pools(labels, np.arange(len(real)), len(real) + kept, len(real) + asked)
