@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
@@ -12,6 +13,7 @@ from medsynth.config.families.diffusion import Diffusion, DiffusionSampler
 from medsynth.errors import InputError
 from medsynth.models.contract import Batch, GenerativeModel, ImageSpec, build
 
+ONE_STEP = DiffusionSampler(steps=(4, 1), autoguidance=1)
 FIELDS = {"pathology": config.Categorical(kind="categorical", values=("a", "b"))}
 
 
@@ -35,7 +37,8 @@ def textured(count: int, dims: int = 2) -> torch.Tensor:
     return coarse + noise - mean + 0.05 * torch.randn(count, 1, *[1] * dims)
 
 
-def trained(model: GenerativeModel, images: torch.Tensor, steps: int) -> GenerativeModel:
+def strengths(model: GenerativeModel, images: torch.Tensor, steps: int) -> list[float]:
+    """Standard deviation of details drawn in one step over that of true ones, every 20 training steps."""
     batch = Batch(model.spec.conditions.nothing(len(images)), images)
     optimisers = {
         phase.name: torch.optim.Adam(
@@ -43,30 +46,35 @@ def trained(model: GenerativeModel, images: torch.Tensor, steps: int) -> Generat
         )
         for phase in model.phases
     }
-    for _ in range(steps):
+    found = []
+    for step in range(steps):
         rows = torch.randint(len(images), (16,))
         for name, optimiser in optimisers.items():
             model.zero_grad()
             terms = model.loss(batch[rows], name)
             sum(model.term_weights.get(term, 1.0) * loss.mean() for term, loss in terms.items()).backward()
             optimiser.step()
-    return model.eval()
+        if step % 20 == 19:
+            drawn = model.eval().sample(Batch(batch.condition), range(len(images)), ONE_STEP)
+            details = drawn - drawn.flatten(1).mean(1).view(-1, *[1] * (drawn.ndim - 1))
+            found.append(float(details.std() / images.std()))
+            model.train()
+    return found
 
 
 @pytest.mark.parametrize("dims", [2, 3])
 def test_details_drawn_in_one_step_are_as_strong_as_true_ones(dims):
     # In one step from noise the mean of all details is the best in squares, and that of white noise is nothing.
+    torch.manual_seed(0)
     images = textured(64, dims)
-    one_step = DiffusionSampler(steps=(4, 1), autoguidance=1)
-    strength = {}
-    for weight in (1e-6, 3.0):
-        torch.manual_seed(0)
+    mean = {}
+    for weight in (1e-6, 10.0):
         model = model_of(dims, weight=weight)
         model.begin([images], {})
-        drawn = trained(model, images, 150).sample(Batch(model.spec.conditions.nothing(64)), range(64), one_step)
-        strength[weight] = float((drawn - drawn.flatten(1).mean(1).view(-1, 1, *[1] * dims)).std() / images.std())
-    assert strength[1e-6] < 0.35
-    assert 0.6 < strength[3.0] < 1.6
+        # The two players circle about what they are drawn to: no single step tells where that is.
+        mean[weight] = np.mean(strengths(model, images, 300)[5:])
+    assert mean[1e-6] < 0.35
+    assert 0.6 < mean[10.0] < 1.6
 
 
 def test_the_discriminator_begins_at_its_share_of_the_budget():
