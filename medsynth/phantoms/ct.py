@@ -9,7 +9,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from medsynth.errors import InputError
-from medsynth.phantoms import ct_abdomen, ct_chest, ct_head
+from medsynth.phantoms import abdomen_section, chest_section, head_section
 from medsynth.phantoms.ct_body import PHASES, SEXES, STRUCTURES, Patient, draw_patient
 from medsynth.phantoms.fields import spectral
 from medsynth.phantoms.phantom import Conditions, Phantom, PhantomImage, draw_conditions
@@ -17,9 +17,9 @@ from medsynth.phantoms.section import Section
 from medsynth.phantoms.shapes import cover, measure_lesion, pool
 
 REGIONS = {
-    "chest": (ct_chest.build, ("nodule", "effusion")),
-    "abdomen": (ct_abdomen.build, ("liver_lesion", "kidney_cyst", "kidney_stone")),
-    "head": (ct_head.build, ("haemorrhage",)),
+    "chest": (chest_section.build, ("nodule", "effusion")),
+    "abdomen": (abdomen_section.build, ("liver_lesion", "kidney_cyst", "kidney_stone")),
+    "head": (head_section.build, ("haemorrhage",)),
 }
 REGION_OF = {pathology: region for region, (_, own) in REGIONS.items() for pathology in own}
 PATHOLOGIES = ("normal", *REGION_OF)

@@ -9,7 +9,6 @@ import numpy as np
 
 from medsynth.phantoms.bodies import draw_bumps
 from medsynth.phantoms.ct_body import FAT, draw_patient
-from medsynth.phantoms.ct_head import BLOOD
 from medsynth.phantoms.head import (
     FROM_MM,
     SIDE_MM,
@@ -25,6 +24,7 @@ from medsynth.phantoms.head import (
     ramp,
     spot,
 )
+from medsynth.phantoms.head_section import BLOOD
 from medsynth.phantoms.phantom import Phantom, PhantomImage, draw_conditions
 from medsynth.phantoms.trunk import AIR, SKIN, WINDOW, acquire, part_streams, scanned
 from medsynth.phantoms.volume import Volume
