@@ -97,6 +97,15 @@ RELEASE_FORMATS = {
     "nifti": Entry("medsynth.release.formats:NIFTI", "medsynth.config.formats:Nifti"),
 }
 
+# Further forms of a released dataset: config key `handovers`. The second class says which datasets they are for.
+HANDOVERS = {
+    "bids": Entry("medsynth.release.handovers.bids:BIDS", "medsynth.config.handovers:OfMrVolumes"),
+    "croissant": Entry("medsynth.release.handovers.croissant:CROISSANT", "medsynth.config.handovers:OfAny"),
+    "decathlon": Entry("medsynth.release.handovers.decathlon:DECATHLON", "medsynth.config.handovers:OfAny"),
+    "dicom": Entry("medsynth.release.handovers.dicom_objects:DICOM", "medsynth.config.handovers:OfAny"),
+    "parquet": Entry("medsynth.release.handovers.hugging_face:PARQUET", "medsynth.config.handovers:OfAny"),
+}
+
 # Model families: config key `family`.
 FAMILIES = {
     "diffusion": Entry(

@@ -53,6 +53,12 @@ class Npy:
     def misfit(image_shape):
         return None
 """
+HANDOVER = """
+from medsynth.config.handovers import OfAny
+from medsynth.release.handovers.form import HandOver
+
+LIST = HandOver("list.txt", "a list", lambda contents: None, lambda released: iter(()))
+"""
 EXTRACTOR = """
 import numpy as np
 
@@ -116,6 +122,13 @@ CASES = {
         'RELEASE_FORMATS["npy"] = registry.Entry("toy:NPY", "toy:Npy")',
         whole(FORMAT="npy") + "from medsynth.release.formats import named\n"
         "assert named(whole.release('d').formats)['npy'].suffix == '.npy'",
+    ),
+    "hand-over": (
+        HANDOVER,
+        'HANDOVERS["list"] = registry.Entry("toy:LIST", "toy:OfAny")',
+        whole().replace('"formats"', '"handovers": ["list"], "formats"')
+        + "assert registry.HANDOVERS['list'] in whole.chosen('release', 'd', 'm')\n"
+        "assert whole.release('d').handovers == ('list',)",
     ),
     "metric": (
         PHANTOM + METRIC,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from medsynth.conditions.column import Column
 from medsynth.conditions.statistics import Statistic
 from medsynth.config.columns import NOT_APPLICABLE_TEXT
 
@@ -145,6 +146,10 @@ class Kind(ABC):
     def choices(self, column: str) -> tuple[str, ...]:
         """Every value that a cell may be, where it is one of a list."""
         return ()
+
+    def describe(self, column: str) -> Column:
+        """What its cells in a released table hold."""
+        return Column(column, "string", self.name, self.choices(column))
 
     def to_value(self, column: str, text: str) -> float:
         raise NotImplementedError

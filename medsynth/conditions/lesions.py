@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from medsynth.conditions import planes
+from medsynth.conditions.column import Column
 from medsynth.conditions.kind import (
     ABSENT,
     GIVEN,
@@ -33,6 +34,14 @@ if TYPE_CHECKING:
     from medsynth.config import Lesions
     from medsynth.images.geometry import Geometry
 
+PARTS = {
+    "x": "place from the left edge, as a fraction of the image's width",
+    "y": "place from the first row, as a fraction of the image's height",
+    "z": "place from the first slice, as a fraction of the image's depth",
+    "size": "diameter, as a fraction of the image's width",
+    "severity": "severity",
+    "kind": "kind",
+}
 HEAT_WIDTH = 0.03  # standard deviation of the target heatmap, as a fraction of each side
 SURROUNDINGS = 2  # times a lesion's diameter: what its edge, its shadow and its oedema reach
 
@@ -69,6 +78,13 @@ class LesionsKind(Kind):
 
     def choices(self, column: str) -> tuple[str, ...]:
         return self.settings.kinds if self._is_kind(column) else ()
+
+    def describe(self, column: str) -> Column:
+        part = column.rpartition("_")[2]
+        said = f"{self.name}: {PARTS[part]}"
+        if self._is_kind(column):
+            return Column(column, "string", said, self.settings.kinds)
+        return Column(column, "number", said, minimum=0, maximum=1)
 
     def refusal(self, column: str, text: str) -> str | None:
         if self._is_kind(column):

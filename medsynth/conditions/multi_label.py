@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from medsynth.conditions.column import Column
 from medsynth.conditions.kind import ABSENT, GIVEN, Condition, Features, Kind, Reading
 from medsynth.conditions.statistics import BALANCED, Statistic, balanced_accuracy, found, not_found, share
 from medsynth.config.columns import NOT_APPLICABLE_TEXT
@@ -46,6 +48,13 @@ class MultiLabelKind(Kind):
     def _flags(self, text: str) -> list[bool]:
         labels = self._labels(text)
         return [value in labels for value in self.settings.values]
+
+    def describe(self, column: str) -> Column:
+        mark, none = self.settings.separator, self.settings.none
+        one = "|".join(re.escape(value) for value in self.settings.values)
+        said = f"{self.name}, separated by {mark!r}; {none!r} for none of them"
+        pattern = f"'?({re.escape(none)}|({one})( *{re.escape(mark)} *({one}))*)"  # an apostrophe: `tables.harmless`
+        return Column(column, "string", said, pattern=pattern)
 
     def refusal(self, column: str, text: str) -> str | None:
         labels = self._labels(text)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from medsynth.conditions.column import Column
 from medsynth.conditions.kind import Kind, Reading, refuse_number
 from medsynth.conditions.statistics import CORRELATED, Statistic, mean_absolute_error, rank_correlation
 
@@ -27,6 +28,10 @@ class NumberKind(Kind):
             Statistic("mean_absolute_error", False, self.settings.unit, mean_absolute_error, CORRELATED),
             Statistic("rank_correlation", True, "", rank_correlation, CORRELATED),
         )
+
+    def describe(self, column: str) -> Column:
+        low, high = self.settings.range
+        return Column(column, "number", self.name, minimum=low, maximum=high, unit=self.settings.unit)
 
     def refusal(self, column: str, text: str) -> str | None:
         return refuse_number(text, *self.settings.range)

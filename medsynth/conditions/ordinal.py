@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from medsynth.conditions.column import Column
 from medsynth.conditions.kind import GIVEN, Condition, Kind, Reading
 from medsynth.conditions.statistics import (
     BALANCED,
@@ -42,6 +44,10 @@ class OrdinalKind(Kind):
 
     def choices(self, column: str) -> tuple[str, ...]:
         return self.settings.values
+
+    def describe(self, column: str) -> Column:
+        grades = " < ".join(self.settings.values)
+        return replace(super().describe(column), description=f"{self.name}, in rising order {grades}")
 
     def refusal(self, column: str, text: str) -> str | None:
         return None if text in self.settings.values else f"not one of {' < '.join(self.settings.values)}"

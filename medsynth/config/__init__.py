@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 import yaml
 from pydantic import Field, field_validator, model_validator
@@ -303,9 +303,9 @@ class Config(Strict):
 
     def release(self, dataset: str) -> ReleaseSettings:
         chosen = self.datasets[dataset]
-        stated = {"licence": chosen.licence, "citation": chosen.citation}
-        oversample, formats = self._oversample(dataset), chosen.release_formats
-        return ReleaseSettings(formats=formats, masks=chosen.release_masks, **stated, oversample=oversample)
+        given: Any = {key: getattr(chosen, key) for key in ("handovers", "contrast", "citation")}
+        given |= {"formats": chosen.release_formats, "masks": chosen.release_masks, "licence": chosen.stated_licence}
+        return ReleaseSettings(**given, oversample=self._oversample(dataset))
 
     def _oversample(self, dataset: str) -> Oversample | None:
         request = self.datasets[dataset].plan.request

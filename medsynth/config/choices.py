@@ -47,7 +47,9 @@ def _gates(config: Config, dataset: str, model: str) -> set[Entry]:
 
 
 def _release(config: Config, dataset: str, model: str) -> set[Entry]:
-    return {registry.RELEASE_FORMATS[name] for name in config.datasets[dataset].release_formats}
+    chosen = config.datasets[dataset]
+    formats = {registry.RELEASE_FORMATS[name] for name in chosen.release_formats}
+    return formats | {registry.HANDOVERS[name] for name in chosen.handovers}
 
 
 def _track(config: Config, dataset: str, model: str) -> set[Entry]:

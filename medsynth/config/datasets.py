@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from medsynth import registry
 from medsynth.config.conditions import Categorical, ConditionField, Number, Ordinal, columns_of, refuse_misfits
 from medsynth.config.education import Education, refuse_bad_strips
 from medsynth.config.formats import DEFAULTS
+from medsynth.config.handovers import DEFAULT as HANDOVERS
 from medsynth.config.plans import PerClass, Plan, PlanTable
 from medsynth.config.section import Fraction, Name, Strict, one_of, refuse_unknown
 from medsynth.config.split import Split
@@ -18,7 +19,13 @@ from medsynth.images.modalities import MODALITIES, WINDOWS_HU, Modality
 
 
 class PhantomSource(Strict):
-    """Simulated images whose true conditions are known."""
+    """Simulated images whose true conditions are known.
+
+    Attributes:
+        licence: unless the dataset states one: no patient is in them, and nobody else holds rights in them.
+    """
+
+    licence: ClassVar[str | None] = "CC0-1.0"
 
     kind: Literal["phantom"]
     phantom: Annotated[Name, one_of(registry.PHANTOMS)]
@@ -64,7 +71,12 @@ class TableSource(Strict):
     """A table with one image a row: columns `image`, `subject_id`, optionally `split` and `mask`, and the conditions.
 
     An empty cell is a missing value; `n/a` says that there can be none.
+
+    Attributes:
+        licence: none is assumed: the dataset must state it.
     """
+
+    licence: ClassVar[str | None] = None
 
     kind: Literal["table"]
     table: str
@@ -173,8 +185,10 @@ class Dataset(Strict):
     """Names of the models to train on it; null trains all."""
     release_masks: bool = False
     """Release the masks that images were asked for by. They are training subjects' own unless these are simulated."""
-    licence: str | None = None
-    """Licence of the images, printed on the card."""
+    licence: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)] | None = None
+    """Licence of the images, which the release is handed over under: an SPDX identifier (`CC-BY-4.0`), a URL, or a
+    sentence. Null is CC0-1.0 for a phantom; of a table, nothing is released without one.
+    """
     citation: str | None = None
     """Where the images come from and what to cite, printed on the card."""
     formats: Annotated[tuple[Annotated[str, one_of(registry.RELEASE_FORMATS)], ...], Field(min_length=1)] | None = None
@@ -182,10 +196,25 @@ class Dataset(Strict):
     nifti for volumes.
     """
 
+    handovers: tuple[Annotated[str, one_of(registry.HANDOVERS)], ...] = HANDOVERS
+    """Further forms of the released dataset, beside its images and `metadata.csv`. croissant describes it for programs,
+    decathlon lists images, masks and conditions for MONAI; the others hold the images once more.
+    """
+
+    contrast: Literal["T1w", "T2w", "PDw", "FLAIR", "T2starw"] | None = None
+    """Contrast of MR volumes that all have the same, by which the hand-over bids names them. Null takes that of a
+    categorical condition whose values are contrasts, as t1 and flair.
+    """
+
     @property
     def release_formats(self) -> tuple[str, ...]:
         """The files that each released image is written as, by name."""
         return self.formats or DEFAULTS[len(self.size)]
+
+    @property
+    def stated_licence(self) -> str | None:
+        """Of the dataset, else of its source; None: nothing may be released."""
+        return self.licence or self.source.licence
 
     @property
     def window_limits(self) -> tuple[float, float] | None:
@@ -275,6 +304,15 @@ class Dataset(Strict):
     def _refuse_misfitting_formats(self) -> None:
         if len(set(self.release_formats)) < len(self.release_formats):
             raise ValueError(f"formats: {list(self.release_formats)} names one twice")
+        if self.contrast is not None and "MR" not in MODALITIES[self.modality].dicom_codes:
+            raise ValueError(f"contrast: of MR volumes, this dataset has {self.modality}")
+        if len(set(self.handovers)) < len(self.handovers):
+            raise ValueError(f"handovers: {list(self.handovers)} names one twice")
+        for name in self.handovers:
+            refuse_unknown("form in handovers", [name[:120]], registry.HANDOVERS)
+            form: Any = registry.HANDOVERS[name].load_settings()
+            if reason := form.misfit(self):
+                raise ValueError(f"handovers: {name} {reason}")
         for name in self.release_formats:
             refuse_unknown("format in formats", [name[:120]], registry.RELEASE_FORMATS)
             limits: Any = registry.RELEASE_FORMATS[name].load_settings()

@@ -146,12 +146,16 @@ class ReleaseSettings(Strict):
     """What is handed over, and in what form.
 
     Attributes:
+        contrast: of MR volumes that all have the same, as BIDS names it.
         masks: hand over the label maps that images were asked for by, of real subjects too.
-        licence, citation: of the training images, for the card.
+        licence: that the images are handed over under; None: nothing is released.
+        citation: of the training images, for the card.
         oversample: how many kept samples are wanted; None where all are.
     """
 
     formats: tuple[str, ...]
+    handovers: tuple[str, ...] = ()
+    contrast: str | None = None
     masks: bool = False
     licence: str | None = None
     citation: str | None = None

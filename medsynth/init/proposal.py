@@ -46,6 +46,10 @@ PER_CLASS, ALL_CLASSES = 100, 1_000
 LEAST_OF_A_CLASS = 20
 MOST_SAMPLES = 2  # for each training image, unless a class would have fewer than the least
 PER_SHARD = 128
+LICENCE_NOTE = (
+    "Not known: nothing is released until it is stated. An SPDX identifier (CC-BY-4.0), a URL, or a sentence that says "
+    "what the owner of the images allows."
+)
 BAD_FROM, BAD_SPARE = 0.03, 0.02  # shares of the rows
 
 
@@ -104,6 +108,7 @@ class Proposal:
         dataset |= self._split()
         samples = sum(request.get("counts", {}).values()) or self._lacking()
         dataset["plan"] = {"request": request, "shards": max(1, math.ceil(samples / PER_SHARD))}
+        dataset["licence"] = None
         values = {
             "seed": 1,
             "data_root": str(self.table.resolve().parent),
@@ -130,6 +135,7 @@ class Proposal:
             (*here, "label"): list(self.label.notes),
             (*here, "split"): self._split_notes(),
             (*here, "plan"): plan_notes,
+            (*here, "licence"): [LICENCE_NOTE],
             ("models", self.model): self._budget_notes(size),
         }
         return values, {path: [note for note in found if note] for path, found in notes.items() if any(found)}

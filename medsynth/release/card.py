@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -11,11 +11,12 @@ from medsynth import __version__
 from medsynth.artifacts.store import Store
 from medsynth.conditions.requests import lacking
 from medsynth.config import ReleaseSettings
-from medsynth.config.columns import PREDICTED, SURPLUS
+from medsynth.config.columns import MASK_FILE, PREDICTED, SURPLUS
 from medsynth.images.image import spacing_of
 from medsynth.release.findings import findings, interval, reads_label, short
 from medsynth.release.formats import Encoder, ReleaseFormat, file_columns
 from medsynth.release.gate_table import gate_table, gates_in_words
+from medsynth.release.handovers.form import Contents, HandOver
 from medsynth.release.markdown import code, listed, plain
 from medsynth.release.markdown import table as markdown_table
 from medsynth.release.provenance import Provenance
@@ -44,19 +45,17 @@ def card(
     table: pd.DataFrame,
     metrics: pd.DataFrame,
     gates: pd.DataFrame,
-    made_by: Provenance,
-    encoder: Encoder,
-    formats: Mapping[str, ReleaseFormat],
-    masks: bool = False,
+    contents: Contents,
+    handovers: Sequence[HandOver] = (),
 ) -> str:
     """The dataset card in Markdown, with the front matter that Hugging Face reads.
 
     Args:
         metrics: metrics.csv as text.
         gates: gates.csv as text.
-        masks: whether the label maps that images were asked for by are handed over.
+        contents: what is handed over, and handovers: the further forms of it.
     """
-    info = store.info
+    info, made_by, encoder = store.info, contents.made_by, contents.encoder
     kept = int((table["verdict"] == "kept").sum())
     size = " x ".join(str(n) for n in info.size)
     cells = "voxels" if len(info.size) == 3 else "pixels"
@@ -64,11 +63,11 @@ def card(
     spacing = _spacing(encoder, len(info.size))
     places = "its left and upper edge" if len(info.size) == 2 else "its first voxel"
     source = "simulated" if info.simulated else "real"
+    front = "\n".join([*contents.licence.front_matter(), *_data_files(contents, handovers)])
     unread = "" if reads_label(metrics, info.label) else UNREAD.format(label=info.label)
     return f"""---
 pretty_name: "{info.dataset}: synthetic images ({info.modality})"
-license: other
-license_name: unspecified
+{front}
 tags:
   - synthetic
   - medical
@@ -93,12 +92,12 @@ copies of those, which does not prove that there is none. Not for diagnosis.**
 {SIMULATED if info.simulated else ""}{kept} images of {size} {cells}, {bits} bits deep, {spacing}. Intensities
 are in {info.unit}. Each image stands in `images/` as
 
-{_files(formats)}
-{MASKS if masks else ""}
+{_files(contents.formats)}
+{MASKS if MASK_FILE in contents.table else ""}
 `metadata.csv` has one row an image: the conditions as asked under their own names, and as an independent predictor
 read them from the image under `predicted_`. Places are fractions of the image from {places}, a size is a diameter as a
-fraction of its width.
-
+fraction of its width. `metadata.schema.json` says of each column what it holds, as a Table Schema.
+{_forms(handovers)}
 `real_split.csv` names the {source} images by digest, {DIGESTS[info.simulated]}, with their split: the generator learned
 from `train`; `val` chose its weights and set the limits of the screening; `test` is what it was measured against. A
 classifier that learned from synthetic images must not be tested on a `train` image, nor learn from an image that it is
@@ -151,7 +150,7 @@ compare features use only real images of the classes that were asked for, and sy
 | generators that it began from or learnt from, SHA-256 | {_parents(made_by)} |
 | training data, SHA-256 | {made_by.training_data} |
 | real images | {_real_images(store)} |
-| licence of the training images | {_stated(settings.licence)} |
+| licence | {plain(contents.licence.text)} |
 | source of the training images, to be cited | {_stated(settings.citation)} |
 | images that the generator, and those before it, saw in training, repeats counted | {made_by.images_seen} |
 | overfitting, by its loss on held-out images | {_overfitting(made_by)} |
@@ -185,6 +184,19 @@ def _spacing(encoder: Encoder, spatial_dims: int) -> str:
 def _files(formats: Mapping[str, ReleaseFormat]) -> str:
     columns = file_columns(tuple(formats))
     return "\n".join(f"- `*{kind.suffix}`, named by `{columns[name]}`. {kind.scale}." for name, kind in formats.items())
+
+
+def _data_files(contents: Contents, handovers: Sequence[HandOver]) -> list[str]:
+    """Which files Hugging Face `datasets` loads: by itself, it guesses by the most common suffix."""
+    folders = ("images", *(["masks"] if MASK_FILE in contents.table else []))
+    own = (*(f"{folder}/*{contents.first_format.suffix}" for folder in folders), "metadata.csv")
+    chosen = next((form.data_files for form in handovers if form.data_files), own)
+    return ["configs:", "  - config_name: default", "    data_files:", *(f'      - "{name}"' for name in chosen)]
+
+
+def _forms(handovers: Sequence[HandOver]) -> str:
+    lines = [f"- {form.summary}" for form in handovers]
+    return "\n".join(["", "The same dataset in further forms:", "", *lines, ""]) if lines else ""
 
 
 def _size_category(count: int) -> str:

@@ -27,11 +27,13 @@ class ReleaseFormat:
 
     Attributes:
         scale: how a reader of the dataset gets from a file's value to an intensity, for the card.
+        feature: the type of Hugging Face `datasets` that decodes it.
     """
 
     suffix: str
     format: Format
     scale: str
+    feature: str = "Image"
 
     @property
     def encode(self) -> Encode:
@@ -43,7 +45,7 @@ PNG = ReleaseFormat(
     ".png", raster.PNG, "PNG: the file's value * `rescale_slope` + `rescale_intercept` is the intensity"
 )
 NIFTI = ReleaseFormat(
-    ".nii.gz", nifti.NIFTI, "NIfTI: programs that follow its header read the intensity and the place in mm"
+    ".nii.gz", nifti.NIFTI, "NIfTI: programs that follow its header read the intensity and the place in mm", "Nifti"
 )
 
 

@@ -18,6 +18,7 @@ import pandas as pd
 from medsynth import __version__, registry
 from medsynth.artifacts.outcomes import FILE as GATES
 from medsynth.artifacts.outcomes import refusals
+from medsynth.artifacts.released import MARK
 from medsynth.artifacts.shards import Images
 from medsynth.artifacts.store import Store
 from medsynth.config import ReleaseSettings
@@ -28,12 +29,15 @@ from medsynth.disk.files import folder_written_whole, sha256, written_whole
 from medsynth.errors import InputError
 from medsynth.release.card import card
 from medsynth.release.formats import Encoder, ReleaseFormat, file_columns, named, of_file, typical_affine
+from medsynth.release.handovers.form import Contents, HandOver
 from medsynth.release.intensity import grey_scale
+from medsynth.release.licence import licence_of
+from medsynth.release.metadata import SCHEMA, describe, schema_text
 from medsynth.release.provenance import configuration_of, provenance_of
 
 # NIfTI's description has room for the first 80 bytes alone, the sample's id among them.
 DISCLAIMER = (
-    "Synthetic, not for diagnosis: made by a generative model trained on {source} images; "
+    f"{MARK}: made by a generative model trained on {{source}} images; "
     "screened for copies of them, not proven to be none."
 )
 
@@ -66,10 +70,12 @@ def release(
         masks: uint8 (N, *spatial), the label maps that the images were asked for by; None where no condition is a mask.
             They are training subjects' own, and are written where the settings say so, or the subjects are simulated.
     Raises:
-        InputError: a gate fails and is not waived; the images, rows, verdicts, model and store do not belong together.
+        InputError: a gate fails and is not waived; no licence is stated; the images, rows, verdicts, model and store do
+            not belong together.
     """
     if refused := refusals(gates):
         raise InputError(f"release: {refused[0]}")
+    licence = licence_of(settings.licence, store.info.dataset)
     configuration = configuration_of(checkpoint_info, tuned, rows)
     made_by = provenance_of(checkpoint_info, tuned, configuration)
     if made_by.training_data != store.info.digest:
@@ -80,6 +86,7 @@ def release(
     if len(strange):
         raise InputError(f"release: sample {strange.iloc[0]} is not by the model {made_by.generator[:12]}… at hand")
     encoder = _encoder(store, made_by.generator)
+    handovers: list[HandOver] = [registry.HANDOVERS[name].load() for name in settings.handovers]
     formats, file_column = named(settings.formats), file_columns(settings.formats)
     outlined = table.get(MASK_OF, pd.Series("", table.index)) != ""
     table = table.drop(columns=["model_sha256", MASK_OF], errors="ignore").assign(
@@ -118,11 +125,30 @@ def release(
         _write_table(store.samples[["sha256", "split"]].sort_values("sha256"), folder / "real_split.csv")
         _write_table(gates, folder / GATES)
         (folder / "generator.json").write_text(configuration, encoding="utf-8")
-        text = card(settings, store, table, metrics, gates, made_by, encoder, formats, MASK_FILE in files)
+        contents = _contents(
+            *(folder, store, images, kept),
+            formats=formats,
+            licence=licence,
+            citation=settings.citation,
+            contrast=settings.contrast,
+            made_by=made_by,
+            encoder=encoder,
+        )
+        (folder / SCHEMA).write_text(schema_text(contents.columns), encoding="utf-8")
+        text = card(settings, store, table, metrics, gates, contents, handovers)
         (folder / "README.md").write_text(text, encoding="utf-8")
+        for handover in sorted(handovers, key=lambda form: form.describes_all):
+            handover.write(contents)
         present = sorted(path for path in folder.rglob("*") if path.is_file())
         sums = "".join(f"{sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in present)
         (folder / "SHA256SUMS").write_text(sums, encoding="utf-8")
+
+
+def _contents(folder: Path, store: Store, images: Images, kept: pd.DataFrame, **of: Any) -> Contents:
+    """The folder as hand-overs find it."""
+    table = tables.read(folder / "metadata.csv")
+    columns = tuple(describe(table.columns, store.info.condition_schema))
+    return Contents(folder, table, columns, info=store.info, images=images, positions=tuple(kept.index), **of)
 
 
 def release_one(sample_id: str, image: np.ndarray, results: Path, out: Path | None = None) -> None:

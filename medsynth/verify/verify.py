@@ -13,9 +13,11 @@ import pandas as pd
 
 from medsynth import registry
 from medsynth.artifacts import outcomes
+from medsynth.artifacts.released import MARK, Released
 from medsynth.config import columns
 from medsynth.disk import files, tables
 from medsynth.errors import InputError
+from medsynth.verify import described
 
 SUMS = "SHA256SUMS"
 TABLES = {
@@ -24,11 +26,9 @@ TABLES = {
     "real_split.csv": ("sha256", "split"),
     outcomes.FILE: outcomes.COLUMNS,
 }
-OTHERS = ("README.md", "generator.json")
+OTHERS = ("README.md", "generator.json", described.FILE)
 SPLITS = {"train", "val", "test"}
-SHARES = ("requested_probability", "conformity", "nearest_similarity")
 DIGEST = re.compile(r"[0-9a-f]{64}")
-MARK = "Synthetic, not for diagnosis"
 MASK_MARK = "Not for diagnosis"
 
 
@@ -63,7 +63,7 @@ def verify(folder: Path) -> list[str]:
         return [*problems, *(f"{name}: missing" for name in missing)]
     read = {name: tables.read(folder / name, required) for name, required in TABLES.items()}
     release = Release(folder, read, digests)
-    for check in (_rows, _rejected, _real, _gates, _generator, _images, _card):
+    for check in (_rows, _rejected, _real, _gates, _generator, _images, _card, _described):
         problems += check(release)
     return problems
 
@@ -92,10 +92,6 @@ def _rows(release: Release) -> Iterator[str]:
     yield from where[table["sample_id"].duplicated()] + " stands twice"
     yield from where[table["verdict"] != "kept"] + " is not kept"
     yield from where[table["synthetic"] != "true"] + " is not marked as synthetic"
-    for column in SHARES:
-        number = pd.to_numeric(table[column], errors="coerce")
-        wrong = (table[column] != "") & ~number.between(-1 if column == "nearest_similarity" else 0, 1)
-        yield from where[wrong] + f": {column} is " + table[column][wrong] + ", expected a share"
     for column in columns.DIGESTS:
         yield from where[~table[column].str.fullmatch(DIGEST)] + f": {column} is no SHA-256"
         if table[column].nunique() > 1:
@@ -179,6 +175,26 @@ def _images(release: Release) -> Iterator[str]:
     if len(shapes) > 1:
         shown = ", ".join(f"{name} of {shape}" for shape, name in shapes.items())
         yield f"images of {len(shapes)} shapes, expected one: {shown}"
+
+
+def _described(release: Release) -> Iterator[str]:
+    """The table is as its schema describes it, and so is each further form of the dataset that is there."""
+    table = release.tables["metadata.csv"]
+    try:
+        columns = described.read_columns(release.folder)
+    except InputError as error:
+        yield str(error)
+        return
+    if problems := list(described.unlike_schema(table, columns)):
+        yield from problems  # forms are compared with a table that can be read as it is described
+        return
+    released = Released(release.folder, table, columns, release.digests)
+    for entry in registry.HANDOVERS.values():
+        form: Any = entry.load()
+        try:
+            yield from form.check(released) if released.below(form.place) else ()
+        except InputError as error:
+            yield str(error)
 
 
 def _card(release: Release) -> Iterator[str]:

@@ -167,7 +167,7 @@ def results(store: Store, tmp_path: Path) -> dict[str, Path]:
 
 
 def release_arguments(results: dict[str, Path]) -> list[str | Path]:
-    settings = settings_file(results["store"].parents[2], config.ReleaseSettings(formats=("png",)))
+    settings = settings_file(results["store"].parents[2], config.ReleaseSettings(formats=("png",), licence="CC0-1.0"))
     return [
         *("release", "--settings", settings, "--store", results["store"], "--train", results["train"]),
         *("--sampler", results["sampler"], "--samples", results["sample"]),

@@ -3,7 +3,6 @@
 import html
 import re
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -11,14 +10,14 @@ import yaml
 from medsynth.config import Oversample, ReleaseSettings
 from medsynth.release.markdown import plain
 from medsynth.release.release import release
-from tests.release.toys import AS_PNG, CHECKPOINT, DATA, make_samples, make_store, metrics
+from tests.release.toys import AS_PNG, CHECKPOINT, DATA, as_files, make_samples, make_store, metrics
 
 
 def test_card_counts_by_class_and_shows_each_metric(tmp_path: Path) -> None:
     release(AS_PNG, make_store(), **make_samples(), out=tmp_path / "out")
     text = (tmp_path / "out/README.md").read_text()
     front = yaml.safe_load(text.split("---\n")[1])
-    assert front["license"] == "other" and {"synthetic", "medical"} <= set(front["tags"])
+    assert front["license"] == "cc0-1.0" and {"synthetic", "medical"} <= set(front["tags"])
     for line in ("| normal | 2 | 1 | 0 | 1 |", "| nodule | 2 | 2 | 0 | 0 |", "| all | 4 | 3 | 0 | 1 |"):
         assert line in text
     assert "| kid | all | 2.41 | 2.2 to 2.6 | -0.001 | 100 | 4 | lower | 4 of 9 synthetic images |" in text
@@ -160,11 +159,10 @@ def test_the_recall_of_the_screening_stands_in_one_table(tmp_path: Path) -> None
     assert "| turned 5° | 0.98 | 0.9 to 1 | 60 |  |\n| mirrored | 1 | 0.94 to 1 | 60 |  |\n" in first
 
 
-def test_licence_and_source_are_printed_where_they_are_stated(tmp_path: Path) -> None:
-    assert "| licence of the training images | not stated |" in card_of(tmp_path)
-    stated = ReleaseSettings(formats=("png",), licence="CC BY 4.0", citation="Doe | Roe\n2020, https://doi.org/10.1/x")
+def test_licence_and_source_are_printed(tmp_path: Path) -> None:
+    stated = as_files(formats=("png",), licence="CC BY | 4.0", citation="Doe | Roe\n2020, https://doi.org/10.1/x")
     text = card_of(tmp_path, settings=stated)
-    assert "| licence of the training images | CC BY 4.0 |" in text
+    assert "| licence | CC BY &#124; 4.0 |" in text
     assert "| source of the training images, to be cited | Doe &#124; Roe 2020, https&#58;//doi.org/10.1/x |" in text
 
 
@@ -214,12 +212,10 @@ def test_classes_and_notes_of_any_name_leave_the_card_as_it_is_built(tmp_path: P
 
 def test_a_plan_by_kept_samples_says_what_lacks_and_what_is_surplus(tmp_path: Path) -> None:
     store, samples = make_store(), make_samples()
-    fields = {"pathology": SimpleNamespace(values=("normal", "nodule"))}
-    store.info.condition_schema = SimpleNamespace(fields=fields)
     store.samples["pathology"] = "nodule"  # 2 of them in training
     samples["verdicts"].loc[samples["verdicts"]["sample_id"] == "toy-diffusion-000003", "verdict"] = "surplus"
     asked = Oversample(kind="oversample", column="pathology", minimum=3, limit=2)
-    release(ReleaseSettings(formats=("png",), oversample=asked), store, **samples, out=tmp_path / "out")
+    release(as_files(formats=("png",), oversample=asked), store, **samples, out=tmp_path / "out")
     text = " ".join((tmp_path / "out/README.md").read_text().split())
     assert "**Too few samples were kept of normal (2 of 3)**" in text
     assert "Surplus samples, 1 of them" in text and "| nodule | 2 | 1 | 0 | 0 | 1 |" in text

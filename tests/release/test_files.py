@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image as PngImage
 
-from medsynth.config import ReleaseSettings
 from medsynth.release.release import release
-from tests.release.toys import AS_PNG, WEIGHTS, make_samples, make_store, read, volumes
+from tests.release.toys import AS_PNG, WEIGHTS, as_files, make_samples, make_store, read, volumes
 
 
 def test_eight_bit_values_are_the_display_values(tmp_path: Path) -> None:
@@ -77,7 +76,7 @@ def test_colour_is_rgb_in_its_order(tmp_path: Path) -> None:
 
 def test_volumes_are_nifti_with_a_place_and_a_unit(tmp_path: Path) -> None:
     store, samples = volumes()
-    release(ReleaseSettings(formats=("nifti",)), store, **samples, out=tmp_path / "out")
+    release(as_files(formats=("nifti",)), store, **samples, out=tmp_path / "out")
     kept = read(tmp_path / "out/metadata.csv")
     assert kept["file_name"].tolist() == [f"images/{sample_id}.nii.gz" for sample_id in kept["sample_id"]]
     for name, sample_id in zip(kept["file_name"], kept["sample_id"], strict=True):
@@ -97,7 +96,7 @@ def test_volumes_are_nifti_with_a_place_and_a_unit(tmp_path: Path) -> None:
 
 def test_volumes_of_unknown_spacing_state_no_unit(tmp_path: Path) -> None:
     store, samples = volumes((None, None, (1.0, 1.0, 1.0)))
-    release(ReleaseSettings(formats=("nifti",)), store, **samples, out=tmp_path / "out")
+    release(as_files(formats=("nifti",)), store, **samples, out=tmp_path / "out")
     file = nibabel.load(tmp_path / "out/images/toy-diffusion-000000.nii.gz")
     assert file.header.get_xyzt_units()[0] == "unknown" and file.header.get_zooms() == (1, 1, 1)
     assert "of no stated size in mm" in (tmp_path / "out/README.md").read_text()
@@ -108,7 +107,7 @@ def test_the_mask_that_an_image_was_asked_for_by_stands_beside_it(tmp_path: Path
     samples = make_samples()
     samples["rows"]["mask_of"] = ["3", "", "5", "6"]  # no training row agreed with the second
     masks = np.arange(24, dtype=np.uint8).reshape(4, 2, 3)
-    settings = ReleaseSettings(formats=(name,), masks=True)
+    settings = as_files(formats=(name,), masks=True)
     release(settings, make_store(), **samples, out=tmp_path / "out", masks=masks)
     kept = read(tmp_path / "out/metadata.csv")
     assert "mask_of" not in kept and "mask_of" not in read(tmp_path / "out/rejected.csv")
@@ -138,7 +137,7 @@ def test_masks_of_real_subjects_are_kept_back_unless_asked_for(tmp_path: Path) -
 
 def test_an_image_in_two_formats_has_a_column_for_each(tmp_path: Path) -> None:
     samples = make_samples()
-    release(ReleaseSettings(formats=("png", "nifti")), make_store(), **samples, out=tmp_path / "out")
+    release(as_files(formats=("png", "nifti")), make_store(), **samples, out=tmp_path / "out")
     kept = read(tmp_path / "out/metadata.csv")
     assert list(kept.columns[:2]) == ["file_name", "file_nifti"]
     for row in kept.to_dict("records"):

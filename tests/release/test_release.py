@@ -10,12 +10,23 @@ import pandas as pd
 import pytest
 
 from medsynth.artifacts.outcomes import FAIL
-from medsynth.config import ReleaseSettings, columns
+from medsynth.config import columns
 from medsynth.config.gates import NOT_ENFORCED
 from medsynth.errors import InputError
 from medsynth.gates.thresholds import row
 from medsynth.release.release import release, release_one
-from tests.release.toys import AS_PNG, CHECKPOINT, DATA, TUNED, make_samples, make_store, read, volumes
+from tests.release.toys import (
+    AS_PNG,
+    CHECKPOINT,
+    DATA,
+    TUNED,
+    as_files,
+    make_samples,
+    make_store,
+    read,
+    schema_of,
+    volumes,
+)
 
 
 def test_every_row_has_its_image_and_the_counts_add_up(tmp_path: Path) -> None:
@@ -137,7 +148,7 @@ def test_a_volume_made_again_has_the_format_of_its_release(tmp_path: Path, monke
     release_one("toy-diffusion-000001", samples["images"][1], tmp_path / "results")  # nothing is released yet
     before = again.read_bytes()
     released = tmp_path / "results/release/toy/diffusion"
-    release(ReleaseSettings(formats=("nifti",)), store, **samples, out=released)
+    release(as_files(formats=("nifti",)), store, **samples, out=released)
     again.unlink()
     release_one("toy-diffusion-000001", samples["images"][1], tmp_path / "results")
     assert before == again.read_bytes() == (released / "images/toy-diffusion-000001.nii.gz").read_bytes()
@@ -147,9 +158,12 @@ def test_a_volume_made_again_has_the_format_of_its_release(tmp_path: Path, monke
 
 def test_formula_is_neutralised_and_a_number_is_not(tmp_path: Path) -> None:
     samples = make_samples()
-    samples["rows"]["note"] = ["=1+1", "@SUM(A1)", "-0.5e-3", "-lesion"]
+    notes = ["=1+1", "@SUM(A1)", "-0.5e-3", "-lesion"]
+    samples["rows"]["note"] = notes
     samples["verdicts"]["verdict"] = "kept"
-    release(AS_PNG, make_store(), **samples, out=tmp_path / "out")
+    store = make_store()
+    store.info.condition_schema = schema_of(2, note={"kind": "categorical", "values": notes})
+    release(AS_PNG, store, **samples, out=tmp_path / "out")
     table = read(tmp_path / "out/metadata.csv")
     assert list(table["note"]) == ["'=1+1", "'@SUM(A1)", "-0.5e-3", "'-lesion"]
     assert set(table["severity"]) == {"-0.5"}

@@ -4,12 +4,14 @@ from dataclasses import dataclass
 from itertools import compress
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 
+from medsynth import registry
 from medsynth.artifacts.outcomes import INSUFFICIENT, PASS
+from medsynth.conditions.schema import ConditionSchema
 from medsynth.config import ReleaseSettings
 from medsynth.gates.thresholds import row
 from medsynth.images.modalities import MODALITIES
@@ -37,7 +39,12 @@ TUNED = {
 }
 
 
-AS_PNG = ReleaseSettings(formats=("png",))
+def as_files(**settings: Any) -> ReleaseSettings:
+    """Settings of a release under a licence."""
+    return ReleaseSettings(**({"licence": "CC0-1.0"} | settings))
+
+
+AS_PNG = as_files(formats=("png",))
 
 
 COLUMNS = ("metric", "group", "value", "ci_low", "ci_high", "floor", "n_real", "n_synthetic", "higher_is_better")
@@ -81,6 +88,17 @@ class FakeStore:
         return len(self.samples)
 
 
+def schema_of(spatial_dims: int, **more: dict[str, Any]) -> ConditionSchema:
+    """A class, a number and further fields."""
+    values: dict[str, dict[str, Any]] = {
+        "pathology": {"kind": "categorical", "values": ["normal", "nodule"]},
+        "severity": {"kind": "number", "range": [-1, 1]},
+        **more,
+    }
+    settings = {name: registry.CONDITIONS[of["kind"]].load_settings()(**of) for name, of in values.items()}
+    return ConditionSchema(settings, spatial_dims)
+
+
 def make_store(modality: str = "chest_xray", low: str = "0.0", high: str = "255.0", channels: int = 1) -> FakeStore:
     info = SimpleNamespace(
         dataset="toy",
@@ -92,6 +110,8 @@ def make_store(modality: str = "chest_xray", low: str = "0.0", high: str = "255.
         channels=channels,
         image_shape=(channels, 2, 3),
         label="pathology",
+        condition_schema=schema_of(MODALITIES[modality].spatial_dims),
+        structures={},
         digest=DATA,
         rows_in=5,
         rows_quarantined=2,
@@ -132,10 +152,10 @@ def make_samples(n: int = 4, channels: int = 1) -> dict:
                 "requested_probability": 0.9,
                 "conformity": 0.8,
                 "misread_check": "on",
-                "nearest_similarity": [0.1, 0.2, 0.3, 0.4][:n],
+                "nearest_similarity": np.resize([0.1, 0.2, 0.3, 0.4], n),
                 "nearest_image": "7",
-                "verdict": ["kept", "rejected", "kept", "kept"][:n],
-                "reason": ["", "too close to a training image", "", ""][:n],
+                "verdict": np.resize(["kept", "rejected", "kept", "kept"], n),
+                "reason": np.resize(["", "too close to a training image", "", ""], n),
             }
         ),
         "metrics": METRICS,

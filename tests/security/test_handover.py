@@ -104,6 +104,7 @@ def whole_configuration(folder: Path) -> config.Config:
                 "size": [16, 16],
                 "conditions": {"pathology": {"kind": "categorical", "values": ["normal", "=nodule"]}},
                 "label": "pathology",
+                "licence": "CC-BY-4.0",
                 "plan": {
                     "request": {"kind": "per_class", "column": "pathology", "counts": {"normal": 4, "=nodule": 4}},
                 },

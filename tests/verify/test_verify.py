@@ -1,5 +1,6 @@
 """A released folder that was changed after it was handed over is found, each change by its own line."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -7,12 +8,11 @@ import pandas as pd
 import pytest
 
 from medsynth.cli import main
-from medsynth.config import ReleaseSettings
 from medsynth.disk.files import sha256
 from medsynth.errors import InputError
 from medsynth.release.release import release
 from medsynth.verify.verify import counts, verify
-from tests.release.toys import AS_PNG, make_samples, make_store, volumes
+from tests.release.toys import AS_PNG, as_files, make_samples, make_store, volumes
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_a_folder_as_it_was_released_is_whole(folder, capsys):
 
 def test_volumes_are_checked_alike(tmp_path):
     store, samples = volumes()
-    release(ReleaseSettings(formats=("nifti",)), store, **samples, out=tmp_path / "out")
+    release(as_files(formats=("nifti",)), store, **samples, out=tmp_path / "out")
     assert verify(tmp_path / "out") == []
 
 
@@ -69,7 +69,7 @@ def test_a_changed_missing_or_added_file_is_named(folder, capsys):
     [
         ("metadata.csv", {"verdict": "rejected"}, "metadata.csv: toy-diffusion-000000 is not kept"),
         ("metadata.csv", {"synthetic": ""}, "metadata.csv: toy-diffusion-000000 is not marked as synthetic"),
-        ("metadata.csv", {"conformity": "1.5"}, "conformity is 1.5, expected a share"),
+        ("metadata.csv", {"conformity": "1.5"}, "conformity is '1.5', expected at most 1"),
         ("metadata.csv", {"generator_sha256": "x"}, "generator_sha256 is no SHA-256"),
         ("metadata.csv", {"sample_id": "toy-diffusion-000001"}, "toy-diffusion-000001 stands twice"),
         ("metadata.csv", {"file_name": "images/none.png"}, "images/none.png: named by toy-diffusion-000000, and not"),
@@ -124,6 +124,37 @@ def test_settings_that_are_not_those_of_the_rows_are_found(folder):
     (folder / "generator.json").write_text("{}")
     seal(folder)
     assert verify(folder) == ["generator.json: is not the file whose digest metadata.csv has as config_sha256"]
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (
+            lambda schema: schema["fields"].pop(),
+            "schema.json: describes other columns than metadata.csv has: ",
+        ),
+        (lambda schema: schema["fields"].reverse(), "than metadata.csv has: in another order"),
+        (lambda schema: schema["fields"][0].pop("type"), "metadata.schema.json: is no schema of a table (KeyError: 't"),
+        (lambda schema: schema["fields"][0].update(type="x"), "is no schema of a table (TypeError: type 'x')"),
+        (lambda schema: schema["fields"][0].update(description=""), "file_name has no description"),
+    ],
+)
+def test_a_schema_that_is_not_that_of_the_table_is_found(folder, change, expected):
+    schema = json.loads((folder / "metadata.schema.json").read_text())
+    change(schema)
+    (folder / "metadata.schema.json").write_text(json.dumps(schema))
+    seal(folder)
+    assert len(found := verify(folder)) == 1 and expected in found[0], found
+
+
+def test_of_many_cells_that_are_not_as_described_a_few_are_told(tmp_path):
+    samples = make_samples(10)
+    samples["verdicts"]["verdict"] = "kept"
+    samples["rows"]["severity"] = "9"
+    release(AS_PNG, make_store(), **samples, out=tmp_path / "out")
+    *told, rest = verify(tmp_path / "out")
+    assert len(told) == 5 and told[0] == "metadata.csv: toy-diffusion-000000: severity is '9', expected at most 1"
+    assert rest == "metadata.csv: severity: 5 more cells are not as metadata.schema.json describes them"
 
 
 def test_what_is_no_release_is_refused(folder, tmp_path):

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 from snakemake.settings.types import DeploymentMethod
 
 # The package beside this workflow is the one that is fingerprinted, configured and run.
@@ -27,6 +28,11 @@ try:
         CONFIG.tracking.check_environment()
 except InputError as error:
     raise WorkflowError(str(error)) from None
+
+if workflow.is_main_process:
+    for name, dataset in CONFIG.datasets.items():
+        if dataset.stated_licence is None:
+            logger.warning(f"datasets.{name}.licence is not stated: the step release will end there.")
 
 RESULTS = CONFIG.results
 # As their rules, folders and commands are named: the first two once for each dataset, the others for each model. The

@@ -1,5 +1,5 @@
-# images/ is no declared output: Snakemake would put a file of its own into it, which goes out with the dataset. Like
-# one it is removed first, so that a release that fails leaves no images without their table.
+# Folders are no declared outputs: Snakemake would put a file of its own into them, which goes out with the dataset. Like
+# outputs they are removed first, so that a release that fails leaves no images without their table.
 rule release:
     input:
         store=rules.prepare.output.info,
@@ -39,7 +39,7 @@ rule release:
     message:
         "release {wildcards.dataset} from {wildcards.model}"
     shell:
-        "rm -rf {params.out:q}/images {params.out:q}/masks && "
+        "find {params.out:q} -mindepth 1 -maxdepth 1 -type d -exec rm -rf {{}} + && "
         "python -m medsynth release --settings {params.settings:q} --store {params.store:q} --train {params.train:q}"
         " --sampler {input.sampler:q} --samples {params.samples:q} --evaluation {params.evaluation:q}"
         " --gates {params.gates:q} --out {params.out:q} > {log:q} 2>&1"

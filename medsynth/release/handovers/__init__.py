@@ -1,0 +1,1 @@
+"""Further forms of a released dataset, one module each: `registry.HANDOVERS`."""
