@@ -1,7 +1,8 @@
-"""The machine's matrix-multiply ceiling: what no network can exceed."""
+"""The machine: its matrix-multiply ceiling, which no network can exceed, and the memory that was taken of it."""
 
 from __future__ import annotations
 
+import resource
 import time
 
 import torch
@@ -13,6 +14,13 @@ def synchronise(device: torch.device) -> None:
     """Wait until the device has done what it was asked to."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+
+
+def peak_memory(device: torch.device) -> float:
+    """GiB: of the whole process so far on a CPU, of tensors since the last reset on a GPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**30
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 def matmul_gflops(device: torch.device, dtype: torch.dtype) -> float:

@@ -37,7 +37,8 @@ class Peer(Contender):
         train = task.store.split("train")
         self.examples = Examples(train, task.device)
         self.order = TrainingOrder(task.seed, train.label_values())
-        self.layout = memory_format(2) if setting["channels_last"] else torch.contiguous_format
+        dims = len(task.store.info.size)
+        self.layout = memory_format(dims) if setting["channels_last"] else torch.contiguous_format
 
     def prepare(self, network: nn.Module) -> nn.Module:
         """Put a network on the device and make its optimiser."""
@@ -74,7 +75,7 @@ class Peer(Contender):
 
     @abstractmethod
     def loss(self, images: Tensor, condition: Condition) -> Tensor:
-        """The mean loss of images (N, C, H, W) in [-1, 1]."""
+        """The mean loss of images (N, C, *spatial) in [-1, 1]."""
 
     @abstractmethod
     def average(self) -> None:
@@ -82,7 +83,7 @@ class Peer(Contender):
 
 
 class Monai(Peer):
-    """MONAI's DiffusionModelUNet and DDPMScheduler, trained as in its 2D DDPM tutorial, with classes as conditions.
+    """MONAI's DiffusionModelUNet and DDPMScheduler, trained as in its DDPM tutorials, with classes as conditions.
 
     The tutorial averages no weights; an average with a warm-up, min(decay, (1 + n) / (10 + n)), helps it here.
     """
@@ -96,7 +97,7 @@ class Monai(Peer):
         self.classes = len(info.conditions[info.label].values)
         self.noise_schedule = DDPMScheduler(num_train_timesteps=1000, schedule=setting["noise_schedule"])
         network = DiffusionModelUNet(
-            spatial_dims=2,
+            spatial_dims=len(info.size),
             in_channels=info.channels,
             out_channels=info.channels,
             num_class_embeds=self.classes + 1,  # the last one is for a missing label
@@ -237,6 +238,18 @@ PEER_SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
             },
             "batch_size": 32,
             "learning_rate": 2.5e-5,
+        },
+        # MONAI/tutorials, generation/3d_ddpm, a quarter as wide: two residual blocks, attention at the coarsest.
+        "tutorial_3d": MONAI_COMMON
+        | {
+            "network": {
+                "channels": (64, 64, 128),
+                "attention_levels": (False, False, True),
+                "num_res_blocks": 2,
+                "num_head_channels": (0, 0, 64),
+            },
+            "batch_size": 2,
+            "learning_rate": 5e-5,
         },
     },
     "denoising_diffusion_pytorch": {

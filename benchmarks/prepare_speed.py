@@ -54,10 +54,7 @@ def write_images(folder: Path, kind: str, size: int, count: int) -> list[Path]:
             write_dicom(paths[-1], pixels)
         else:
             Image.fromarray(pixels).save(paths[-1])
-    names = [path.name for path in paths]
-    labels = [("a", "b")[number % 2] for number in range(count)]
-    table = pd.DataFrame({"image": names, "subject_id": names, "pathology": labels})
-    table.to_csv(folder / "samples.csv", index=False)
+    write_samples(paths)
     return paths
 
 
@@ -77,14 +74,19 @@ def write_dicom(path: Path, pixels: np.ndarray) -> None:
 
 
 def by_medsynth(paths: list[Path], kind: str, processes: int) -> None:
+    prepare_all(paths, "chest_xray", (STORED_SIZE, STORED_SIZE), processes)
+
+
+def prepare_all(paths: list[Path], modality: str, size: tuple[int, ...], processes: int) -> None:
+    """Run `prepare` on files beside their samples.csv, none of which may be refused."""
     folder = paths[0].parent
     settings = PrepareSettings(
         seed=0,
         dataset="benchmark",
         data_root=str(folder),
         source=TableSource(kind="table", table="samples.csv"),
-        modality="chest_xray",
-        size=(STORED_SIZE, STORED_SIZE),
+        modality=modality,
+        size=size,
         fit="pad",
         conditions={"pathology": {"kind": "categorical", "values": ("a", "b")}},
         label="pathology",
@@ -92,6 +94,14 @@ def by_medsynth(paths: list[Path], kind: str, processes: int) -> None:
     )
     info = prepare(settings, folder / "store", processes)
     assert info.rows_out == len(paths)
+
+
+def write_samples(paths: list[Path]) -> None:
+    """The table that names files, of two classes in turn, beside them."""
+    names = [path.name for path in paths]
+    labels = [("a", "b")[number % 2] for number in range(len(paths))]
+    table = pd.DataFrame({"image": names, "subject_id": names, "pathology": labels})
+    table.to_csv(paths[0].parent / "samples.csv", index=False)
 
 
 def by_monai(paths: list[Path], kind: str, processes: int) -> None:

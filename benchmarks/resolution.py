@@ -10,25 +10,18 @@ from __future__ import annotations
 
 import argparse
 import gc
-import resource
 from typing import Any
 
 import contenders
 import pictures
 import torch
+from ceiling import peak_memory
 from collection import add_table, prepare_store, read_overrides
 from command import add_run, positive, positives, run_or_exit, write_table
 from contract import Task
 from time_to_quality import COLUMNS, SHARES, Judge, compete, refuse_small_budget
 
 from medsynth.machine.devices import choose_device
-
-
-def peak_memory(device: torch.device) -> float:
-    """GiB: of the whole process so far on a CPU, of tensors since the last reset on a GPU."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**30
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:

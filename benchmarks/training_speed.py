@@ -16,6 +16,7 @@ import resource
 import statistics
 import sys
 import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -27,7 +28,7 @@ import pandas as pd
 import pictures
 import psutil
 import torch
-from ceiling import matmul_gflops, synchronise
+from ceiling import matmul_gflops, peak_memory, synchronise
 from command import add_precision, positives, run_or_exit, write_table
 from contract import Contender, NotInstalledError, Task
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -54,30 +55,37 @@ COLUMNS = (
 )
 CONTENDERS = "medsynth,monai:tutorial,denoising_diffusion_pytorch:readme"
 IMAGES = 64  # in the store of noise that is trained on
+MODALITY = {2: "chest_xray", 3: "mri_volume"}
 MEMORY_SHARE = 0.9
+TOO_LARGE = "does not fit into memory"
 
 
-def noise_store(size: int) -> Store:
-    """Noise with two classes: what the images show does not change how long they take."""
+def noise_store(size: Sequence[int], images: int = IMAGES) -> Store:
+    """Noise with two classes: what the images show does not change how long they take.
+
+    Args:
+        size: spatial size of the images, which are volumes where it has three numbers.
+        images: their number, even.
+    """
     rng = np.random.default_rng(0)
-    splits = ["train"] * (IMAGES - 2) + ["val", "test"]
-    samples = pd.DataFrame({"split": splits, "pathology": ["a", "b"] * (IMAGES // 2)}, dtype=str)
+    splits = ["train"] * (images - 2) + ["val", "test"]
+    samples = pd.DataFrame({"split": splits, "pathology": ["a", "b"] * (images // 2)}, dtype=str)
     info = StoreInfo(
         version=2,
         dataset="noise",
-        modality="chest_xray",
+        modality=MODALITY[len(size)],
         simulated=True,
-        size=(size, size),
+        size=tuple(size),
         channels=1,
         conditions={"pathology": {"kind": "categorical", "values": ("a", "b")}},
         label="pathology",
         structures={},
-        rows_in=IMAGES,
-        rows_out=IMAGES,
+        rows_in=images,
+        rows_out=images,
         rows_quarantined=0,
         digest="",
     )
-    return Store(info, rng.integers(0, 65536, (IMAGES, 1, size, size), np.uint16), None, samples)
+    return Store(info, rng.integers(0, 65536, (images, 1, *size), np.uint16), None, samples)
 
 
 def limit_memory() -> None:
@@ -104,7 +112,7 @@ def measure(
     ours = name.partition(":")[0] == "medsynth"
     changes = {} if ours else {"batch_size": batch_size}
     training = {"effective_batch_size": batch_size, "batch_size": batch_size}
-    store = noise_store(size)
+    store = noise_store((size, size))
 
     def build(compiled: bool) -> Contender:
         task = Task(store, device, 0, 1e6, {"training": training} if ours else {}, compiled, precision)
@@ -130,11 +138,6 @@ def measure(
         seconds.append(time.perf_counter() - started)
         ceilings.append(matmul_gflops(device, dtype))
     middle, ceiling = statistics.median(seconds), max(ceilings)
-    peak = (
-        torch.cuda.max_memory_allocated(device)
-        if device.type == "cuda"
-        else 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    )
     return {
         "batch_size": batch_size,
         "parameters": contender.parameters,
@@ -144,7 +147,7 @@ def measure(
         "gflop_per_s": gflop / middle,
         "ceiling_gflop_per_s": ceiling,
         "share_of_ceiling": gflop / middle / ceiling,
-        "peak_memory_gib": peak / 2**30,
+        "peak_memory_gib": peak_memory(device),
     }
 
 
@@ -153,19 +156,26 @@ def fitting_attempt(name: str, size: int, args: argparse.Namespace) -> dict[str,
     row: dict[str, Any] = {"contender": name, "size": size, "device": args.device}
     batch_size = args.batch_size
     while batch_size:
-        task = (name, size, batch_size)
-        pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
-        try:
-            return row | pool.submit(attempt, *task, args.repeats, args.threads, args.precision).result()
-        except NotInstalledError as missing:
-            return row | {"note": str(missing)}
-        except (RuntimeError, MemoryError) as error:
-            if not (is_out_of_memory(error) or isinstance(error, BrokenProcessPool)):  # the system ended it
-                raise
-        finally:
-            pool.shutdown()
+        found = apart(attempt, name, size, batch_size, args.repeats, args.threads, args.precision)
+        if found.get("note") != TOO_LARGE:
+            return row | found
         batch_size //= 2
     return row | {"note": "one image does not fit into memory"}
+
+
+def apart(work: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
+    """What `work` returns in a process of its own; where it is missing a package, or memory, a `note` that says so."""
+    pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
+    try:
+        return pool.submit(work, *arguments).result()
+    except NotInstalledError as missing:
+        return {"note": str(missing)}
+    except (RuntimeError, MemoryError) as error:
+        if not (is_out_of_memory(error) or isinstance(error, BrokenProcessPool)):  # the system ended it
+            raise
+        return {"note": TOO_LARGE}
+    finally:
+        pool.shutdown()
 
 
 def main(argv: list[str] | None = None) -> None:

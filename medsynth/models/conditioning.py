@@ -26,6 +26,9 @@ class Conditioning:
     planes: Tensor
     augmentation: Tensor
 
+    def __getitem__(self, rows: slice | Tensor) -> Conditioning:
+        return Conditioning(self.condition[rows], self.planes[rows], self.augmentation[rows])
+
 
 def conditioning_of(spec: ImageSpec, condition: Condition, augmentation: Tensor | None = None) -> Conditioning:
     """What is told of conditions, at the resolution of the whole image; no augmentation is zeros."""

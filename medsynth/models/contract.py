@@ -16,6 +16,8 @@ from medsynth.conditions.schema import ConditionSchema
 from medsynth.config.family import Family
 
 AUGMENTATION_FEATURES = {2: 6, 3: 10}  # mirrored axes, scale, angles and shifts
+Place = tuple[slice, ...]  # a part of (N, C, *spatial); () is all of it
+ALL = (slice(None), slice(None))  # images and channels of a place
 
 
 @dataclass(frozen=True)

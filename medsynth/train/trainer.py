@@ -45,7 +45,7 @@ log = logging.getLogger(__name__)
 
 LOG_EVERY = 25  # steps between two rows of history.csv
 STATISTICS_IMAGES = 2000  # at least, where there are as many
-STATISTICS_BLOCK = 64  # images of them in memory at once
+STATISTICS_BLOCK, STATISTICS_PIXELS = 64, 2**24  # of them in memory at once, at most
 LESSON_IMAGES, LESSON_PIXELS = 16, 2**20  # of a batch for what is trained before the first step, at most
 ALONE = Processes()
 NO_PARENTS: Mapping[str, Path] = {}
@@ -102,7 +102,8 @@ class Trainer:
             for role, path in parents.items()
         }
         self.parents = {role: info for role, (_, info) in loaded.items()}
-        blocks = (block.cpu() for block in self.examples.blocks(rows, STATISTICS_BLOCK))
+        together = max(1, min(STATISTICS_BLOCK, STATISTICS_PIXELS // math.prod(self.spec.size)))
+        blocks = (block.cpu() for block in self.examples.blocks(rows, together))
         self.model.begin(blocks, {role: parent for role, (parent, _) in loaded.items()})
         self.layout = memory_format(self.spec.spatial_dims)
         self.model.to(device=device, memory_format=self.layout)

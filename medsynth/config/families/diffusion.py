@@ -45,6 +45,8 @@ class Stage(Strict):
     """Part of every batch that it learns from: one image holds many details, and they are alike in all images."""
     patch: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Side of the patch that it learns from, as a share of the image's: less memory and time for each image."""
+    positions: bool = False
+    """Tell where each pixel or voxel lies in the image, by a plane for each axis: a patch then shows its place."""
 
 
 class AdversarialDetails(Strict):
@@ -109,6 +111,10 @@ class DiffusionSampler(Sampler):
     """Lowest and highest noise level at which guidance acts (Kynkäänniemi et al. 2024)."""
     coarse_noise: Fraction = 0.0
     """Noise on the coarser image that a later stage is given, in its standard deviations."""
+    windows: bool = False
+    """Stages that learnt from patches draw in windows of that size, which overlap, instead of the whole image at once:
+    less memory, more time.
+    """
 
     @model_validator(mode="after")
     def _noise_falls(self) -> Self:

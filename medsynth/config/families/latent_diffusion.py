@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from medsynth.config.families.diffusion import Codec, Diffusion, DiffusionSampler, Stage
-from medsynth.config.families.vae import Autoencoder
+from medsynth.config.families.vae import Autoencoder, Decoding
 from medsynth.config.family import Family, Role
 from medsynth.config.section import Count, Fraction, Positive
 from medsynth.config.training import Training
@@ -16,7 +16,7 @@ from medsynth.config.training import Training
 AUTOENCODER = "autoencoder"
 
 
-class LatentDiffusionSampler(DiffusionSampler):
+class LatentDiffusionSampler(DiffusionSampler, Decoding):
     """How noise becomes a latent, as for `diffusion`; the decoder turns it into an image by one call."""
 
     family: Literal["latent_diffusion"] = "latent_diffusion"  # type: ignore[assignment]  # the same keys

@@ -34,7 +34,16 @@ class Variational(Training):
     """Share of the budget with a rising learning rate."""
 
 
-class LatentSampler(Sampler):
+class Decoding(Sampler):
+    """How a decoder turns a latent into an image."""
+
+    decode_tiles: Count | Literal["auto"] = "auto"
+    """Side of the tiles that are decoded at once, in places of the latent: less memory, more time, the same image up to
+    rounding. auto decodes whole images where they fit into memory.
+    """
+
+
+class LatentSampler(Decoding):
     """How the prior draws a latent, which the decoder turns into an image by one call."""
 
     temperature: Annotated[tuple[Fraction, ...], Field(min_length=1)] = (1.0, 0.7, 0.4)

@@ -6,14 +6,14 @@ Equation numbers are of that paper. Each sub-band is scaled to unit variance to 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from medsynth.conditions.schema import Condition
 from medsynth.config.families.diffusion import NOISE_RANGE, Diffusion, Stage
-from medsynth.models.contract import AUGMENTATION_FEATURES, ImageSpec
+from medsynth.models.contract import AUGMENTATION_FEATURES, ImageSpec, Place
 from medsynth.models.networks.blocks import ConditionEmbedding, FourierFeatures
 from medsynth.models.networks.unet import UNet
 
@@ -24,7 +24,8 @@ class Given:
 
     Attributes:
         condition: N conditions.
-        planes: (N, P, *spatial) the coarser image, after the first stage, and the drawn conditions.
+        planes: (N, P, *spatial) the coarser image, after the first stage, the drawn conditions, and positions, for a
+            stage that is told them.
         augmentation: (N, A) what was done to each image.
         coarse_noise: (N,) the noise on the coarser image, as a share of its standard deviation.
     """
@@ -33,6 +34,10 @@ class Given:
     planes: Tensor
     augmentation: Tensor
     coarse_noise: Tensor
+
+    def at(self, place: Place) -> Given:
+        """The same of a part of the image."""
+        return replace(self, planes=self.planes[place])
 
 
 def append_dims(x: Tensor, ndim: int) -> Tensor:
@@ -94,7 +99,7 @@ class Denoiser(nn.Module):
         self.mix = nn.Sequential(nn.SiLU(), nn.Linear(features, features), nn.SiLU())
         self.unet = UNet(
             spec.spatial_dims,
-            bands + coarse + spec.conditions.map_channels,
+            bands + coarse + spec.conditions.map_channels + (spec.spatial_dims if stage.positions else 0),
             bands,
             stage.channels,
             stage.blocks,

@@ -21,12 +21,13 @@ from medsynth.config.families.diffusion import Diffusion, DiffusionSampler
 from medsynth.config.family import Family
 from medsynth.errors import InputError
 from medsynth.models.conditioning import MAP_SCALE
-from medsynth.models.contract import AUGMENTATION_FEATURES, Batch, GenerativeModel, ImageSpec, Phase
+from medsynth.models.contract import AUGMENTATION_FEATURES, Batch, GenerativeModel, ImageSpec, Phase, Place
 from medsynth.models.diffusion.critic import DetailCritic
 from medsynth.models.diffusion.denoiser import Denoiser, Given, Moments, append_dims
 from medsynth.models.diffusion.guidance import Push, breaks, guided
 from medsynth.models.diffusion.holding import Holding
 from medsynth.models.diffusion.solvers import SOLVERS, Denoise, noise_levels, schedule
+from medsynth.models.diffusion.windows import in_windows, random_window, with_positions
 from medsynth.models.inheritance import Channels, inherit
 from medsynth.models.losses.terms import Terms
 from medsynth.models.stylegan.augmentation import augmented_pairs
@@ -49,8 +50,7 @@ class DiffusionModel(GenerativeModel):
             raise InputError(reason)
         self.settings = settings
         codec = Codec(settings.codec.kind, settings.codec.levels, spec.channels, spec.spatial_dims)
-        stages = settings.stages_of(spec.size)
-        self.shares = [stage.share for stage in stages]
+        self.settings_of_stages = stages = settings.stages_of(spec.size)
         self.pyramid = Pyramid(codec, len(stages), settings.codec.colour == "opponents")
         self.stages = nn.ModuleList(
             Denoiser(settings, stage, spec, bands, spec.channels if index else 0)
@@ -59,7 +59,7 @@ class DiffusionModel(GenerativeModel):
         self.of_stages = tuple(Phase(f"stage_{n + 1}", (f"stages.{n}",)) for n in range(len(self.stages)))
         self.phases: tuple[Phase, ...] = self.of_stages
         if adversarial := settings.adversarial:
-            planes = spec.channels + spec.conditions.map_channels
+            planes = spec.channels + spec.conditions.map_channels + stages[-1].positions * spec.spatial_dims
             self.critic = DetailCritic(spec.spatial_dims, self.pyramid.bands[-1], planes, adversarial.channels)
             self.phases += (Phase("critic", ("critic",), betas=(0.0, 0.99), start=adversarial.start),)
         self.terms = Terms(settings.losses, spec)
@@ -151,6 +151,8 @@ class DiffusionModel(GenerativeModel):
         if coarse is not None:
             stage = self.stages[index]
             planes = torch.cat([(coarse - stage.coarse_mean) / stage.coarse_scale, planes], 1)
+        if self.settings_of_stages[index].positions:
+            planes = with_positions(planes)
         augmentation = batch.augmentation
         if augmentation is None:
             augmentation = planes.new_zeros(len(batch), AUGMENTATION_FEATURES[self.spec.spatial_dims])
@@ -164,7 +166,7 @@ class DiffusionModel(GenerativeModel):
         Returns:
             The batch with some conditions left out, sub-bands, and the coarser image with its level of noise (N,).
         """
-        seen = max(1, round(self.shares[index] * len(batch)))
+        seen = max(1, round(self.settings_of_stages[index].share * len(batch)))
         batch = batch[:seen]
         image = batch.image
         assert image is not None
@@ -197,7 +199,7 @@ class DiffusionModel(GenerativeModel):
         seen, bands, coarse, level = self.lesson(batch, index)
         stage = self.stages[index]
         given, window = self.given(index, seen, coarse, level), self._window(index)
-        given, bands = replace(given, planes=given.planes[window]), bands[window]
+        given, bands = given.at(window), bands[window]
         coarse = None if coarse is None else coarse[window]
         latent = stage.to_latent(bands)
         denoised, sigma = stage.attempt(latent, given)
@@ -215,16 +217,9 @@ class DiffusionModel(GenerativeModel):
             terms[f"{phase}_adversarial"] = self.critic.drawn_loss(*self._judged(latent, given))
         return {name: over_batch(term, len(batch)) for name, term in terms.items()}
 
-    def _window(self, index: int) -> tuple[slice, ...]:
-        """The patch of (N, C, *spatial) that a stage learns from: drawn at random, the same in all images."""
-        stage = self.settings.stages_of(self.spec.size)[index]
-        step = 2 ** (len(stage.channels) - 1)
-        window = [slice(None), slice(None)]
-        for extent in self.shape_of(index)[1:]:
-            side = max(1, round(stage.patch * extent / step)) * step
-            first = step * int(torch.randint((extent - side) // step + 1, ())) if side < extent else 0
-            window.append(slice(first, first + side))
-        return tuple(window)
+    def _window(self, index: int) -> Place:
+        """The patch of (N, C, *spatial) that a stage learns from."""
+        return random_window(self.settings_of_stages[index], self.shape_of(index)[1:])
 
     def _critic_loss(self, batch: Batch) -> dict[str, Tensor]:
         adversarial = self.settings.adversarial
@@ -234,7 +229,7 @@ class DiffusionModel(GenerativeModel):
         given, window = self.given(index, seen, coarse, level), self._window(index)
         with torch.no_grad():
             latent = self.stages[index].to_latent(bands[window])
-            judged = self._judged(latent, replace(given, planes=given.planes[window]))
+            judged = self._judged(latent, given.at(window))
         terms = self.critic.own_losses(*judged, adversarial.gamma)
         return {name: over_batch(term, len(batch)) for name, term in terms.items()}
 
@@ -321,11 +316,18 @@ class DiffusionModel(GenerativeModel):
         Raises:
             InputError: autoguidance is asked for, and the model has no early state.
         """
-        stage = self.stages[index]
+        stage, of_stage = self.stages[index], self.settings_of_stages[index]
 
         def denoiser(of: nn.Module, condition: Condition) -> Denoise:
             given = self.given(index, replace(batch, condition=condition), coarse, coarse_noise)
-            return lambda x, sigma: of(x, sigma.to(x.device).expand(len(x)), given)
+
+            def denoise(x: Tensor, sigma: Tensor) -> Tensor:
+                level = sigma.to(x.device).expand(len(x))
+                if not settings.windows:
+                    return of(x, level, given)
+                return in_windows(lambda place: of(x[place], level, given.at(place)), x, of_stage)
+
+            return denoise
 
         schema, strengths = self.spec.conditions, settings.guidance
         pushes: list[Push] = []

@@ -20,6 +20,7 @@ from medsynth.models.contract import Batch, GenerativeModel, ImageSpec, Phase
 from medsynth.models.diffusion.denoiser import Moments
 from medsynth.models.families.diffusion import DiffusionModel
 from medsynth.models.families.vae import VaeModel
+from medsynth.models.vae import tiles
 
 WIDTH = 4.0  # deviations of a latent that fill [-1, 1], in which a diffusion model draws
 
@@ -95,7 +96,8 @@ class LatentDiffusionModel(GenerativeModel):
         self.inner.guide = None if self.guide is None else self.guide.inner
         latent = self.scaling.unscaled(self.inner.sample(batch, seeds, settings))
         with self.inner.autocast(settings.precision):
-            image = self.autoencoder.decoder(latent, self.autoencoder.conditioning(batch.condition))
+            told = self.autoencoder.conditioning(batch.condition)
+            image = tiles.decode(self.autoencoder.decoder, latent, told, settings.decode_tiles)
         return image.float().clamp(-1, 1)
 
 

@@ -238,7 +238,7 @@ class StyleganModel(GenerativeModel):
         of_noises = [of_second[:, number] for number in self.synthesis.noise_levels()]
         noises = tuple(noise[rows] for noise, rows in zip(noises, of_noises, strict=True))
         first = torch.zeros(self.finest + 2, dtype=torch.long, device=self.device)
-        told = Conditioning(conditioning.condition[first], conditioning.planes[first], conditioning.augmentation[first])
+        told = conditioning[first]
         return self._image(style[of_second], noises, told, settings)
 
     def _refuse_other_than_two(self, batch: Batch, seeds: Sequence[int]) -> None:

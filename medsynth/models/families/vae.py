@@ -25,6 +25,7 @@ from medsynth.models.conditioning import Conditioning, conditioning_of
 from medsynth.models.contract import Batch, GenerativeModel, ImageSpec, Phase
 from medsynth.models.inheritance import inherit
 from medsynth.models.losses.terms import Terms
+from medsynth.models.vae import tiles
 from medsynth.models.vae.coder import Decoder, Encoder
 from medsynth.models.vae.prior import Prior
 from medsynth.models.vae.statistics import Kept, measure, principal_components
@@ -169,7 +170,7 @@ class VaeModel(GenerativeModel):
         assert batch.image is not None
         conditioning = self.conditioning(batch.condition, batch.augmentation)
         latent, _ = self.prior.infer(self.encoder(batch.image, conditioning), sampled=False)
-        return self.decoder(latent, conditioning).clamp(-1, 1)
+        return tiles.decode(self.decoder, latent, conditioning, "auto").clamp(-1, 1)
 
     @torch.no_grad()
     def sample(self, batch: Batch, seeds: Sequence[int], settings: LatentSampler) -> Tensor:
@@ -184,4 +185,4 @@ class VaeModel(GenerativeModel):
         dtype = getattr(torch, settings.precision)
         with torch.autocast(self.device.type, dtype, enabled=dtype is not torch.float32):
             latent = self.prior.draw(noise, conditioning, settings.temperature)
-            return self.decoder(latent, conditioning).float().clamp(-1, 1)
+            return tiles.decode(self.decoder, latent, conditioning, settings.decode_tiles).float().clamp(-1, 1)

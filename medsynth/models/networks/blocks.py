@@ -13,7 +13,24 @@ from torch.utils.checkpoint import checkpoint
 from medsynth.conditions.kind import WAVES, Condition
 from medsynth.conditions.schema import ConditionSchema
 
-CONV = {2: nn.Conv2d, 3: nn.Conv3d}
+
+class Conv3d(nn.Conv3d):
+    """A convolution of volumes that trains in bfloat16 on a CPU however few slices a volume has.
+
+    The gradient of the weights that PyTorch 2.13 (oneDNN) finds in bfloat16 reads memory that nothing was written to
+    where a volume is 2 slices deep and padded by 1: it is random, and often not finite. Such volumes go through in
+    float32.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        if input.device.type != "cpu" or input.shape[2] > 2 * self.padding[0]:
+            return super().forward(input)
+        dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else input.dtype
+        with torch.autocast("cpu", enabled=False):
+            return super().forward(input.float()).to(dtype)
+
+
+CONV = {2: nn.Conv2d, 3: Conv3d}
 AVERAGE_POOL = {2: F.avg_pool2d, 3: F.avg_pool3d}
 
 

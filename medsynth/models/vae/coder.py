@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from medsynth.config.families.vae import Autoencoder
 from medsynth.models.conditioning import Conditioning
-from medsynth.models.contract import ImageSpec
+from medsynth.models.contract import ImageSpec, Place
 from medsynth.models.networks.blocks import CONV, Attention, normalisation, run, zero_initialised
 from medsynth.models.stylegan.layers import averaged_down
 from medsynth.models.vae.blocks import Told, ToldBlock
@@ -57,8 +57,21 @@ class Encoder(nn.Module):
         return torch.cat([means + self.analyse(self.patches.encode(image)), log_variances], 1)
 
 
+def reach_of(levels: int, blocks: int) -> int:
+    """Places of the latent, to each side, on which a value of the image depends by what comes after `Decoder.begin`."""
+    reach = 1  # of the last convolution, at the finest level
+    for level in reversed(range(levels)):
+        reach += 2 * blocks
+        reach = -(-reach // 2) if level else reach
+    return reach
+
+
 class Decoder(nn.Module):
-    """A latent and a condition → an image."""
+    """A latent and a condition → an image.
+
+    Attributes:
+        reach: `reach_of` its levels.
+    """
 
     def __init__(self, settings: Autoencoder, spec: ImageSpec) -> None:
         super().__init__()
@@ -66,6 +79,7 @@ class Decoder(nn.Module):
         channels = settings.channels[::-1]
         self.checkpointing = settings.training.gradient_checkpointing
         self.halvings = settings.haar_levels + len(channels) - 1
+        self.reach = reach_of(len(channels), settings.blocks)
         self.haar = Codec("haar", settings.haar_levels, spec.channels, dims)
         self.average = Average(spec)
         self.told = Told(spec)
@@ -82,16 +96,27 @@ class Decoder(nn.Module):
 
     def forward(self, latent: Tensor, conditioning: Conditioning) -> Tensor:
         """(N, L, *grid) → (N, C, *spatial)."""
-        told = self.told(conditioning)
-        x = torch.cat([latent, averaged_down(conditioning.planes, self.halvings)], 1)
-        x = self.attention(self.enter(x))
+        x = self.begin(latent, conditioning.planes)
+        return self.finish(x, latent, self.told(conditioning), conditioning.planes)
+
+    def begin(self, latent: Tensor, planes: Tensor) -> Tensor:
+        """(N, L, *grid) and planes (N, P, *spatial) → (N, F, *grid): what needs all of the latent at once."""
+        return self.attention(self.enter(torch.cat([latent, averaged_down(planes, self.halvings)], 1)))
+
+    def finish(self, x: Tensor, latent: Tensor, told: Tensor, planes: Tensor, place: Place = ()) -> Tensor:
+        """What `begin` made, the latent and the planes of a tile → that tile of the image.
+
+        Args:
+            told: (N, EMBEDDING) of the condition.
+            place: where the tile lies in the image.
+        """
         for number, blocks in enumerate(self.levels):
             if number:
                 x = F.interpolate(x, scale_factor=2, mode="nearest")
-            planes = averaged_down(conditioning.planes, self.halvings - number)
+            drawn = averaged_down(planes, self.halvings - number)
             for block in blocks:
-                x = run(block, self.checkpointing, x, told, planes)
+                x = run(block, self.checkpointing, x, told, drawn)
         bands = self.leave(F.silu(self.norm(x)))
         with torch.autocast(bands.device.type, enabled=False):  # bfloat16 has too few steps for a pixel
             linear = self.patches.decode(self.synthesise(latent.float()))
-            return self.average.add(linear + self.haar.decode(bands.float()))
+            return self.average.add(linear + self.haar.decode(bands.float()), place)

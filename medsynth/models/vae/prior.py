@@ -54,11 +54,7 @@ def correlated_kl(
 
 
 def precisely(like: Tensor) -> torch.autocast:
-    """The block computes in float32: bfloat16 has too few steps for what is added up over scales.
-
-    Beside that, oneDNN's bfloat16 convolutions of volumes that are 2 voxels deep now and then give gradients that are
-    not numbers (PyTorch 2.13 on a CPU), and the coarsest scale is as small as that.
-    """
+    """The block computes in float32: bfloat16 has too few steps for what is added up over scales."""
     return torch.autocast(like.device.type, enabled=False)
 
 
@@ -229,7 +225,7 @@ class Prior(nn.Module):
         group = torch.arange(many, device=groups.device).repeat(count)
         before = torch.arange(many - 1, device=groups.device) < group[:, None]
         known = groups[rows, :-1] * before.view(*before.shape, *[1] * (groups.ndim - 2))
-        told = Conditioning(conditioning.condition[rows], conditioning.planes[rows], conditioning.augmentation[rows])
+        told = conditioning[rows]
         found = self._of(number, known.flatten(1, 2), None if coarse is None else coarse[rows], group, told)
         mean, log_variance = (each.unflatten(0, (count, many)) for each in found)
         return mean, log_variance

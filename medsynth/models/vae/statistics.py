@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from medsynth.models.contract import ImageSpec
+from medsynth.models.contract import ImageSpec, Place
 from medsynth.models.wavelets import Codec
 
 
@@ -29,8 +29,9 @@ class Average(nn.Module):
     def remove(self, image: Tensor) -> Tensor:
         return (image - self.mean) / self.deviation
 
-    def add(self, difference: Tensor) -> Tensor:
-        return self.mean + self.deviation * difference
+    def add(self, difference: Tensor, place: Place = ()) -> Tensor:
+        """Args: place: the part of the image that the difference is of."""
+        return self.mean[place] + self.deviation * difference
 
 
 @dataclass(frozen=True)
