@@ -72,6 +72,7 @@ def build_parser() -> argparse.ArgumentParser:
     step("evaluate", "measure the samples and give each a verdict", "store", "reference", "train", "samples")
     results = ("store", "train", "sampler", "samples", "evaluation")
     step("utility", "train classifiers with and without the samples", "store", "samples", "evaluation")
+    step("membership", "ask whether a model tells its training images from held-out ones", "store", "checkpoint")
     step("gates", "compare the metrics of a run with thresholds", *results)
     step("release", "write the dataset that is handed over", *results, "gates")
     tracking_step = step(

@@ -118,6 +118,14 @@ def utility(args: argparse.Namespace) -> None:
     utility(settings, Store.open(args.store, verify=True), shards.images, shards.rows, verdicts, args.out)
 
 
+def membership(args: argparse.Namespace) -> None:
+    from medsynth.artifacts.store import Store
+    from medsynth.membership.membership import membership
+
+    settings = _settings(config.MembershipSettings, args)
+    membership(settings, Store.open(args.store, verify=True), args.checkpoint, args.out)
+
+
 def gates(args: argparse.Namespace) -> None:
     from medsynth.artifacts.shards import open_shards
     from medsynth.artifacts.store import Store
@@ -292,7 +300,7 @@ def _read_json(path: Path) -> Any:
 
 
 SUBCOMMANDS: tuple[Callable[[argparse.Namespace], None], ...] = (
-    *(prepare, reference, train, tune, sample, evaluate, utility, gates, release, track),
+    *(prepare, reference, train, tune, sample, evaluate, utility, membership, gates, release, track),
     *(follow, vary, educate, insert, verify, tabulate, init, base, schema),
 )
 

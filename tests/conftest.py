@@ -32,7 +32,7 @@ SHARED_DATA = Path(os.environ.get("MEDSYNTH_TEST_DATA", Path(__file__).parents[1
 # What starts programs, trains a network, or runs every family or every fault: all but these is `make quick`.
 SLOW = {
     *("benchmarks", "contracts", "evaluate", "faults", "judges", "machine", "models"),
-    *("insert", "reference", "sample", "security", "slurm", "track", "train", "tune", "vary", "workflow"),
+    *("insert", "membership", "reference", "sample", "security", "slurm", "track", "train", "tune", "vary", "workflow"),
 }
 
 

@@ -70,6 +70,7 @@ def test_step_without_a_command_is_an_error(package: Path) -> None:
         ("tune", "judges.reader", "evaluate.evaluate"),
         ("sample", "models.checkpoint", "train.loop"),
         ("evaluate", "judges.copies", "models.checkpoint"),
+        ("membership", "models.checkpoint", "train.trainer"),
         ("gates", "gates.thresholds", "evaluate.evaluate"),
         ("release", "release.card", "evaluate.evaluate"),
         ("track", "track.results", "release.release"),

@@ -185,6 +185,11 @@ class Store:
             self.samples[view].reset_index(drop=True),
         )
 
+    def take(self, rows: np.ndarray) -> Store:
+        """The view of images at some positions within this view, in their order; they are read into memory."""
+        masks = None if self.masks is None else self.masks[rows]
+        return Store(self.info, self.images[rows], masks, self.samples.iloc[rows].reset_index(drop=True))
+
     def __len__(self) -> int:
         return len(self.samples)
 

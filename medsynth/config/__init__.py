@@ -34,6 +34,7 @@ from medsynth.config.evaluation import Evaluation
 from medsynth.config.family import Family, Role, Sampler
 from medsynth.config.gates import Gates
 from medsynth.config.judges import Judges
+from medsynth.config.membership import Membership, MembershipSettings
 from medsynth.config.models import AnySampler, Model
 from medsynth.config.plans import Balance, Oversample, PerClass, Plan, PlanTable, Request
 from medsynth.config.section import Name, Settings, Strict, parse, parse_json, refuse_unknown
@@ -76,6 +77,7 @@ __all__ = [
     "Judges",
     "Lesions",
     "Mask",
+    "MembershipSettings",
     "Model",
     "MultiLabel",
     "Number",
@@ -133,6 +135,8 @@ class Config(Strict):
     """What a run must reach to be released."""
     utility: Utility | None = None
     """What samples are worth to a classifier; null does not measure it."""
+    membership: Membership | None = None
+    """Whether models tell their training images from held-out ones; null does not measure it."""
     tracking: Tracking = Tracking()
     """Where runs are logged."""
 
@@ -271,13 +275,8 @@ class Config(Strict):
         return TrainSettings.model_validate(whole.model_dump())  # as the step is given it, without samplers
 
     def sample(self, dataset: str, model: str) -> SampleSettings:
-        return SampleSettings(
-            seed=self.seed,
-            dataset=dataset,
-            model=model,
-            data_root=self.data_root,
-            plan=self.datasets[dataset].plan,
-        )
+        plan = self.datasets[dataset].plan
+        return SampleSettings(seed=self.seed, dataset=dataset, model=model, data_root=self.data_root, plan=plan)
 
     def tune(self, dataset: str, model: str) -> TuneSettings:
         """What the user wrote in `sampler` is fixed: only the other keys are tried."""
@@ -297,6 +296,10 @@ class Config(Strict):
     def worth(self, dataset: str) -> UtilitySettings:
         assert self.utility is not None  # no rule asks for it otherwise
         return UtilitySettings(seed=self.seed, utility=self.utility.for_images(self.datasets[dataset].size))
+
+    def audit(self) -> MembershipSettings:
+        assert self.membership is not None  # no rule asks for it otherwise
+        return MembershipSettings(seed=self.seed, membership=self.membership)
 
     def judge(self) -> GatesSettings:
         return GatesSettings(gates=self.gates.by_name(), measured=self.evaluation.metrics)

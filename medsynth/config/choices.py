@@ -64,6 +64,7 @@ CHOSEN: dict[str, Callable[[Config, str, str], set[Entry]]] = {
     "sample": _train,
     "evaluate": _evaluate,
     "utility": _track,
+    "membership": _train,
     "gates": _gates,
     "release": _release,
     "track": _track,

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from medsynth import registry
+from medsynth.config import membership
 from medsynth.config.evaluation import FEWEST_SUBJECTS
 from medsynth.config.section import Count, Fraction, Positive, Strict, refuse_unknown
 
@@ -18,10 +19,11 @@ Groups = Annotated[tuple[str, ...], Field(min_length=1)]
 
 
 def metric_names() -> Iterator[str]:
-    """Every name that the column `metric` of metrics.csv can hold."""
+    """Every name that the column `metric` of metrics.csv and membership.csv can hold."""
     yield from (name for name in registry.METRICS if name != BY_STATISTIC)
     for entry in registry.CONDITIONS.values():
         yield from entry.load_settings().statistics  # type: ignore[attr-defined]
+    yield from membership.METRICS
 
 
 class Threshold(Strict):

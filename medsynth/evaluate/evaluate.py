@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict, fields
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from medsynth import registry
+from medsynth.artifacts.measured import as_table
 from medsynth.artifacts.reconstructions import Reconstructions
 from medsynth.artifacts.reference import Reference
 from medsynth.artifacts.shards import Images
@@ -23,7 +24,7 @@ from medsynth.errors import InputError
 from medsynth.evaluate import figures
 from medsynth.evaluate.checks import Checks, beyond, requested_probability
 from medsynth.evaluate.copy_limits import CopyLimits
-from medsynth.evaluate.metrics.metric import Compared, Evidence, Metric, Row, Side
+from medsynth.evaluate.metrics.metric import Compared, Evidence, Metric, Side
 from medsynth.judges.batches import in_blocks
 from medsynth.judges.copies import Likeness, TrainingIndex
 from medsynth.judges.features import extract
@@ -74,12 +75,11 @@ def measure(evidence: Evidence, extractor: str) -> pd.DataFrame:
     Args:
         extractor: name of what took the features, for the metrics that look at them.
     """
-    rows = [
-        asdict(row) | {"extractor": extractor if "features" in metric.needs else ""}
+    return as_table(
+        replace(row, extractor=extractor if "features" in metric.needs else "")
         for metric in _metrics(evidence.settings)
         for row in metric.rows(evidence)
-    ]
-    return pd.DataFrame(rows, columns=[*(field.name for field in fields(Row)), "extractor"])
+    )
 
 
 def _metrics(settings: EvaluateSettings) -> list[Metric]:

@@ -197,6 +197,23 @@ class GenerativeModel(nn.Module, ABC):
         """
         raise NotImplementedError(f"{type(self).__name__} reconstructs no images")
 
+    def membership_scores(self, batch: Batch, seeds: Sequence[int]) -> dict[str, Tensor]:
+        """What may tell images that it learnt from others: name → (N,), higher for those that it learnt from.
+
+        A score of an image depends on no other image of the batch. A family has none by default.
+
+        Args:
+            seeds: of the draws of noise that a score is the mean of; each draw is the same for all images.
+        """
+        return {}
+
+    def canary_loss(self, batch: Batch) -> Tensor | None:
+        """What a copy of the trained model learns images by (N,), lower where it knows them better.
+
+        It needs no more than the weights that are saved. None where a family has none, by default.
+        """
+        return None
+
     def networks(self) -> list[nn.Module]:
         """The submodules that whole batches go through in `score`: each treats its images one by one.
 

@@ -73,8 +73,7 @@ def utility(
 
 def _with_label(split: Store, label: str) -> Store:
     """The images of a split that have a label."""
-    there = np.flatnonzero(~split.samples[label].isin(ABSENT).to_numpy())
-    return Store(split.info, split.images[there], None, split.samples.iloc[there].reset_index(drop=True))
+    return split.take(np.flatnonzero(~split.samples[label].isin(ABSENT).to_numpy()))
 
 
 def _numbers(cells: pd.Series, classes: tuple[str, ...]) -> np.ndarray:

@@ -3,7 +3,8 @@ from functools import cache
 
 import pytest
 
-from tests.contracts.examples import EXAMPLES, Trained, toy_store
+from medsynth.models.checkpoint import load_model
+from tests.contracts.examples import CPU, EXAMPLES, Trained, toy_store
 
 
 @pytest.fixture(scope="session")
@@ -18,3 +19,9 @@ def trained(tmp_path_factory) -> Callable[[str, str, int], Trained]:
         return Trained(family, toy_store(kind, dims, EXAMPLES[family].side), folder, parents)
 
     return of
+
+
+@pytest.fixture(scope="module")
+def model(run):
+    """The trained model of a module's `run`, as it is loaded."""
+    return load_model(run.weights, CPU)[0]

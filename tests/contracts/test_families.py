@@ -31,11 +31,6 @@ def run(request, trained) -> Trained:
 
 
 @pytest.fixture(scope="module")
-def model(run):
-    return load_model(run.weights, CPU)[0]
-
-
-@pytest.fixture(scope="module")
 def asked(run) -> Batch:
     """What four held-out images show."""
     return Batch(run.batch("val").condition[:4])

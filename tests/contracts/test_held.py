@@ -7,11 +7,11 @@ import torch
 from medsynth import registry
 from medsynth.artifacts.store import to_stored
 from medsynth.errors import InputError
-from medsynth.models.checkpoint import load_model, spec_of
+from medsynth.models.checkpoint import spec_of
 from medsynth.models.contract import Batch, build
 from medsynth.models.generation import Held, generate
 from medsynth.sample.sample import TOLERANCE
-from tests.contracts.examples import CPU, EXAMPLES, Trained, settings_of, toy_store
+from tests.contracts.examples import EXAMPLES, Trained, settings_of, toy_store
 
 HOLDING = [name for name, entry in registry.FAMILIES.items() if entry.load().holds]
 COMBINATIONS = [
@@ -25,11 +25,6 @@ SEEDS = (5, 6, 7)
 @pytest.fixture(scope="module", params=COMBINATIONS)
 def run(request, trained) -> Trained:
     return trained(*request.param)
-
-
-@pytest.fixture(scope="module")
-def model(run):
-    return load_model(run.weights, CPU)[0]
 
 
 @pytest.fixture(scope="module")

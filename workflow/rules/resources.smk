@@ -94,6 +94,14 @@ def tuning_minutes(wildcards, attempt) -> int:
     return attempt * math.ceil(20 + pixels / 3e4 / 60)
 
 
+def membership_minutes(wildcards, attempt) -> int:
+    """A score of an image, or a step that learns one, takes no more network calls than a sample."""
+    options = CONFIG.membership
+    images = min(real_images(wildcards.dataset), 3 * options.subjects * options.images)
+    pixels = (images + 2 * options.canaries * options.repeats) * math.prod(CONFIG.datasets[wildcards.dataset].size)
+    return attempt * math.ceil(20 + pixels / 3e4 / 60)
+
+
 def reference_minutes(wildcards, attempt) -> int:
     """The reader goes by epochs and images, the features by images, the search for copies by pairs of images."""
     real = real_images(wildcards.dataset)

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from medsynth.artifacts.measured import Row
 from medsynth.artifacts.shards import Images
 from medsynth.conditions.kind import Reading
 from medsynth.conditions.schema import ConditionSchema
@@ -119,26 +120,6 @@ class Group:
     def rows(self, table: pd.DataFrame) -> np.ndarray:
         """(n,) which of them are in it."""
         return (table[self.field] == self.value).to_numpy() if self.field else np.ones(len(table), bool)
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of metrics.csv: a value, its own 95 % interval, and what held-out real images reach (the floor).
-
-    Attributes:
-        higher_is_better: None where neither is, and the value is to be compared with the floor.
-    """
-
-    metric: str
-    group: str
-    value: float
-    ci_low: float
-    ci_high: float
-    floor: float
-    n_real: int
-    n_synthetic: int
-    higher_is_better: bool | None
-    note: str = ""
 
 
 @dataclass(frozen=True)

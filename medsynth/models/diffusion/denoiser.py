@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from medsynth.conditions.schema import Condition
 from medsynth.config.families.diffusion import NOISE_RANGE, Diffusion, Stage
@@ -43,6 +44,11 @@ class Given:
 def append_dims(x: Tensor, ndim: int) -> Tensor:
     """(N,) → (N, 1, ..., 1) with `ndim` axes."""
     return x.view(-1, *[1] * (ndim - 1))
+
+
+def over_batch(losses: Tensor, count: int) -> Tensor:
+    """(count,) of the first images' losses: what was not seen counts as nothing, what was seen for the whole batch."""
+    return F.pad(losses * (count / len(losses)), (0, count - len(losses)))
 
 
 class Moments:

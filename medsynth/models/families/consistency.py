@@ -18,9 +18,9 @@ from medsynth.config.families.diffusion import Diffusion
 from medsynth.config.family import Family
 from medsynth.errors import InputError
 from medsynth.models.contract import Batch, GenerativeModel, ImageSpec, Phase
-from medsynth.models.diffusion.denoiser import Given
+from medsynth.models.diffusion.denoiser import Given, over_batch
 from medsynth.models.diffusion.solvers import NO_BREAKS, SOLVERS, Denoise, noise_levels, schedule
-from medsynth.models.families.diffusion import DiffusionModel, Noise, over_batch
+from medsynth.models.families.diffusion import DiffusionModel, Noise
 
 
 class ConsistencyModel(GenerativeModel):
@@ -63,6 +63,14 @@ class ConsistencyModel(GenerativeModel):
     def score(self, batch: Batch) -> Tensor:
         """At all noise levels."""
         return torch.stack([self._errors(batch, phase.name, everywhere=True) for phase in self.phases]).sum(0)
+
+    def membership_scores(self, batch: Batch, seeds: Sequence[int]) -> dict[str, Tensor]:
+        """Of the student's stages, whose ends of paths stand in for denoised images."""
+        return self.student.membership_scores(batch, seeds)
+
+    def canary_loss(self, batch: Batch) -> Tensor:
+        """The student learns as a denoiser does, since its teacher is not at hand."""
+        return self.student.canary_loss(batch)
 
     def networks(self) -> list[nn.Module]:
         guides = [teacher.guide.stages for teacher in self._teacher if teacher.guide is not None]

@@ -13,7 +13,6 @@ from dataclasses import replace
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from medsynth.conditions.schema import Condition
 from medsynth.config.base_model import DETAILS, INITIAL
@@ -23,9 +22,10 @@ from medsynth.errors import InputError
 from medsynth.models.conditioning import MAP_SCALE
 from medsynth.models.contract import AUGMENTATION_FEATURES, Batch, GenerativeModel, ImageSpec, Phase, Place
 from medsynth.models.diffusion.critic import DetailCritic
-from medsynth.models.diffusion.denoiser import Denoiser, Given, Moments, append_dims
+from medsynth.models.diffusion.denoiser import Denoiser, Given, Moments, append_dims, over_batch
 from medsynth.models.diffusion.guidance import Push, breaks, guided
 from medsynth.models.diffusion.holding import Holding
+from medsynth.models.diffusion.memorisation import membership_scores
 from medsynth.models.diffusion.solvers import SOLVERS, Denoise, noise_levels, schedule
 from medsynth.models.diffusion.windows import in_windows, random_window, with_positions
 from medsynth.models.inheritance import Channels, inherit
@@ -194,6 +194,14 @@ class DiffusionModel(GenerativeModel):
         phases = self.of_stages[:-1] if self.settings.adversarial else self.of_stages
         return torch.stack([self._loss(batch, each.name, in_training=False)[each.name] for each in phases]).sum(0)
 
+    def membership_scores(self, batch: Batch, seeds: Sequence[int]) -> dict[str, Tensor]:
+        return membership_scores(self, batch.to(self.device), seeds)
+
+    def canary_loss(self, batch: Batch) -> Tensor:
+        return torch.stack([self._loss(batch, each.name, in_training=False)[each.name] for each in self.of_stages]).sum(
+            0
+        )
+
     def _loss(self, batch: Batch, phase: str, in_training: bool) -> dict[str, Tensor]:
         index = self._stage_of(phase)
         seen, bands, coarse, level = self.lesson(batch, index)
@@ -340,8 +348,3 @@ class DiffusionModel(GenerativeModel):
                 raise InputError("sampler.autoguidance: the model has no early state to be guided by")
             pushes.append((settings.autoguidance, denoiser(self.guide.stages[index], batch.condition)))
         return guided(denoiser(stage, batch.condition), pushes, settings)
-
-
-def over_batch(losses: Tensor, count: int) -> Tensor:
-    """(count,) of the first images' losses: what was not seen counts as nothing, what was seen for the whole batch."""
-    return F.pad(losses * (count / len(losses)), (0, count - len(losses)))

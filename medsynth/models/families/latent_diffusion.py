@@ -83,6 +83,16 @@ class LatentDiffusionModel(GenerativeModel):
     def score(self, batch: Batch) -> Tensor | None:
         return self.inner.score(self.of_latents(batch))
 
+    def membership_scores(self, batch: Batch, seeds: Sequence[int]) -> dict[str, Tensor]:
+        """Of the stages that draw latents, and of the autoencoder, which learnt from the same images."""
+        batch = batch.to(self.device)
+        own = self._guided_inner().membership_scores(self.of_latents(batch), seeds)
+        others = self.autoencoder.membership_scores(batch, seeds)
+        return own | {f"{AUTOENCODER}_{name}": values for name, values in others.items()}
+
+    def canary_loss(self, batch: Batch) -> Tensor:
+        return self.inner.canary_loss(self.of_latents(batch))
+
     def networks(self) -> list[nn.Module]:
         return [*super().networks(), *self.autoencoder.networks()]
 
@@ -90,11 +100,15 @@ class LatentDiffusionModel(GenerativeModel):
     def reconstruct(self, batch: Batch) -> Tensor:
         return self.autoencoder.reconstruct(batch)
 
+    def _guided_inner(self) -> DiffusionModel:
+        """The model that draws latents, with its early state."""
+        self.inner.guide = None if self.guide is None else self.guide.inner
+        return self.inner
+
     @torch.no_grad()
     def sample(self, batch: Batch, seeds: Sequence[int], settings: LatentDiffusionSampler) -> Tensor:
         batch = batch.to(self.device)
-        self.inner.guide = None if self.guide is None else self.guide.inner
-        latent = self.scaling.unscaled(self.inner.sample(batch, seeds, settings))
+        latent = self.scaling.unscaled(self._guided_inner().sample(batch, seeds, settings))
         with self.inner.autocast(settings.precision):
             told = self.autoencoder.conditioning(batch.condition)
             image = tiles.decode(self.autoencoder.decoder, latent, told, settings.decode_tiles)

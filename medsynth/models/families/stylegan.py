@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -180,6 +181,23 @@ class StyleganModel(GenerativeModel):
         return energy_distance(
             *described(batch.image, drawn, self.finest + 1, conditioning.condition, conditioning.planes)
         )
+
+    @torch.no_grad()
+    def membership_scores(self, batch: Batch, seeds: Sequence[int]) -> dict[str, Tensor]:
+        """The discriminator's output (Hayes et al. 2019), of each image alone: it compares the images of a batch."""
+        batch = batch.to(self.device)
+        found = []
+        for row in range(len(batch)):
+            alone = batch[slice(row, row + 1)]
+            assert alone.image is not None
+            told = self.conditioning(alone.condition, alone.augmentation)
+            found.append(self.discriminator([alone.image], told, float(self.finest))[0])
+        return {"discriminator": torch.cat(found)}
+
+    def canary_loss(self, batch: Batch) -> Tensor:
+        """The discriminator's own loss: it is what a score is read from."""
+        terms = self.loss(replace(batch, progress=1.0), "discriminator")
+        return terms["discriminator"] + terms.get("penalty", 0.0)
 
     @torch.no_grad()
     def sample(self, batch: Batch, seeds: Sequence[int], settings: StyleganSampler) -> Tensor:

@@ -127,7 +127,7 @@ class VaeModel(GenerativeModel):
 
     def nats(self, error: Tensor) -> Tensor:
         """-log p(x | z) (N,) for each pixel."""
-        return 0.5 * (error / self.variance + self.variance.log() + math.log(2 * math.pi))
+        return gaussian_nats(error, self.variance)
 
     def kl_weight(self, progress: float) -> float:
         """After a linear warm-up (Sønderby et al. 2016, section 2.3)."""
@@ -165,6 +165,28 @@ class VaeModel(GenerativeModel):
         return self.bits(self.attempt(batch.image, self.conditioning(batch.condition, batch.augmentation)))
 
     @torch.no_grad()
+    def membership_scores(self, batch: Batch, seeds: Sequence[int]) -> dict[str, Tensor]:
+        """Minus the squared error of reconstructions, and the evidence lower bound: without noise."""
+        error, nats = self._at_the_mean(batch.to(self.device))
+        return {"reconstruction": -error, "elbo": -nats}
+
+    def canary_loss(self, batch: Batch) -> Tensor:
+        return self._at_the_mean(batch)[1]
+
+    def _at_the_mean(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Squared error, and the negative evidence lower bound in nats a pixel, at the posterior's mean: (N,) each.
+
+        The likelihood has its best variance for each image (Rybkin et al. 2021, section 4.2): that of training is not
+        saved.
+        """
+        assert batch.image is not None
+        conditioning = self.conditioning(batch.condition, batch.augmentation)
+        latent, posterior = self.prior.infer(self.encoder(batch.image, conditioning), sampled=False)
+        error = (self.decoder(latent, conditioning) - batch.image).square().flatten(1).mean(1)
+        kl = torch.stack(self.prior.kl(latent, posterior, conditioning)).sum(0)
+        return error, gaussian_nats(error, error.clamp(min=GREY_LEVEL**2)) + kl / self.pixels
+
+    @torch.no_grad()
     def reconstruct(self, batch: Batch) -> Tensor:
         batch = batch.to(self.device)
         assert batch.image is not None
@@ -186,3 +208,8 @@ class VaeModel(GenerativeModel):
         with torch.autocast(self.device.type, dtype, enabled=dtype is not torch.float32):
             latent = self.prior.draw(noise, conditioning, settings.temperature)
             return tiles.decode(self.decoder, latent, conditioning, settings.decode_tiles).float().clamp(-1, 1)
+
+
+def gaussian_nats(error: Tensor, variance: Tensor) -> Tensor:
+    """-log of a Gaussian density (N,) for each pixel, from the mean squared error (N,) of the pixels."""
+    return 0.5 * (error / variance + variance.log() + math.log(2 * math.pi))

@@ -60,7 +60,7 @@ def trained(checkout: Path, path: str, tmp_path_factory) -> Path:
 def test_every_rule_has_the_environment() -> None:
     rules = "".join(path.read_text() for path in ROOT.glob("workflow/rules/*.smk"))
     bodies = re.findall(r"^rule (\w+):\n((?:    .*\n|\n)+)", rules, re.MULTILINE)
-    assert {name for name, _ in bodies} == STEPS | {"utility", "vary", "educate"}
+    assert {name for name, _ in bodies} == STEPS | {"utility", "membership", "vary", "educate"}
     assert [name for name, body in bodies if "    conda:\n        CONDA_ENV\n" not in body] == []
 
 
