@@ -14,6 +14,7 @@ TABULATE_SUMMARY = "write the table of a collection that has none: class folders
 INIT_SUMMARY = "read a table of images and write a configuration for it to stdout"
 INSERT_SUMMARY = "draw lesions into real images that have none; what lies outside of them stays"
 FOLLOW_SUMMARY = "log the curves of a training to MLflow while it goes on"
+MEASURED_HELP = "tables of further steps in the columns of metrics.csv"
 HELP = {
     "store": "folder that prepare wrote",
     "reference": "folder that reference wrote",
@@ -73,8 +74,10 @@ def build_parser() -> argparse.ArgumentParser:
     results = ("store", "train", "sampler", "samples", "evaluation")
     step("utility", "train classifiers with and without the samples", "store", "samples", "evaluation")
     step("membership", "ask whether a model tells its training images from held-out ones", "store", "checkpoint")
-    step("gates", "compare the metrics of a run with thresholds", *results)
-    step("release", "write the dataset that is handed over", *results, "gates")
+    judging = step("gates", "compare the metrics of a run with thresholds", *results)
+    releasing = step("release", "write the dataset that is handed over", *results, "gates")
+    for command in (judging, releasing):
+        command.add_argument("--measured", type=Path, nargs="*", default=[], help=MEASURED_HELP)
     tracking_step = step(
         "track", "log one run in MLflow", "store", "train", "tune", "evaluation", "release", required=False
     )

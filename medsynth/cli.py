@@ -22,10 +22,6 @@ from medsynth.errors import InputError, is_out_of_memory
 
 HISTORY = ("images_seen", "loss", "val_loss", "learning_rate")
 VERDICTS = ("sample_id", *columns.VERDICT)
-METRICS = (
-    *("metric", "group", "value", "ci_low", "ci_high", "floor", "n_real", "n_synthetic"),
-    *("higher_is_better", "note", "extractor"),
-)
 
 
 def prepare(args: argparse.Namespace) -> None:
@@ -127,6 +123,7 @@ def membership(args: argparse.Namespace) -> None:
 
 
 def gates(args: argparse.Namespace) -> None:
+    from medsynth.artifacts import measured
     from medsynth.artifacts.shards import open_shards
     from medsynth.artifacts.store import Store
     from medsynth.artifacts.tuned import Tuned
@@ -140,7 +137,7 @@ def gates(args: argparse.Namespace) -> None:
         shards.images,
         shards.rows,
         tables.read(args.evaluation / "samples.csv", VERDICTS),
-        tables.read(args.evaluation / "metrics.csv", METRICS),
+        measured.read([args.evaluation / "metrics.csv", *args.measured]),
         _read_json(args.train / "model.json"),
         Tuned.read(args.sampler).model_dump(mode="json"),
     )
@@ -148,7 +145,7 @@ def gates(args: argparse.Namespace) -> None:
 
 
 def release(args: argparse.Namespace) -> None:
-    from medsynth.artifacts import outcomes
+    from medsynth.artifacts import measured, outcomes
     from medsynth.artifacts.shards import open_shards
     from medsynth.artifacts.store import Store
     from medsynth.artifacts.tuned import Tuned
@@ -166,7 +163,7 @@ def release(args: argparse.Namespace) -> None:
         shards.images,
         shards.rows,
         tables.read(args.evaluation / "samples.csv", VERDICTS),
-        tables.read(args.evaluation / "metrics.csv", METRICS),
+        measured.read([args.evaluation / "metrics.csv", *args.measured]),
         gates,
         _read_json(args.train / "model.json"),
         Tuned.read(args.sampler).model_dump(mode="json"),

@@ -23,7 +23,7 @@ SHARED = ("medsynth.config", "medsynth.errors", "medsynth.registry", "medsynth.d
 # Of `config`, what does more than check: the columns of tables, and the frames of strips.
 COUNTED = ("medsynth.config.columns", "medsynth.config.along")
 DECIDE_NOTHING = {"psutil", "pydantic", "tqdm"}  # of a result
-DISTRIBUTIONS = {"PIL": "pillow", "yaml": "pyyaml", "skimage": "scikit-image"}
+DISTRIBUTIONS = {"PIL": "pillow", "yaml": "pyyaml", "skimage": "scikit-image", "sklearn": "scikit-learn"}
 
 
 def fingerprint(step: str, chosen: Iterable[Entry] = ()) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 
 from medsynth.conditions.column import Column
 from medsynth.conditions.kind import ABSENT, GIVEN, Condition, Features, Kind, Reading
-from medsynth.conditions.statistics import BALANCED, Statistic, balanced_accuracy, found, not_found, share
+from medsynth.conditions.statistics import BALANCED, SENSITIVITY, SPECIFICITY, Statistic, balanced_accuracy
 from medsynth.config.columns import NOT_APPLICABLE_TEXT
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ class MultiLabelKind(Kind):
 
     settings: MultiLabel
     statistics = (
-        share("sensitivity", found, BALANCED),
-        share("specificity", not_found, BALANCED),
+        SENSITIVITY,
+        SPECIFICITY,
         Statistic("balanced_accuracy", True, "", balanced_accuracy, BALANCED),
     )
 

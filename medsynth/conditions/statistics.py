@@ -107,3 +107,5 @@ def fair_correlation(asked: np.ndarray, read: np.ndarray) -> float:
 BALANCED = Criterion("balanced_accuracy", balanced_accuracy, by_chance)
 CORRELATED = Criterion("rank_correlation", rank_correlation, fair_correlation)
 ACCURACY = share("accuracy", same, BALANCED)
+SENSITIVITY = share("sensitivity", found, BALANCED)
+SPECIFICITY = share("specificity", not_found, BALANCED)

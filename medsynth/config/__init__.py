@@ -30,9 +30,10 @@ from medsynth.config.conditions import (
 )
 from medsynth.config.datasets import Bins, Dataset, PhantomSource, TableSource
 from medsynth.config.education import EducateSettings, Education, VarySettings
-from medsynth.config.evaluation import Evaluation
+from medsynth.config.evaluation import Evaluation, refuse_bad_subgroups
 from medsynth.config.family import Family, Role, Sampler
 from medsynth.config.gates import Gates
+from medsynth.config.judged import judged, refuse_unknown_target
 from medsynth.config.judges import Judges
 from medsynth.config.membership import Membership, MembershipSettings
 from medsynth.config.models import AnySampler, Model
@@ -151,6 +152,8 @@ class Config(Strict):
     def _models_exist(self) -> Self:
         for name, dataset in self.datasets.items():
             refuse_unknown(f"model in datasets.{name}.models", dataset.models or (), self.models)
+            refuse_bad_subgroups(self.evaluation, dataset.conditions)
+        refuse_unknown_target(self)
         return self
 
     @field_validator("models")
@@ -301,8 +304,8 @@ class Config(Strict):
         assert self.membership is not None  # no rule asks for it otherwise
         return MembershipSettings(seed=self.seed, membership=self.membership)
 
-    def judge(self) -> GatesSettings:
-        return GatesSettings(gates=self.gates.by_name(), measured=self.evaluation.metrics)
+    def judge(self, dataset: str) -> GatesSettings:
+        return judged(self, self._oversample(dataset))
 
     def release(self, dataset: str) -> ReleaseSettings:
         chosen = self.datasets[dataset]

@@ -33,6 +33,14 @@ class FieldSettings(Strict):
         """Why it does not go with the other fields."""
         return None
 
+    def _no_subgroups(self, edges: tuple[float, ...]) -> str | None:
+        """Why it does not tell subgroups apart by these edges."""
+        return f"a condition of kind {self.kind} tells no subgroups apart"
+
+
+def _edges_beside_values(edges: tuple[float, ...]) -> str | None:
+    return f"the condition has values of its own, expected [], got {list(edges)}" if edges else None
+
 
 def _distinct_values(values: tuple[str, ...]) -> None:
     """Refuse values of which two are the same, or one is a cell without a value."""
@@ -57,6 +65,9 @@ class Categorical(FieldSettings):
         _distinct_values(self.values)
         return self
 
+    def _no_subgroups(self, edges: tuple[float, ...]) -> str | None:
+        return _edges_beside_values(edges)
+
 
 # 3 is read as "3", as it stands in the table's cell.
 Grade = Annotated[
@@ -80,6 +91,9 @@ class Ordinal(FieldSettings):
         _distinct_values(self.values)
         return self
 
+    def _no_subgroups(self, edges: tuple[float, ...]) -> str | None:
+        return _edges_beside_values(edges)
+
 
 class Number(FieldSettings):
     """A number within a range; the column has the field's name."""
@@ -91,6 +105,9 @@ class Number(FieldSettings):
     """[lowest, highest]; a row outside is quarantined."""
     unit: str = ""
     """For people."""
+
+    def _no_subgroups(self, edges: tuple[float, ...]) -> str | None:
+        return None if edges else "a number needs the edges of its bands, got []"
 
     @model_validator(mode="after")
     def _range_rises(self) -> Self:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import Field, field_validator
 
 from medsynth import registry
-from medsynth.config.section import Count, Strict, one_of, refuse_unknown
+from medsynth.config.conditions import FieldSettings
+from medsynth.config.section import Count, Name, Strict, one_of, refuse_unknown
 
 MISREAD_LEVEL = 0.05
 FEWEST_SUBJECTS = 20  # held-out ones without which nothing is concluded from them
@@ -29,6 +31,10 @@ class Evaluation(Strict):
     """Reject a sample that the reader reads as another class if its conformal p-value for the requested class is
     0.05 or less.
     """
+    subgroups: dict[Name, tuple[float, ...]] = {"sex": (), "age_years": (20, 40, 60, 80)}
+    """Conditions that tell groups of people apart: categories by their values (`[]`), a number by bands between these
+    edges, rising. Those that a dataset lacks do not count.
+    """
     metrics: Annotated[tuple[Annotated[str, one_of(registry.METRICS)], ...], Field(min_length=1)] = tuple(
         registry.METRICS
     )
@@ -39,3 +45,16 @@ class Evaluation(Strict):
     def _exist(cls, metrics: tuple[str, ...]) -> tuple[str, ...]:
         refuse_unknown("metric", metrics, registry.METRICS)
         return metrics
+
+
+def refuse_bad_subgroups(evaluation: Evaluation, conditions: Mapping[str, FieldSettings]) -> None:
+    """Refuse edges that do not fit a dataset's conditions.
+
+    Raises:
+        ValueError: names the condition.
+    """
+    for name, edges in evaluation.subgroups.items():
+        if list(edges) != sorted(set(edges)):
+            raise ValueError(f"evaluation.subgroups.{name}: edges {list(edges)} do not rise")
+        if name in conditions and (reason := conditions[name]._no_subgroups(edges)):
+            raise ValueError(f"evaluation.subgroups.{name}: {reason}")

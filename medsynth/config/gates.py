@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Annotated, Any, Self
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from medsynth import registry
-from medsynth.config import membership
 from medsynth.config.evaluation import FEWEST_SUBJECTS
+from medsynth.config.membership import AUC, CANARY_AUC
+from medsynth.config.membership import METRICS as OF_MEMBERSHIP
 from medsynth.config.section import Count, Fraction, Positive, Strict, refuse_unknown
+from medsynth.config.utility import AUROC_GAIN, RECALL_GAIN
+from medsynth.config.utility import MEASURED as OF_UTILITY
 
+# A step that runs where the configuration has its section → the metrics of the table that it leaves. The gate of its
+# name exists where the step does.
+OF_STEPS: Mapping[str, tuple[str, ...]] = {"utility": OF_UTILITY, "membership": OF_MEMBERSHIP}
 BY_STATISTIC = "adherence"  # the metric whose lines are named after the statistics of the condition kinds
 NEVER_WAIVED = ("integrity", "lineage", "copies")
 NOT_ENFORCED = "not enforced: gates.enforce is false"  # in the place of a reason
@@ -19,11 +25,12 @@ Groups = Annotated[tuple[str, ...], Field(min_length=1)]
 
 
 def metric_names() -> Iterator[str]:
-    """Every name that the column `metric` of metrics.csv and membership.csv can hold."""
+    """Every name that the column `metric` can hold, of metrics.csv and of what further steps measure."""
     yield from (name for name in registry.METRICS if name != BY_STATISTIC)
+    for names in OF_STEPS.values():
+        yield from names
     for entry in registry.CONDITIONS.values():
         yield from entry.load_settings().statistics  # type: ignore[attr-defined]
-    yield from membership.METRICS
 
 
 class Threshold(Strict):
@@ -32,7 +39,9 @@ class Threshold(Strict):
     metric: str
     """Name in the column `metric` of metrics.csv."""
     groups: Groups = ("all",)
-    """Names in the column `group`; `*` stands for any text, `{label}` for the name of the label."""
+    """Names in the column `group`; `*` stands for any text, `{label}` for the name of the label, `{targeted}` for the
+    groups of the classes that samples are made for.
+    """
     at_least: float | None = None
     """The least value."""
     at_most: float | None = None
@@ -47,6 +56,8 @@ class Threshold(Strict):
     """No bound: a line of fewer images, real ones or synthetic ones, is insufficient."""
     allow_for_chance: bool = True
     """No bound: a line beyond a bound is insufficient, and not failed, where its 95 % interval reaches the bound."""
+    whole_interval: bool = False
+    """No bound: the whole 95 % interval must be within the bounds, not the value alone."""
     of_judge: bool = False
     """No bound: what lies beyond the bounds says that the judge is not adequate, so that the line is insufficient."""
     required: bool = True
@@ -148,6 +159,38 @@ class Anatomy(Gate):
     """What must hold; the defaults are in docs/release.md."""
 
 
+class Shortcut(Gate):
+    """A classifier that is trained on samples reads the finding, and no mark that the generator leaves on a class."""
+
+    thresholds: tuple[Threshold, ...] = (Threshold(metric="shortcut_gap", at_most=0.15),)
+    """What must hold; the defaults are in docs/release.md."""
+
+
+class Worth(Gate):
+    """A classifier gains by the samples, over augmentation and duplicates; where the step `utility` runs alone."""
+
+    thresholds: tuple[Threshold, ...] = (
+        Threshold(metric=AUROC_GAIN, at_least=-0.01, whole_interval=True),
+        # Above 0: a recall moves by one image of one classifier, which is more than this.
+        Threshold(metric=RECALL_GAIN, groups=("{targeted}",), at_least=1e-6, whole_interval=True, required=False),
+    )
+    """What must hold; the defaults are in docs/release.md."""
+    targeted: str | None = None
+    """The class whose recall must gain; null takes those that a plan `oversample` of the label makes samples for."""
+
+
+class Privacy(Gate):
+    """The weights tell training subjects from held-out ones no better than nearly by chance, by an audit that finds a
+    canary; where the step `membership` runs alone.
+    """
+
+    thresholds: tuple[Threshold, ...] = (
+        Threshold(metric=AUC, at_most=0.55),
+        Threshold(metric=CANARY_AUC, at_least=0.9, fewest=1, of_judge=True, allow_for_chance=False),
+    )
+    """What must hold; the defaults are in docs/release.md."""
+
+
 # The planted copies that the search must find, by kind of change, as `judges.planted.WANTED` has them.
 RECALL: dict[str, Fraction] = {
     **dict.fromkeys(
@@ -165,6 +208,7 @@ COPIES = Gate(
             for kind, share in RECALL.items()
         ),
         Threshold(metric="copy_rate", most_over_floor=0.05, allow_for_chance=False),
+        Threshold(metric="test_copy_rate", most_over_floor=0.05, allow_for_chance=False),
         Threshold(metric="kept_copy_rate", at_most=0, allow_for_chance=False),
     ),
     subjects=1,
@@ -189,6 +233,12 @@ class Gates(Strict):
     """Samples show what was asked for."""
     anatomy: Anatomy = Anatomy()
     """Structures lie where they were asked for."""
+    shortcut: Shortcut = Shortcut()
+    """No mark gives the class away."""
+    utility: Worth = Worth()
+    """A classifier gains by the samples."""
+    membership: Privacy = Privacy()
+    """The weights do not tell who was in the training."""
 
     @model_validator(mode="before")
     @classmethod
@@ -198,9 +248,14 @@ class Gates(Strict):
                 raise ValueError(f"{name} is fixed: it has no thresholds here and is never waived")
         return section
 
-    def by_name(self) -> dict[str, Gate]:
-        """Every gate over metrics, `copies` among them."""
+    def by_name(self, running: Collection[str] = ()) -> dict[str, Gate]:
+        """Every gate over metrics, `copies` among them.
+
+        Args:
+            running: steps of OF_STEPS that run; the gates of others are left out.
+        """
         found = {name: gate for name in type(self).model_fields if isinstance(gate := getattr(self, name), Gate)}
+        found = {name: gate for name, gate in found.items() if name not in OF_STEPS or name in running}
         if not self.enforce:
             said = {"waived": NOT_ENFORCED}
             found = {name: gate if gate.waived else gate.model_copy(update=said) for name, gate in found.items()}

@@ -135,11 +135,15 @@ class GatesSettings(Strict):
 
     Attributes:
         gates: by name, in the order in which they are told of.
-        measured: what the evaluation was asked to measure.
+        measured: what the evaluation and further steps were asked to measure.
+        targeted: the class that samples are made for; None takes those that `oversample` makes some for.
+        oversample: how many kept samples are wanted; None where all are.
     """
 
     gates: dict[Name, Gate]
     measured: tuple[str, ...]
+    targeted: str | None = None
+    oversample: Oversample | None = None
 
 
 class ReleaseSettings(Strict):

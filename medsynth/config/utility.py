@@ -10,6 +10,7 @@ from pydantic import Field, field_validator
 from medsynth.config.section import Count, Positive, Strict
 
 SIDES = {2: 32, 3: 16}  # of the images that the classifier sees
+AUROC_GAIN, RECALL_GAIN = MEASURED = ("utility_auroc_gain", "utility_recall_gain")  # what gain.csv has lines of
 
 
 class Utility(Strict):

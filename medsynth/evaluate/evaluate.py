@@ -24,12 +24,15 @@ from medsynth.errors import InputError
 from medsynth.evaluate import figures
 from medsynth.evaluate.checks import Checks, beyond, requested_probability
 from medsynth.evaluate.copy_limits import CopyLimits
+from medsynth.evaluate.leaks import leaks
 from medsynth.evaluate.metrics.metric import Compared, Evidence, Metric, Side
 from medsynth.judges.batches import in_blocks
 from medsynth.judges.copies import Likeness, TrainingIndex
 from medsynth.judges.features import extract
 from medsynth.judges.reader import read, reading_cells, restored
 from medsynth.judges.texture import spectrum_db
+from medsynth.judges.texture_features import texture_features
+from medsynth.judges.thumbnails import GRID, thumbnails
 
 log = logging.getLogger(__name__)
 
@@ -142,13 +145,17 @@ def gather(
             likeness.by_name,
         )
         of_nearest = likeness.whole, likeness.parts, nearest, names[nearest]
-        return Side(table, pictures, features, spectrum(pictures), reading, *of_nearest, verdicts, masks)
+        of_pixels = spectrum(pictures), cells(pictures), texture(pictures)
+        return Side(table, pictures, features, *of_pixels, reading, *of_nearest, verdicts, masks)
 
     wanted = {part for metric in _metrics(settings) for part in metric.needs}
     none = np.empty((len(rows), 0))
     spectrum = _spectrum if "spectrum" in wanted else lambda *_: none
     features = extract(images, name=reference.extractor) if "features" in wanted else none
-    likeness = TrainingIndex.from_arrays(reference.index).nearest(images)
+    cells = _cells if "thumbnails" in wanted else lambda *_: none
+    texture = texture_features if "texture" in wanted else lambda *_: none
+    index = TrainingIndex.from_arrays(reference.index)
+    likeness = index.nearest(images)
     of_test = Likeness(reference.similarity["test"], reference.parts["test"], reference.nearest["test"])
     return Evidence(
         schema,
@@ -160,11 +167,14 @@ def gather(
         train.samples.iloc[reference.chosen],
         reference.features["training"],
         spectrum(train.images, reference.chosen),
+        cells(train.images, reference.chosen),
+        texture(train.images, reference.chosen),
         checks,
         settings,
         reference.planted,
         reference.inadequate("val", "test"),
         _compared(reconstructions, store, reference) if reconstructions else None,
+        leaks(index, test.images, images, val.images) if "leaks" in wanted else None,
     )
 
 
@@ -181,6 +191,11 @@ def _spectrum(images: Images, rows: np.ndarray | None = None) -> np.ndarray:
         return np.concatenate([spectrum_db(to_intensity(image[None])) for image in block])
 
     return in_blocks(of, images, rows)
+
+
+def _cells(images: Images, rows: np.ndarray | None = None) -> np.ndarray:
+    """(n, cells) of thumbnails in [0, 1]."""
+    return thumbnails(images, GRID[images.ndim - 2], rows).flatten(1).numpy()
 
 
 def _compared(reconstructions: Reconstructions, store: Store, reference: Reference) -> Compared:

@@ -13,15 +13,15 @@ from pathlib import Path
 
 import pandas as pd
 
+from medsynth.artifacts import measured
 from medsynth.artifacts.outcomes import COLUMNS, FILE, PASS, outcomes
+from medsynth.artifacts.store import Store
+from medsynth.conditions.requests import lacking
 from medsynth.config import GatesSettings
 from medsynth.disk import tables
 from medsynth.disk.files import folder_written_whole
-from medsynth.errors import InputError
 from medsynth.gates import origin
 from medsynth.gates.thresholds import judge
-
-NUMBERS = ("value", "ci_low", "ci_high", "floor", "n_real", "n_synthetic")
 
 log = logging.getLogger(__name__)
 
@@ -42,21 +42,24 @@ def look(settings: GatesSettings, run: origin.Run) -> pd.DataFrame:
     """gates.csv: integrity and lineage, then the gates over metrics in the order of the settings.
 
     Raises:
-        InputError: metrics.csv has a text where a number stands.
+        InputError: the metrics have a text where a number stands.
     """
     test = run.store.samples[run.store.samples["split"] == "test"]
-    label, subjects = run.store.info.label, test["subject_id"].nunique()
-    run = replace(run, metrics=_with_numbers(run.metrics))
+    subjects = test["subject_id"].nunique()
+    run = replace(run, metrics=measured.with_numbers(run.metrics, "metrics.csv"))
     rows = [*origin.integrity(run), *origin.lineage(run)]
+    names = {"{label}": [run.store.info.label], "{targeted}": _targeted(settings, run.store)}
     for name, gate in settings.gates.items():
-        rows += judge(name, gate, run.metrics, settings.measured, label, subjects, len(run.rows))
+        rows += judge(name, gate, run.metrics, settings.measured, names, subjects, len(run.rows))
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(object).fillna("")
 
 
-def _with_numbers(metrics: pd.DataFrame) -> pd.DataFrame:
-    """Text as numbers, in the columns that hold some; an empty cell is NaN."""
-    try:
-        numbers = {column: pd.to_numeric(metrics[column].mask(metrics[column] == "")) for column in NUMBERS}
-    except ValueError as error:
-        raise InputError(f"metrics.csv: damaged ({error}); remove it and evaluate again") from None
-    return metrics.assign(**numbers)
+def _targeted(settings: GatesSettings, store: Store) -> list[str]:
+    """The groups of the classes that samples are made for."""
+    label, request = store.info.label, settings.oversample
+    values = store.info.condition_schema.fields[label].values  # type: ignore[attr-defined]  # a label has classes
+    classes = [value for value in values if value == settings.targeted]
+    if settings.targeted is None and request is not None and request.column == label:
+        counts = lacking(values, store.split("train").samples[label], request.minimum)
+        classes = [value for value, count in counts.items() if count]
+    return [f"{label}={value}" for value in classes]

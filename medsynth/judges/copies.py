@@ -161,6 +161,11 @@ class TrainingIndex:
         index._embed()
         return index
 
+    def over(self, images: Images) -> Self:
+        """The same comparison of queries, with other images than those it was fitted to: uint16 (n, C, *spatial)."""
+        cells = thumbnails(images, GRID[images.ndim - 2]).numpy()
+        return self.from_arrays({**self.to_arrays(), "thumbnails": cells})
+
     def nearest(self, images: Images) -> Likeness:
         """The most similar training image of each query.
 

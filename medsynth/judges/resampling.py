@@ -22,9 +22,14 @@ def subject_draws(subjects: np.ndarray, count: int, seed: int) -> Iterator[np.nd
         yield np.concatenate([rows[subject] for subject in chosen])
 
 
-def percentile_interval(draws: np.ndarray) -> tuple[float, float]:
-    """95 % of the draws lie within; those that are NaN do not count, and NaN is the interval where all are."""
+def percentile_interval(draws: np.ndarray, comparisons: int = 1) -> tuple[float, float]:
+    """95 % of the draws lie within; those that are NaN do not count, and NaN is the interval where all are.
+
+    Args:
+        comparisons: of how many values this one was chosen: the interval then holds for all together (Bonferroni; Dunn
+            1961, "Multiple comparisons among means").
+    """
     if np.isnan(draws).all():
         return float("nan"), float("nan")
-    low, high = np.nanquantile(draws, [LOW, HIGH])
+    low, high = np.nanquantile(draws, [LOW / comparisons, 1 - (1 - HIGH) / comparisons])
     return float(low), float(high)

@@ -68,14 +68,14 @@ class Whitening:
         return F.pad(known, (0, max((rank or 0) - known.shape[1], 0)))
 
 
-def thumbnails(images: Images, cells: int) -> Tensor:
-    """Average uint16 (N, C, *spatial) down to (N, C, *cells) float32 in [0, 1]."""
+def thumbnails(images: Images, cells: int, rows: np.ndarray | None = None) -> Tensor:
+    """Average uint16 (N, C, *spatial) down to (n, C, *cells) float32 in [0, 1], of all images or of some rows."""
     size = [cells] * (images.ndim - 2)
 
     def shrunk(block: np.ndarray) -> np.ndarray:
         return F.interpolate(torch.from_numpy(block.astype(np.float32) / MOST), size=size, mode="area").numpy()
 
-    return torch.from_numpy(in_blocks(shrunk, images))
+    return torch.from_numpy(in_blocks(shrunk, images, rows))
 
 
 def standardised(images: Tensor) -> tuple[Tensor, Tensor]:

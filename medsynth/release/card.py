@@ -13,6 +13,7 @@ from medsynth.conditions.requests import lacking
 from medsynth.config import ReleaseSettings
 from medsynth.config.columns import MASK_FILE, PREDICTED, SURPLUS
 from medsynth.images.image import spacing_of
+from medsynth.release.audit_words import audit_words, is_of_audit
 from medsynth.release.findings import findings, interval, reads_label, short
 from medsynth.release.formats import Encoder, ReleaseFormat, file_columns
 from medsynth.release.gate_table import gate_table, gates_in_words
@@ -20,6 +21,8 @@ from medsynth.release.handovers.form import Contents, HandOver
 from medsynth.release.markdown import code, listed, plain
 from medsynth.release.markdown import table as markdown_table
 from medsynth.release.provenance import Provenance
+from medsynth.release.subgroup_table import is_of_subgroups, subgroup_table
+from medsynth.release.utility_table import is_of_utility, utility_table
 
 MASKS = """
 `masks/`, named by `mask_file_name`, has the label maps that images were asked for by. They were not generated: each is
@@ -51,7 +54,7 @@ def card(
     """The dataset card in Markdown, with the front matter that Hugging Face reads.
 
     Args:
-        metrics: metrics.csv as text.
+        metrics: metrics.csv, and what further steps measured in its columns, as text.
         gates: gates.csv as text.
         contents: what is handed over, and handovers: the further forms of it.
     """
@@ -127,18 +130,41 @@ is known to tell.
 
 Of all samples that were asked for, kept or not:
 
-{_metric_table(metrics)}
+{_metric_table(metrics[~(is_of_utility(metrics) | is_of_audit(metrics) | is_of_subgroups(metrics))])}
 
-CI is a 95 % interval. Of `kid`, a bootstrap over the subjects of the held-out real images and over the synthetic
-images; of `fid`, `density`, `coverage`, `spectrum_distance_db` and `finest_octave_db`, a jackknife that leaves out
-groups of those subjects, and groups of synthetic images; of `pairwise_ms_ssim`, a bootstrap over the images on both
-sides; of all else, a bootstrap over the synthetic images alone. No interval covers what another training of the
-generator or of the predictor would change. The floor is what held-out real images reach in place of the synthetic
-ones: a measure does not tell images that reach it from real ones. An `accuracy` above its floor means images that
-are easier to read than real ones, not better. Where neither higher nor lower is better, the nearer to the floor the
-better: noise is like no training image, and a copy is like one. `real` and `synthetic` count images; metrics that
+CI is a 95 % interval. Of `kid` and `kid_texture`, a bootstrap over the subjects of the held-out real images and over
+the synthetic images; of `fid`, `fid_texture`, `density`, `coverage`, `spectrum_distance_db` and `finest_octave_db`, a
+jackknife that leaves out groups of those subjects, and groups of synthetic images; of `pairwise_ms_ssim`, a bootstrap
+over the images on both sides; of `shortcut_auc` and `shortcut_gap`, a bootstrap over the subjects of the real images
+and over the synthetic images; of all else, a bootstrap over the synthetic images alone. No interval covers what another
+training of the generator or of the predictor would change. The floor is what held-out real images reach in place of the
+synthetic ones: a measure does not tell images that reach it from real ones. An `accuracy` above its floor means images
+that are easier to read than real ones, not better. Where neither higher nor lower is better, the nearer to the floor
+the better: noise is like no training image, and a copy is like one. `real` and `synthetic` count images; metrics that
 compare features use only real images of the classes that were asked for, and synthetic images in the same shares.
 {_extractors(metrics)}
+## Groups of people
+
+{subgroup_table(metrics)}
+
+Accuracy is the share whose {info.label} is read as asked, `kid` the distance to real images of the group; intervals and
+floors are as above.
+
+## What they are worth to a classifier
+
+{utility_table(metrics, gates)}
+
+Each way of training has as many steps and the same augmentation; test subjects judge. The baseline is real images
+alone, or with duplicates in place of samples, whichever is better. CI is a 95 % interval over test subjects and
+classifiers, for all ways of training together.
+
+## What the generator knows of its training subjects
+
+{audit_words(metrics)}
+
+An AUC of 0.5 is chance. The audit looks at the weights, which are not handed over: whoever has the images alone knows
+less. That nothing was found does not prove that nothing can be.
+
 ## How they were made
 
 | what | value |

@@ -63,7 +63,7 @@ def release(
         rows: sample_id, seed, model_sha256, sampler and the conditions as asked.
         verdicts: sample_id, predicted_<field>, requested_probability, conformity, nearest_similarity, verdict (kept,
             rejected or surplus), reason.
-        metrics: the evaluation's metrics.csv, as text.
+        metrics: the evaluation's metrics.csv, and what further steps measured in its columns, as text.
         gates: gates.csv, as text.
         checkpoint_info: the content of model.json.
         tuned: the content of sampler.json.

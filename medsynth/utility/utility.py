@@ -34,10 +34,11 @@ BEST = (
 def utility(
     settings: UtilitySettings, store: Store, images: Images, rows: pd.DataFrame, verdicts: pd.DataFrame, out: Path
 ) -> None:
-    """Write utility.csv, trials.csv and utility.png: what the samples are worth to a classifier of the label.
+    """Write utility.csv, trials.csv, gain.csv and utility.png: what the samples are worth to a classifier of the label.
 
     `utility.csv` has a row for each way of training, metric and class, with its interval and the difference to the
-    better of real images alone and real images duplicated; `trials.csv` each classifier on its own.
+    better of real images alone and real images duplicated; `trials.csv` each classifier on its own; `gain.csv`, in the
+    columns of metrics.csv, the difference of the best way with kept samples, for the gates.
 
     Args:
         images: uint16 (n, C, *spatial) of the n rows of all shards; verdicts: samples.csv of evaluate.
@@ -62,11 +63,12 @@ def utility(
     ways = arms(pools, settings.utility.doses, np.random.default_rng(np.random.SeedSequence((settings.seed, 5))))
     trials = _trials(settings, store, ways, shown, labels, seen_at(test.images, side).numpy(), len(classes))
     subjects = test.samples["subject_id"].to_numpy(dtype=str)
-    found = Trials(ways, trials, _numbers(test.samples[label], classes), subjects, classes)
-    measured, each = summary(found, settings.utility.bootstrap, settings.seed)
+    found = Trials(ways, trials, _numbers(test.samples[label], classes), subjects, label, classes)
+    measured, each, gains = summary(found, settings.utility.bootstrap, settings.seed)
     with folder_written_whole(out) as folder:
         tables.write(folder / "utility.csv", measured)
         tables.write(folder / "trials.csv", each)
+        tables.write(folder / "gain.csv", gains)
         figures.dose_and_response(folder / "utility.png", measured, store.info.dataset)
     _say(measured)
 

@@ -111,16 +111,35 @@ def test_every_metric_has_its_rows(results: Path, collection: Store) -> None:
     ]
     assert table.columns.tolist() == columns
     read = ("accuracy", "mean_absolute_error", "rank_correlation", "centre_error_px", "size_error_px")
-    of_images = ("nearest_similarity", "copy_rate", "kept_copy_rate", "copy_recall", "kept_rate")
+    of_images = ("nearest_similarity", "copy_rate", "kept_copy_rate", "test_copy_rate", "copy_recall", "kept_rate")
     of_texture = ("pairwise_ms_ssim", "spectrum_distance_db", "finest_octave_db")
-    named = ["kid", "fid", "density", "coverage", *of_texture, *read, *of_images]
+    of_marks, of_classes = ("shortcut_auc", "shortcut_gap"), ("sensitivity", "specificity")
+    of_people = ("subgroup_accuracy", "subgroup_kid")
+    named = [
+        "kid",
+        "fid",
+        "kid_texture",
+        "fid_texture",
+        "density",
+        "coverage",
+        *of_texture,
+        *of_marks,
+        *read,
+        *of_classes,
+        *of_people,
+        *of_images,
+    ]
     assert table["metric"].unique().tolist() == named
     assert not table.duplicated(["metric", "group"]).any()
-    of_features = table["metric"].isin(["kid", "fid", "density", "coverage"])
+    of_features = table["metric"].isin(["kid", "fid", "density", "coverage", "subgroup_kid", *of_marks])
     assert set(table.loc[of_features, "extractor"]) == {JUDGES.extractor}
     assert set(table.loc[~of_features, "extractor"]) == {""}
     neither = table["higher_is_better"] == ""
     assert set(table.loc[neither, "metric"]) == {"nearest_similarity", "pairwise_ms_ssim", "finest_octave_db"}
+    people = table[table["metric"] == "subgroup_accuracy"]
+    assert (
+        people["group"].tolist() == ["age_years=20-40", "age_years=60-80"] and (people["n_real"].astype(int) > 20).all()
+    )
     empty = table["value"] == ""
     assert table.loc[empty, "metric"].tolist() == ["centre_error_px", "size_error_px"]  # no lesion was asked
     assert (table.loc[empty, "note"] != "").all()
@@ -170,9 +189,9 @@ def test_intervals_are_of_what_the_card_says(
     for current[0], entry in registry.METRICS.items():
         list(entry.load().rows(evidence))
     by_subject = {name: kind for name, kind in seen.items() if kind != "synthetic images"}
-    by_jackknife = ("fid", "density", "coverage", "spectrum_distance_db", "finest_octave_db")
+    by_jackknife = ("fid", "fid_texture", "density", "coverage", "spectrum_distance_db", "finest_octave_db")
     jackknife = dict.fromkeys(by_jackknife, "subjects, jackknife")
-    assert by_subject == {"kid": "subjects, bootstrap"} | jackknife
+    assert by_subject == dict.fromkeys(("kid", "kid_texture", "subgroup_kid"), "subjects, bootstrap") | jackknife
 
 
 def test_copies_and_misread_images_are_rejected_with_a_reason(results: Path, collection: Store) -> None:

@@ -1,11 +1,15 @@
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.stats import binomtest
 
+from medsynth.conditions.kind import Reading
+from medsynth.conditions.schema import ConditionSchema
+from medsynth.config import Categorical, EvaluateSettings, Evaluation
 from medsynth.evaluate.metrics import adherence
-from medsynth.evaluate.metrics.metric import bootstrap_interval, share_interval
+from medsynth.evaluate.metrics.metric import Group, bootstrap_interval, share_interval
 
 
 def test_bootstrap_interval_of_a_share_is_the_binomial_one() -> None:
@@ -42,3 +46,30 @@ def test_the_floor_of_an_accuracy_is_of_the_classes_that_were_asked_for() -> Non
         assert "no synthetic image of 0" in row.note
     whole = adherence._row(kind, accuracy, "pathology", "pathology", real, real, evidence)
     assert (whole.floor, whole.note) == (0.75, "")
+
+
+@pytest.mark.parametrize(
+    ("asked", "read", "value", "expected"),
+    [
+        # real: 2 of 4 a are read as a; of 4 others, 3 are not
+        ("aabbcc", "aabbcc", (1.0, 1.0), (0.5, 0.75)),
+        ("aabbbc", "abbbac", (0.5, 5 / 6), (0.5, 0.75)),  # b: 2 of 3, c: 1 of 1, each half of the others
+        ("aaa", "aab", (2 / 3, None), (0.5, 0.75)),
+    ],
+)
+def test_sensitivity_and_specificity_by_hand(asked: str, read: str, value: tuple, expected: tuple) -> None:
+    """The other classes count as in the test images, half and half."""
+    sides = {"test": ("aaaabbcc", "aabcbbca"), "synthetic": (asked, read)}
+    schema = ConditionSchema({"look": Categorical(kind="categorical", values=("a", "b", "c"))}, 2)
+    evidence = SimpleNamespace(
+        schema=schema, inadequate={}, shape=(8, 8), groups=lambda: [Group("look=a", "look", "a")],
+        settings=EvaluateSettings(seed=0, evaluation=Evaluation()),
+        **{name: SimpleNamespace(table=pd.DataFrame({"look": list(of)}), masks=None,
+                                 reading=Reading(pd.DataFrame({"look": list(as_)}), {}))
+           for name, (of, as_) in sides.items()},
+    )  # fmt: skip
+    rows = list(adherence._one_against_rest(schema.kinds["look"], evidence))
+    assert [(row.metric, row.group) for row in rows] == [("sensitivity", "look=a"), ("specificity", "look=a")]
+    assert tuple(row.floor for row in rows) == expected
+    for row, of in zip(rows, value, strict=True):
+        assert np.isnan(row.value) if of is None else row.value == pytest.approx(of)

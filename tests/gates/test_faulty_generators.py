@@ -82,7 +82,7 @@ def judged(known, images: np.ndarray, label: np.ndarray, out: Path) -> dict[str,
 def test_an_honest_generator_passes_every_gate(known, tmp_path: Path) -> None:
     found = judged(known, *known[2:], tmp_path / "out")
     assert {name: gate.reasons for name, gate in found.items() if gate.result != "pass"} == {}
-    assert list(found) == ["integrity", "lineage", "fidelity", "diversity", "adherence", "copies"]
+    assert list(found) == ["integrity", "lineage", "fidelity", "diversity", "adherence", "shortcut", "copies"]
 
 
 Fault = Callable[[np.ndarray, np.ndarray, Store], np.ndarray]
@@ -92,12 +92,16 @@ def ignores_its_condition(images: np.ndarray, label: np.ndarray, store: Store) -
     return images[np.random.default_rng(0).permutation(len(images))]
 
 
+def of_split(name: str, label: np.ndarray, store: Store) -> np.ndarray:
+    """Images of a split, of the class that is asked for, each a little noisy."""
+    split, rng = store.split(name), np.random.default_rng(0)
+    rows = [rng.choice(np.flatnonzero(split.samples["look"] == value)) for value in label]
+    noise = rng.normal(0, 0.003, (len(rows), *split.images.shape[1:]))
+    return to_stored(split.images[rows] / 65535 + noise)
+
+
 def copies(images: np.ndarray, label: np.ndarray, store: Store) -> np.ndarray:
-    """Training images of the class that is asked for, each a little noisy."""
-    train = store.split("train")
-    rng = np.random.default_rng(0)
-    rows = [rng.choice(np.flatnonzero(train.samples["look"] == value)) for value in label]
-    return to_stored(train.images[rows] / 65535 + rng.normal(0, 0.003, images.shape))
+    return of_split("train", label, store)
 
 
 def collapses(images: np.ndarray, label: np.ndarray, store: Store) -> np.ndarray:
@@ -107,6 +111,18 @@ def collapses(images: np.ndarray, label: np.ndarray, store: Store) -> np.ndarray
 
 def blurs(images: np.ndarray, label: np.ndarray, store: Store) -> np.ndarray:
     return to_stored(gaussian_filter(images / 65535, (0, 0, 0.8, 0.8)))
+
+
+def draws_test_subjects(images: np.ndarray, label: np.ndarray, store: Store) -> np.ndarray:
+    """A generator that has learned from test subjects."""
+    return of_split("test", label, store)
+
+
+def marks_a_corner(images: np.ndarray, label: np.ndarray, store: Store) -> np.ndarray:
+    """A white square in the corner of each image of one class."""
+    marked = images.copy()
+    marked[label == CLASSES[0], :, 1:4, 1:4] = 65535
+    return marked
 
 
 def adds_noise(images: np.ndarray, label: np.ndarray, store: Store) -> np.ndarray:
@@ -119,6 +135,8 @@ FAULTS: dict[Fault, tuple[str, str]] = {
     collapses: ("diversity", "pairwise_ms_ssim of look=opaque"),
     blurs: ("fidelity", "finest_octave_db"),
     adds_noise: ("fidelity", "finest_octave_db"),
+    draws_test_subjects: ("copies", "test_copy_rate"),
+    marks_a_corner: ("shortcut", "shortcut_gap"),
 }
 
 

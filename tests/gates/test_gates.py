@@ -8,11 +8,12 @@ import pytest
 
 from medsynth.artifacts.outcomes import outcomes, read
 from medsynth.artifacts.store import Store
-from medsynth.config import Evaluation, Gates, GatesSettings
+from medsynth.config import Evaluation, Gates, GatesSettings, Oversample
+from medsynth.config.gates import OF_STEPS
 from medsynth.disk import tables
 from medsynth.errors import InputError
 from medsynth.gates.gates import gates, look
-from tests.gates.toys import run
+from tests.gates.toys import NAN, metrics, run
 
 SETTINGS = GatesSettings(gates=Gates(enforce=True).by_name(), measured=Evaluation().metrics)
 
@@ -23,7 +24,7 @@ def test_a_small_run_is_insufficient_and_not_failed(store: Store, tmp_path: Path
     found = {gate.name: gate for gate in outcomes(read(tmp_path / "out/gates.csv"))}
     assert {name: gate.result for name, gate in found.items()} == {
         "integrity": "pass", "lineage": "pass", "fidelity": "insufficient", "diversity": "insufficient",
-        "adherence": "insufficient", "copies": "insufficient",
+        "adherence": "insufficient", "shortcut": "insufficient", "copies": "insufficient",
     }  # fmt: skip
     assert found["fidelity"].reasons == ("8 subjects, needs 50",)
     assert "copy_recall of exact was not measured" in found["copies"].reasons
@@ -35,7 +36,7 @@ def test_empty_cells_are_no_numbers_and_text_is_refused(store: Store) -> None:
     line = whole.metrics.astype(object).assign(value="", note="nothing")
     measured = pd.concat([whole.metrics.assign(note="").astype(str).replace("nan", ""), line.assign(metric="kid")])
     assert "fidelity" in set(look(SETTINGS, run(store, metrics=measured))["gate"])
-    with pytest.raises(InputError, match=r"metrics.csv: damaged \(.*many.*\); remove it and evaluate again"):
+    with pytest.raises(InputError, match=r"metrics.csv: damaged \(.*many.*\); remove it and make it again"):
         look(SETTINGS, run(store, metrics=whole.metrics.astype(object).assign(floor="many", note="")))
 
 
@@ -47,3 +48,25 @@ def test_what_is_written_is_what_was_found(store: Store, tmp_path: Path) -> None
     table = tables.read(tmp_path / "out/gates.csv")
     assert set(table.loc[table["gate"] == "diversity", "waived"]) == {"=a formula"}
     assert not (table == "nan").any(axis=None)
+
+
+@pytest.mark.parametrize(
+    ("targeted", "minimum", "groups"),
+    [("high", None, ["high"]), (None, 17, ["low", "high"]), (None, 16, []), (None, None, []), ("other", 17, [])],
+)
+def test_the_recall_of_the_targeted_class_alone_must_gain(store: Store, targeted, minimum, groups) -> None:
+    """The store has 16 training images of each class."""
+    request = minimum and Oversample(kind="oversample", column="pathology", minimum=minimum)
+    gate = Gates().utility.model_copy(update={"subjects": 1, "images": 1, "waived": None})
+    settings = GatesSettings(
+        gates={"utility": gate}, measured=OF_STEPS["utility"], targeted=targeted, oversample=request
+    )
+    gains = metrics(
+        ("utility_auroc_gain", "all", 0.2, NAN, 60, 600, ""),
+        ("utility_recall_gain", "pathology=low", 0.2, NAN, 60, 600, ""),
+        ("utility_recall_gain", "pathology=high", 0.0, NAN, 60, 600, ""),
+    )
+    found = look(settings, run(store, metrics=gains))
+    of_gate = found[found["gate"] == "utility"].set_index("group")["result"].to_dict()
+    results = {"low": "pass", "high": "insufficient"}
+    assert of_gate == {"all": "pass"} | {f"pathology={name}": results[name] for name in groups}

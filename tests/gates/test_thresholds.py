@@ -23,7 +23,7 @@ def result(threshold: Threshold, *lines: tuple, subjects: int = 60, samples: int
     table = metrics(*lines)
     table["note"] = table["note"].fillna("")
     of = Gate(thresholds=(threshold,), **gate)
-    judged = judge("g", of, table, tuple(registry.METRICS), "look", subjects, samples)
+    judged = judge("g", of, table, tuple(registry.METRICS), {"{label}": ["look"]}, subjects, samples)
     return [(line["group"], line["result"], line["note"]) for line in judged]
 
 
@@ -51,6 +51,23 @@ def test_a_value_whose_interval_reaches_the_bound_tells_too_little_to_fail() -> 
     assert result(Threshold(metric="kid", at_most=0.35), KID) == [("all", "insufficient", said)]
     assert result(Threshold(metric="kid", at_most=0.29), KID) == [("all", "fail", "")]
     assert result(Threshold(metric="kid", at_least=0.51), KID) == [("all", "fail", "")]
+
+
+@pytest.mark.parametrize(
+    ("bound", "found"), [(0.29, "pass"), (0.31, "insufficient"), (0.49, "insufficient"), (0.51, "fail")]
+)
+def test_a_bound_on_the_whole_interval_is_met_by_its_lower_end(bound: float, found: str) -> None:
+    threshold = Threshold(metric="kid", at_least=bound, whole_interval=True)
+    [(_, result_of, note)] = result(threshold, KID)  # 0.3 to 0.5
+    assert result_of == found
+    assert (f"expected at least {bound} with its whole interval: its interval" in note) == (found == "insufficient")
+
+
+def test_a_value_without_an_interval_meets_no_bound_on_it() -> None:
+    table = metrics(KID).assign(ci_low=NAN, note="")
+    gate = Gate(thresholds=(Threshold(metric="kid", at_least=0, whole_interval=True),))
+    [line] = judge("g", gate, table, ("kid",), {}, 60, 600)
+    assert (line["result"], line["note"]) == ("insufficient", "kid: no interval")
 
 
 def test_the_narrower_of_two_bounds_holds() -> None:
@@ -106,7 +123,9 @@ def test_what_was_not_measured_is_insufficient_and_what_a_dataset_has_not_does_n
     assert (found, note) == ("insufficient", "rank_correlation of severity was not measured")
     assert result(Threshold(**severity, required=False), KID) == []
     gate = Gate(thresholds=(Threshold(**severity, required=False),))
-    [line] = judge("g", gate, metrics(KID), ("kid",), "look", 60, 600)  # adherence is not measured at all
+    [line] = judge(
+        "g", gate, metrics(KID), ("kid",), {"{label}": ["look"]}, 60, 600
+    )  # adherence is not measured at all
     assert line["result"] == "insufficient"
 
 
@@ -138,6 +157,10 @@ def test_the_copies_that_must_be_found_are_those_that_the_limits_are_set_by() ->
         ({"diversity": {"waived": True}}, f"gates.diversity.waived: {NO_REASON}, got True"),
         ({"copies": {"waived": "x"}}, "gates: copies is fixed: it has no thresholds here and is never waived"),
         ({"lineage": {}}, "gates: lineage is fixed: it has no thresholds here and is never waived"),
+        (
+            {"utility": {"targeted": "nodul"}},
+            "top level: unknown class in gates.utility.targeted 'nodul', did you mean 'nodule'?",
+        ),
         ({"fidelty": {}}, "gates: unknown key 'fidelty', did you mean 'fidelity'?"),
     ],
 )  # fmt: skip
@@ -150,14 +173,24 @@ def test_a_bad_gate_is_one_line(gates: dict, said: str) -> None:
 
 def test_a_waiver_keeps_the_thresholds_of_its_gate() -> None:
     values = load(ROOT / "config/tiny.yaml").model_dump(mode="json", exclude_unset=True)
-    waived = parse(Config, values | {"gates": {"diversity": {"waived": "a demo"}}}, "config").judge()
+    waived = parse(Config, values | {"gates": {"diversity": {"waived": "a demo"}}}, "config").judge("tiny")
     assert waived.gates["diversity"].waived == "a demo"
-    assert waived.gates["diversity"].thresholds == parse(Config, values, "config").judge().gates["diversity"].thresholds
-    lenient = parse(Config, values, "config").judge().gates
+    assert (
+        waived.gates["diversity"].thresholds
+        == parse(Config, values, "config").judge("tiny").gates["diversity"].thresholds
+    )
+    lenient = parse(Config, values, "config").judge("tiny").gates
     assert {name for name, gate in lenient.items() if gate.waived == NOT_ENFORCED} == set(lenient) - {"copies"}
-    strict = parse(Config, values | {"gates": {"enforce": True}}, "config").judge().gates
+    strict = parse(Config, values | {"gates": {"enforce": True}}, "config").judge("tiny").gates
     assert [gate.waived for gate in strict.values()] == [None] * len(strict)
-    assert list(waived.gates) == ["reconstruction", "fidelity", "diversity", "adherence", "anatomy", "copies"]
+    order = ["reconstruction", "fidelity", "diversity", "adherence", "anatomy", "shortcut", "copies"]
+    assert list(waived.gates) == order
+    assert "utility_auroc_gain" not in waived.measured
+    worth = parse(Config, values | {"utility": {}, "gates": {"utility": {"targeted": "nodule"}}}, "config").judge(
+        "tiny"
+    )
+    assert list(worth.gates)[-2:] == ["utility", "copies"] and worth.targeted == "nodule"
+    assert {"kid", "utility_auroc_gain", "utility_recall_gain"} <= set(worth.measured)
 
 
 def test_a_reconstruction_is_nearer_than_a_training_image_and_families_without_one_have_no_line() -> None:
@@ -165,6 +198,8 @@ def test_a_reconstruction_is_nearer_than_a_training_image_and_families_without_o
     table = metrics(("psnr", "all", 21.0, 18.0, 60, 600, NAN), ("ssim", "all", 0.4, 0.9, 60, 600, NAN)).fillna(
         {"note": ""}
     )
-    found = {line["metric"]: line["result"] for line in judge("g", gate, table, measured, "look", 60, 600)}
+    found = {
+        line["metric"]: line["result"] for line in judge("g", gate, table, measured, {"{label}": ["look"]}, 60, 600)
+    }
     assert found == {"psnr": "pass", "ssim": "fail"}
-    assert list(judge("g", gate, metrics(KID), measured, "look", 60, 600)) == []
+    assert list(judge("g", gate, metrics(KID), measured, {"{label}": ["look"]}, 60, 600)) == []

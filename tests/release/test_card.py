@@ -4,10 +4,13 @@ import html
 import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
+from medsynth.artifacts.outcomes import PASS
 from medsynth.config import Oversample, ReleaseSettings
+from medsynth.gates.thresholds import row
 from medsynth.release.markdown import plain
 from medsynth.release.release import release
 from tests.release.toys import AS_PNG, CHECKPOINT, DATA, as_files, make_samples, make_store, metrics
@@ -29,8 +32,8 @@ def test_card_says_what_each_interval_is(tmp_path: Path) -> None:
     release(AS_PNG, make_store(), **make_samples(), out=tmp_path / "out")
     text = " ".join((tmp_path / "out/README.md").read_text().split())
     for claim in (
-        "Of `kid`, a bootstrap over the subjects of the held-out real images and over the synthetic images;",
-        "of `fid`, `density`, `coverage`, `spectrum_distance_db` and `finest_octave_db`, a jackknife",
+        "Of `kid` and `kid_texture`, a bootstrap over the subjects of the held-out real images and over the synthetic",
+        "of `fid`, `fid_texture`, `density`, `coverage`, `spectrum_distance_db` and `finest_octave_db`, a jackknife",
         "of all else, a bootstrap over the synthetic images alone.",
     ):
         assert claim in text
@@ -222,3 +225,41 @@ def test_a_plan_by_kept_samples_says_what_lacks_and_what_is_surplus(tmp_path: Pa
     rejected = (tmp_path / "out/rejected.csv").read_text()
     assert "toy-diffusion-000003" in rejected and "surplus" in rejected
     assert not (tmp_path / "out/images/toy-diffusion-000003.png").exists()
+
+
+def test_utility_is_a_table_of_its_own_and_not_shown_unless_its_gate_passes(tmp_path: Path) -> None:
+    assert "Utility: not measured." in card_of(tmp_path)
+    gain = "utility_auroc_gain;all;0.021;-0.03;0.07;;60;200;;real + 1 x synthetic over real, duplicated;"
+    text = card_of(tmp_path, gain)
+    assert "**Utility not shown**, by the gate `utility`." in text
+    assert "| utility_auroc_gain | all | real + 1 x synthetic over real, duplicated | 0.021 | -0.03 to 0.07 |" in text
+    assert text.count("utility_auroc_gain") == 1
+    samples = make_samples() | {"metrics": metrics(gain)}
+    samples["gates"] = pd.concat([samples["gates"], pd.DataFrame([row("utility", PASS, "utility_auroc_gain")])])
+    release(AS_PNG, make_store(), **samples, out=tmp_path / "shown")
+    assert "Utility was shown, by the gate `utility`." in (tmp_path / "shown/README.md").read_text()
+
+
+def test_groups_of_people_have_a_table_of_their_own(tmp_path: Path) -> None:
+    few = "insufficient: 5 test subjects and 40 samples, needs 20 of each"
+    rows = (
+        "subgroup_accuracy;sex=female;0.75;0.6;0.87;0.8;25;40;True;;",
+        f"subgroup_accuracy;sex=male;0.25;0.1;0.4;1.0;5;40;True;{few};",
+        "subgroup_kid;sex=female;0.11;0.1;0.2;0.01;25;40;False;;a_net",
+    )
+    text = card_of(tmp_path, *rows)
+    assert "| sex=female | 0.75 | 0.6 to 0.87 | 0.8 | 0.11 | 0.1 to 0.2 | 0.01 | 25 | 40 | |" in text
+    assert f"| sex=male | 0.25 | 0.1 to 0.4 | 1 | | | | 5 | 40 | {few} |" in text
+    assert "| subgroup_accuracy |" not in text
+    assert "no condition is a group of people" in card_of(tmp_path)
+
+
+def test_what_the_weights_give_away_is_said_in_the_words_of_the_audit(tmp_path: Path) -> None:
+    assert "Membership inference: not measured." in card_of(tmp_path)
+    text = card_of(
+        tmp_path,
+        "membership_auc;all;0.61;0.55;0.67;0.5;80;300;False;;",
+        "membership_p_value;all;0.001;;;0.4;80;300;;training subjects are told from held-out ones: p = 0.001;",
+    )
+    assert "Membership inference: training subjects are told from held-out ones: p = 0.001. Its AUC is 0.61" in text
+    assert "(0.55 to 0.67), of held-out subjects alone 0.5." in text and "membership_p_value" not in text

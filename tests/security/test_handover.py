@@ -137,7 +137,7 @@ def commands(whole: config.Config, folder: Path) -> list[list[str]]:
         "tune": whole.tune("d", "m"),
         "sample": whole.sample("d", "m"),
         "evaluate": whole.evaluate("d"),
-        "gates": whole.judge(),
+        "gates": whole.judge("d"),
         "release": whole.release("d"),
         "track": whole.track(),
     }

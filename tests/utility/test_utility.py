@@ -7,7 +7,7 @@ import pytest
 from medsynth.artifacts.store import Store, StoreInfo
 from medsynth.config import Utility, UtilitySettings
 from medsynth.errors import InputError
-from medsynth.utility.arms import DUPLICATES, REAL, SYNTHETIC
+from medsynth.utility.arms import DUPLICATES, REAL, SYNTHETIC, UNFILTERED
 from medsynth.utility.utility import utility
 
 CLASSES = ("left", "right")
@@ -66,6 +66,27 @@ def test_true_samples_help_where_real_images_are_few(tmp_path):
     of_arm = trials[(trials["arm"] == SYNTHETIC) & (trials["metric"] == "auroc")]["value"]
     assert of_arm.mean() == pytest.approx(table.loc[(SYNTHETIC, "auroc", "all"), "value"]) and len(of_arm) == 2
     assert {("recall", name) for name in CLASSES} <= {index[1:] for index in table.index}
+
+
+def test_the_gain_is_of_the_best_way_with_kept_samples_and_holds_for_all_of_them(tmp_path):
+    table = measured(tmp_path, shown=1.0).reset_index()
+    gains = pd.read_csv(tmp_path / "out/gain.csv").set_index(["metric", "group"])
+    assert set(gains.index) == {
+        ("utility_auroc_gain", "all"), *(("utility_recall_gain", f"side={name}") for name in CLASSES)
+    }  # fmt: skip
+    able = table[(table["n_synthetic"] > 0) & (table["arm"] != UNFILTERED) & (table["metric"] == "auroc")]
+    best = able.loc[able["value"].idxmax()]
+    gain = gains.loc[("utility_auroc_gain", "all")]
+    assert gain["value"] == pytest.approx(best["difference"]) and gain["n_synthetic"] == best["n_synthetic"]
+    assert gain["note"].startswith(f"{best['arm']} over {best['baseline']}")
+    assert gain["ci_low"] <= best["difference_low"] and gain["ci_high"] >= best["difference_high"]
+
+
+def test_without_a_kept_sample_there_is_no_gain_and_a_note_says_so(tmp_path):
+    images, rows, verdicts = samples_of(8, 1.0)
+    utility(SETTINGS, store_of(), images, rows, verdicts.assign(verdict="rejected"), tmp_path / "out")
+    gains = pd.read_csv(tmp_path / "out/gain.csv")
+    assert gains["value"].isna().all() and set(gains["note"]) == {"no sample was kept"}
 
 
 def test_samples_that_show_nothing_are_worth_nothing(tmp_path):

@@ -99,7 +99,7 @@ def test_a_modality_is_released_by_every_family(phantom, tmp_path):
         judged = {"store": store, "train": folder / "train", "samples": folder / "samples"}
         step("evaluate", chosen.evaluate(phantom), folder / "evaluation", reference=reference, **judged)
         judged |= {"sampler": known["sampler"], "evaluation": folder / "evaluation"}
-        judged["gates"] = step("gates", chosen.judge(), folder / "gates", **judged)
+        judged["gates"] = step("gates", chosen.judge(phantom), folder / "gates", **judged)
         released = step("release", chosen.release(phantom), folder / "release", **judged)
         assert verify(released) == []
         measured = set(pd.read_csv(folder / "evaluation/metrics.csv")["metric"])

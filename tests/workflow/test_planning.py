@@ -56,6 +56,16 @@ def test_a_teacher_is_trained_where_its_student_alone_is_asked_for(tmp_path: Pat
     assert jobs["train"] == 2 and jobs["tune"] == 2 and jobs["sample"] == 2 and jobs["release"] == 1
 
 
+def test_gates_and_release_wait_for_utility_where_the_configuration_has_it(tmp_path: Path) -> None:
+    config = yaml.safe_load((ROOT / "config/tiny.yaml").read_text()) | {"utility": {}}
+    config["datasets"]["tiny"]["models"] = ["haar"]
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    run = ["-n", "-p", "--configfile", tmp_path / "config.yaml", "--directory", tmp_path]
+    done = snakemake(ROOT, *run, "--", "results/release/tiny/haar/SHA256SUMS")
+    assert planned(done)["utility"] == 1
+    assert done.stdout.count("--measured results/utility/tiny/haar/gain.csv --out") == 2
+
+
 def test_data_root_alone_can_be_given(tmp_path: Path) -> None:
     table = ["-n", "--configfile", ROOT / "config/examples/chest_xray_table.yaml", "--directory", tmp_path]
     missing = snakemake(ROOT, *table)

@@ -7,6 +7,7 @@ rule gates:
         sampler=rules.tune.output.sampler,
         samples=shards,
         evaluation=rules.evaluate.output,
+        measured=MEASURED_BESIDES,
     output:
         report(
             f"{GATES}/gates.csv",
@@ -25,7 +26,7 @@ rule gates:
         mem_mb=growing(1000, asked=1, shard=1, image=0.005),
         runtime=growing(20, stored=0.01, asked=0.02),
     params:
-        settings=lambda wc: settings_file("gates", CONFIG.judge()),
+        settings=lambda wc: settings_file("gates", CONFIG.judge(wc.dataset)),
         code=code_of("gates"),
         store=folder_of("store"),
         train=folder_of("train"),
@@ -36,4 +37,5 @@ rule gates:
         "gates {wildcards.dataset} from {wildcards.model}"
     shell:
         "python -m medsynth gates --settings {params.settings:q} --store {params.store:q} --train {params.train:q}"
-        " --sampler {input.sampler:q} --samples {params.samples:q} --evaluation {params.evaluation:q} --out {params.out:q} > {log:q} 2>&1"
+        " --sampler {input.sampler:q} --samples {params.samples:q} --evaluation {params.evaluation:q}"
+        " --measured {input.measured:q} --out {params.out:q} > {log:q} 2>&1"

@@ -2,6 +2,9 @@
 
 import time
 
+# In the columns of metrics.csv, of steps that run where the configuration has their section.
+MEASURED = {"utility": f"{UTILITY}/gain.csv", "membership": f"{MEMBERSHIP}/membership.csv"}
+MEASURED_BESIDES = [table for step, table in MEASURED.items() if getattr(CONFIG, step)]
 CLOCK_TOLERANCE = 60  # s that the clocks of a cluster may differ by
 
 

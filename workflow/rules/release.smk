@@ -8,6 +8,7 @@ rule release:
         sampler=rules.tune.output.sampler,
         samples=shards,
         evaluation=rules.evaluate.output,
+        measured=MEASURED_BESIDES,
         gates=rules.gates.output,
     output:
         sums=f"{RELEASE}/SHA256SUMS",
@@ -42,4 +43,4 @@ rule release:
         "find {params.out:q} -mindepth 1 -maxdepth 1 -type d -exec rm -rf {{}} + && "
         "python -m medsynth release --settings {params.settings:q} --store {params.store:q} --train {params.train:q}"
         " --sampler {input.sampler:q} --samples {params.samples:q} --evaluation {params.evaluation:q}"
-        " --gates {params.gates:q} --out {params.out:q} > {log:q} 2>&1"
+        " --gates {params.gates:q} --measured {input.measured:q} --out {params.out:q} > {log:q} 2>&1"

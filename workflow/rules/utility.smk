@@ -13,6 +13,7 @@ rule utility:
             labels={"model": "{model}", "what": "utility to a classifier"},
         ),
         trials=f"{UTILITY}/trials.csv",
+        gain=f"{UTILITY}/gain.csv",
         figure=report(
             f"{UTILITY}/utility.png",
             caption="../report/utility.rst",

@@ -34,6 +34,20 @@ def _copy_rows(evidence: Evidence) -> Iterator[Row]:
     return _noted(_noted(rows, note), limits.note())
 
 
+def _test_copy_rows(evidence: Evidence) -> Iterator[Row]:
+    """Share of samples that are copies of test images by the same limits; the floor is that of validation images.
+
+    A generator that has learned from test subjects draws them again, and every comparison with them flatters it.
+    """
+    assert evidence.leaks is not None  # it is needed
+    limits = evidence.checks.copies
+    synthetic, real = (
+        limits.exceeded(of.by_name) for of in (evidence.leaks.synthetic, evidence.leaks.validation)
+    )  # fmt: skip
+    row = statistic_row(("test_copy_rate", False), "all", np.mean, [synthetic], [real], evidence)
+    yield from _noted(iter([row]), "a screening, by the limits of copy_rate; the floor is of validation images")
+
+
 def _kept_copy_rows(evidence: Evidence) -> Iterator[Row]:
     """Share of the kept samples that are copies by the limits: 0, unless a flagged sample was not rejected."""
     limits = evidence.checks.copies
@@ -63,4 +77,5 @@ LIKENESS = frozenset({"similarity"})
 NEAREST_SIMILARITY = Metric(LIKENESS, _similarity_rows)
 COPY_RATE = Metric(LIKENESS, _copy_rows)
 KEPT_COPY_RATE = Metric(LIKENESS | {"verdicts"}, _kept_copy_rows)
+TEST_COPY_RATE = Metric(LIKENESS | {"leaks"}, _test_copy_rows)
 COPY_RECALL = Metric(LIKENESS, _recall_rows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from medsynth.config.evaluation import FEWEST_SUBJECTS
 from medsynth.evaluate import diversity, fidelity
-from medsynth.evaluate.metrics.metric import NAN, Evidence, Function, Metric, Row
+from medsynth.evaluate.metrics.metric import NAN, Evidence, Function, Group, Metric, Row
 from medsynth.judges import texture
 from medsynth.judges.features import MOST
 
@@ -31,21 +31,33 @@ class Seen:
     def spectrum(cls, evidence: Evidence) -> Seen:
         return cls(evidence.test.spectrum, evidence.synthetic.spectrum, evidence.training_spectrum)
 
+    @classmethod
+    def texture(cls, evidence: Evidence) -> Seen:
+        """In standard deviations of the training images, since features of texture have units of their own."""
+        training = evidence.training_texture
+        mean, deviation = training.mean(0), training.std(0)
+        parts = (evidence.test.texture, evidence.synthetic.texture, training)
+        return cls(*((part - mean) / np.where(deviation > 0, deviation, 1) for part in parts))
+
 
 def _distance_rows(
     name: tuple[str, bool | None],
     distance: Function,
     interval: Callable[..., tuple[float, float]],
     evidence: Evidence,
-    by_group: bool = False,
+    groups: Sequence[Group] | None = None,
     fewest: int = FEWEST_SUBJECTS,
     look: Callable[[Evidence], Seen] = Seen.features,
 ) -> Iterator[Row]:
-    """Synthetic against test images; the floor is training against test images, as many of them."""
+    """Synthetic against test images; the floor is training against test images, as many of them.
+
+    Args:
+        groups: of images; all of them together if None.
+    """
     metric, higher_is_better = name
     seen = look(evidence)
     real, synthetic = evidence.test, evidence.synthetic
-    for group in evidence.groups()[: None if by_group else 1]:
+    for group in evidence.groups()[:1] if groups is None else groups:
         classes = [
             (table[evidence.label].to_numpy(dtype=str), np.flatnonzero(group.rows(table)))
             for table in (real.table, synthetic.table, evidence.training)
@@ -79,14 +91,28 @@ def _distance_rows(
         )
 
 
-def _kid_rows(evidence: Evidence) -> Iterator[Row]:
+def kid_rows(
+    name: str,
+    evidence: Evidence,
+    groups: Sequence[Group] | None,
+    look: Callable[[Evidence], Seen] = Seen.features,
+) -> Iterator[Row]:
+    """The kernel inception distance of each group, or of all images."""
     interval = partial(fidelity.kid_interval, draws=evidence.settings.evaluation.bootstrap)
-    return _distance_rows(("kid", False), fidelity.kid, interval, evidence, by_group=True)
+    return _distance_rows((name, False), fidelity.kid, interval, evidence, groups, look=look)
 
 
-def _fid_rows(evidence: Evidence) -> Iterator[Row]:
+def _kid_rows(evidence: Evidence) -> Iterator[Row]:
+    return kid_rows("kid", evidence, evidence.groups())
+
+
+def _kid_texture_rows(evidence: Evidence) -> Iterator[Row]:
+    return kid_rows("kid_texture", evidence, None, Seen.texture)
+
+
+def _fid_rows(name: str, look: Callable[[Evidence], Seen], evidence: Evidence) -> Iterator[Row]:
     interval = partial(fidelity.jackknife_interval, fidelity.fid, bounds=(0.0, np.inf))
-    return _distance_rows(("fid", False), fidelity.fid, interval, evidence)
+    return _distance_rows((name, False), fidelity.fid, interval, evidence, look=look)
 
 
 def _neighbour_rows(name: str, metric: Function, most: float, evidence: Evidence) -> Iterator[Row]:
@@ -106,9 +132,12 @@ def _spectrum_rows(
 
 FEATURES = frozenset({"features"})
 KID = Metric(FEATURES, _kid_rows)
-FID = Metric(FEATURES, _fid_rows)
+FID = Metric(FEATURES, partial(_fid_rows, "fid", Seen.features))
 DENSITY = Metric(FEATURES, partial(_neighbour_rows, "density", diversity.density, np.inf))
 COVERAGE = Metric(FEATURES, partial(_neighbour_rows, "coverage", diversity.coverage, 1.0))
+TEXTURE = frozenset({"texture"})
+KID_TEXTURE = Metric(TEXTURE, _kid_texture_rows)
+FID_TEXTURE = Metric(TEXTURE, partial(_fid_rows, "fid_texture", Seen.texture))
 SPECTRUM = frozenset({"spectrum"})
 SPECTRUM_DISTANCE_DB = Metric(
     SPECTRUM, partial(_spectrum_rows, ("spectrum_distance_db", False), texture.spectrum_distance_db, 0.0)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -11,10 +13,11 @@ from scipy import stats
 
 from medsynth.artifacts.measured import Row
 from medsynth.artifacts.shards import Images
-from medsynth.conditions.kind import Reading
+from medsynth.conditions.kind import Kind, Reading
 from medsynth.conditions.schema import ConditionSchema
 from medsynth.config import EvaluateSettings
 from medsynth.evaluate.checks import Checks
+from medsynth.evaluate.leaks import Leaks
 from medsynth.judges.resampling import percentile_interval
 
 NAN = float("nan")
@@ -30,6 +33,8 @@ class Side:
         images: uint16 (n, C, *spatial), on the disk.
         features: (n, d); none where no metric needs them.
         spectrum: (n, C, bands) in dB; none where no metric needs it.
+        thumbnails: (n, cells) in [0, 1]; none where no metric needs them.
+        texture: (n, d) features of texture; none where no metric needs them.
         similarity, parts: (n,) likeness to the nearest training image, of the whole and of its parts.
         nearest, nearest_image: (n,) its position and name.
         verdicts: (n rows) what the checks say.
@@ -40,6 +45,8 @@ class Side:
     images: Images
     features: np.ndarray
     spectrum: np.ndarray
+    thumbnails: np.ndarray
+    texture: np.ndarray
     reading: Reading
     similarity: np.ndarray
     parts: np.ndarray
@@ -76,10 +83,12 @@ class Evidence:
     Attributes:
         strata: the fields by whose values metrics are grouped, each with its values.
         test, synthetic: held-out real images, and the ones that are judged.
-        training, training_features, training_spectrum: of training images, for the real-against-real floor.
+        training, training_features, training_spectrum, training_thumbnails, training_texture: of training images, for
+            the real-against-real floor.
         planted: by kind of change, (2, n) both likenesses of copies that were planted.
         shape: (*spatial) in pixels.
         reconstructions: of test images; None where the family makes none.
+        leaks: likeness to test images; None where no metric needs it.
         inadequate: (field or its part, statistic) → why the readers do not read it well enough from real images.
     """
 
@@ -92,11 +101,14 @@ class Evidence:
     training: pd.DataFrame
     training_features: np.ndarray
     training_spectrum: np.ndarray
+    training_thumbnails: np.ndarray
+    training_texture: np.ndarray
     checks: Checks
     settings: EvaluateSettings
     planted: dict[str, np.ndarray]
     inadequate: Mapping[tuple[str, str], str] = field(default_factory=dict)
     reconstructions: Compared | None = None
+    leaks: Leaks | None = None
 
     def rng(self) -> np.random.Generator:
         return np.random.default_rng(self.settings.seed)
@@ -107,6 +119,16 @@ class Evidence:
             Group("all"),
             *(Group(f"{name}={value}", name, value) for name in self.strata for value in self.strata[name]),
         ]
+
+    def subgroups(self) -> list[Group]:
+        """Groups of people that some images are of, real or synthetic ones."""
+        tables = self.test.table, self.synthetic.table
+        found: list[Group] = []
+        for name, edges in self.settings.evaluation.subgroups.items():
+            if (kind := self.schema.kinds.get(name)) and all(name in table for table in tables):
+                values = kind.choices(name)
+                found += [Group(f"{name}={value}", name, value) for value in values] or bands(kind, edges)
+        return [group for group in found if any(group.rows(table).any() for table in tables)]
 
 
 @dataclass(frozen=True)
@@ -123,12 +145,35 @@ class Group:
 
 
 @dataclass(frozen=True)
+class Band(Group):
+    """Images of numbers from `low` on and below `high`."""
+
+    low: float = 0.0
+    high: float = math.inf
+
+    def rows(self, table: pd.DataFrame) -> np.ndarray:
+        """(n,) which of them are in it; none without a number."""
+        numbers = pd.to_numeric(table[self.field], errors="coerce").to_numpy(dtype=float)
+        return (numbers >= self.low) & (numbers < self.high)
+
+
+def bands(kind: Kind, edges: Sequence[float]) -> list[Group]:
+    """Bands of a number between edges, from the least on; the last one has the greatest number in it."""
+    lowest, highest = kind.settings.range  # type: ignore[attr-defined]  # a number has one
+    ends = [lowest, *(edge for edge in edges if lowest < edge < highest), highest]
+    return [
+        Band(f"{kind.name}={low:g}-{high:g}", kind.name, low=low, high=math.inf if high == highest else high)
+        for low, high in pairwise(ends)
+    ]
+
+
+@dataclass(frozen=True)
 class Metric:
     """What can be named under `evaluation.metrics`.
 
     Attributes:
-        needs: which parts of the evidence it looks at, beside the table: images, features, spectrum, readings,
-            similarity, verdicts or reconstructions.
+        needs: which parts of the evidence it looks at, beside the table: images, features, spectrum, thumbnails,
+            texture, readings, similarity, leaks, verdicts or reconstructions.
         rows: its lines, each named, since the metric of what was read has several.
     """
 
