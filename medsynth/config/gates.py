@@ -219,9 +219,9 @@ COPIES = Gate(
 class Gates(Strict):
     """Whether a run may be released. The gates `integrity`, `lineage` and `copies` are fixed, and never waived."""
 
-    enforce: bool = False
-    """true: a gate that fails and is not waived stops the release. false: it is the first thing that the card says;
-    what is fixed stops the release all the same.
+    enforce: bool = True
+    """true: a gate that fails and is not waived stops the release. false, for a first look: it is the first thing that
+    the card says; what is fixed stops the release all the same.
     """
     reconstruction: Reconstruction = Reconstruction()
     """An autoencoder keeps what an image shows."""

@@ -50,6 +50,10 @@ LICENCE_NOTE = (
     "Not known: nothing is released until it is stated. An SPDX identifier (CC-BY-4.0), a URL, or a sentence that says "
     "what the owner of the images allows."
 )
+FIRST_LOOK = (
+    "A first look ends in images and a card that says what they lack. For a dataset that others train on, leave this "
+    "out: a gate that fails then stops the release."
+)
 BAD_FROM, BAD_SPARE = 0.03, 0.02  # shares of the rows
 
 
@@ -114,6 +118,7 @@ class Proposal:
             "data_root": str(self.table.resolve().parent),
             "datasets": {self.dataset: dataset},
             "models": {self.model: {"family": FAMILY, "training": {"images": self._images(size)}}},
+            "gates": {"enforce": False},
         }
         notes: dict[tuple[str, ...], list[str]] = {
             (): [
@@ -137,6 +142,7 @@ class Proposal:
             (*here, "plan"): plan_notes,
             (*here, "licence"): [LICENCE_NOTE],
             ("models", self.model): self._budget_notes(size),
+            ("gates",): [FIRST_LOOK],
         }
         return values, {path: [note for note in found if note] for path, found in notes.items() if any(found)}
 

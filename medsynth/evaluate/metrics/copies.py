@@ -41,9 +41,7 @@ def _test_copy_rows(evidence: Evidence) -> Iterator[Row]:
     """
     assert evidence.leaks is not None  # it is needed
     limits = evidence.checks.copies
-    synthetic, real = (
-        limits.exceeded(of.by_name) for of in (evidence.leaks.synthetic, evidence.leaks.validation)
-    )  # fmt: skip
+    synthetic, real = (limits.exceeded(of.by_name) for of in (evidence.leaks.synthetic, evidence.leaks.validation))
     row = statistic_row(("test_copy_rate", False), "all", np.mean, [synthetic], [real], evidence)
     yield from _noted(iter([row]), "a screening, by the limits of copy_rate; the floor is of validation images")
 

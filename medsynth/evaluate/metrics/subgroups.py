@@ -33,7 +33,7 @@ def _accuracy_rows(evidence: Evidence) -> Iterator[Row]:
         yield (
             row
             if min(people, samples) >= FEWEST_SUBJECTS
-            else replace(row, note="; ".join(filter(None, (few, row.note))))
+            else replace(row, note="; ".join(filter(None, (row.note, few))))
         )
 
 
