@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from medsynth.config.section import Count, Strict
 
@@ -14,6 +14,7 @@ FLOOR_AUC = "membership_floor_auc"
 P_VALUE = "membership_p_value"
 CANARY_AUC = "canary_auc"
 METRICS = (AUC, TPR, FLOOR_AUC, P_VALUE, CANARY_AUC)  # every name in the column `metric` of membership.csv
+LEAST_IN_HALVES = 4  # subjects on each side, of which two can choose a score and two can be told apart
 
 
 class Membership(Strict):
@@ -32,8 +33,9 @@ class Membership(Strict):
     batch_size: Count = 32
     """Images that go through the networks at once."""
     canaries: Annotated[int, Field(ge=0)] = 16
-    """Validation images, each of another subject, that a copy of the model learns; 0 plants none, and the audit then
-    says that its power was not shown.
+    """Validation images, each of another subject, that a copy of the model learns: at least 4, since one half of them
+    chooses the score that the other half is found by. 0 plants none, and the audit then says that its power was not
+    shown.
     """
     repeats: Count = 50
     """Times that the copy sees each canary, with as many training images beside them."""
@@ -41,6 +43,13 @@ class Membership(Strict):
     """Draws of subjects, for intervals."""
     permutations: Annotated[int, Field(ge=99)] = 2000
     """Permutations of subjects behind a p-value."""
+
+    @field_validator("canaries")
+    @classmethod
+    def _can_be_halved(cls, canaries: int) -> int:
+        if 0 < canaries < LEAST_IN_HALVES:
+            raise ValueError(f"expected 0, or at least {LEAST_IN_HALVES}")
+        return canaries
 
 
 class MembershipSettings(Strict):

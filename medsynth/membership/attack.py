@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from medsynth.config.membership import LEAST_IN_HALVES
 from medsynth.judges.resampling import percentile_interval, subject_draws
 
 NAN = float("nan")
 FALSE_POSITIVES = 0.01
-LEAST_IN_HALVES = 4  # subjects on each side, of which two can choose a score and two can be told apart
 Scores = Mapping[str, np.ndarray]  # name → (n,), a value for each subject, higher for members
 Statistic = Callable[[np.ndarray, np.ndarray], float]
 
@@ -72,7 +72,7 @@ def with_interval(
     folds: Sequence[Fold], statistic: Statistic, draws: int, seed: int
 ) -> tuple[float, tuple[float, float]]:
     """The mean of a statistic over the folds, and its 95 % interval over draws of subjects; NaN where there is none."""
-    if not folds or min(min(len(fold.members), len(fold.others)) for fold in folds) == 0:
+    if not folds:
         return NAN, (NAN, NAN)
     value = float(np.mean([statistic(fold.members, fold.others) for fold in folds]))
     drawn = np.zeros(draws)
@@ -94,11 +94,9 @@ def p_values(members: Scores, others: Scores, count: int, rng: np.random.Generat
     scores together the statistic is the greatest AUC (Westfall & Young 1993), so that their number is allowed for.
 
     Returns:
-        The p-value of each score, and that of all under the name ''; NaN where a side has no subject.
+        The p-value of each score, and that of all under the name ''.
     """
     n, m = (len(next(iter(side.values()))) for side in (members, others))
-    if not (n and m):
-        return dict.fromkeys((*members, ""), NAN)
     ranks = np.stack([stats.rankdata(np.concatenate([members[name], others[name]])) for name in members])
     is_member = np.arange(n + m) < n
     permuted = rng.permuted(np.tile(is_member, (count, 1)), axis=1)

@@ -16,7 +16,7 @@ from medsynth.models.contract import Batch, GenerativeModel
 
 
 def rows_of(store: Store, split: str, subjects: int, images: int, rng: np.random.Generator) -> np.ndarray:
-    """(n,) positions in the store: of a split, at most so many subjects and so many images of each, in their order."""
+    """(n,) positions in the store: of a split, at most so many subjects and so many images of each, drawn at random."""
     of_split = np.flatnonzero(store.samples["split"] == split)
     names = store.samples["subject_id"].to_numpy(dtype=str)[of_split]
     chosen = rng.permutation(np.unique(names))[:subjects]

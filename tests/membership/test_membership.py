@@ -169,6 +169,8 @@ def test_a_family_without_a_score_or_a_loss_says_so(untrained, tmp_path, monkeyp
 
 
 def test_what_cannot_be_audited_is_refused(memorised, tmp_path):
+    with pytest.raises(InputError, match="canaries: expected 0, or at least 4, got 3"):
+        config.parse(Membership, {"canaries": 3}, "membership")
     store, weights = memorised
     with pytest.raises(InputError, match="trained on a store with digest"):
         measured(store_of(8, 40, 61), weights, tmp_path / "out")
