@@ -46,9 +46,9 @@ PER_CLASS, ALL_CLASSES = 100, 1_000
 LEAST_OF_A_CLASS = 20
 MOST_SAMPLES = 2  # for each training image, unless a class would have fewer than the least
 PER_SHARD = 128
+LICENCE = "not known: ask the owner of the images before you hand this on"
 LICENCE_NOTE = (
-    "Not known: nothing is released until it is stated. An SPDX identifier (CC-BY-4.0), a URL, or a sentence that says "
-    "what the owner of the images allows."
+    "The card prints it. Write what the owner of the images allows: an SPDX identifier (CC-BY-4.0), a URL, or a sentence."
 )
 FIRST_LOOK = (
     "A first look ends in images and a card that says what they lack. For a dataset that others train on, leave this "
@@ -112,7 +112,7 @@ class Proposal:
         dataset |= self._split()
         samples = sum(request.get("counts", {}).values()) or self._lacking()
         dataset["plan"] = {"request": request, "shards": max(1, math.ceil(samples / PER_SHARD))}
-        dataset["licence"] = None
+        dataset["licence"] = LICENCE
         values = {
             "seed": 1,
             "data_root": str(self.table.resolve().parent),
