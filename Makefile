@@ -10,7 +10,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test quick coverage lint docs base gallery schema lock clean
+.PHONY: help setup demo test quick coverage lint docs base gallery viewer schema lock clean
 
 help:
 	@echo "make demo   train on simulated chest X-rays, sample, judge, release, report (minutes)"
@@ -20,6 +20,7 @@ help:
 	@echo "make docs   the pages of docs/ as a site, in site/; make setup installs alone"
 	@echo "make base   train the base model that comes with the package anew (half an hour)"
 	@echo "make gallery  docs/gallery.png anew: six modalities from their examples (hours; GALLERY='--images 3600' is shorter)"
+	@echo "make viewer install NiiVue, by which volumes.html of a release shows volumes; needs npm"
 	@echo "make schema write the schema and the tables of keys anew, after a change of medsynth/config"
 	@echo "make lock   resolve requirements.lock anew"
 	@echo "make clean  remove results/, of the demo and of your own runs, site/ and .snakemake/"
@@ -72,6 +73,11 @@ base: $(READY)
 # It goes on where it was stopped: results/gallery is kept.
 gallery: $(READY)
 	$(BIN)/python benchmarks/gallery.py --out results/gallery --picture docs/gallery.png --cores $(CORES) $(GALLERY)
+
+# NiiVue, for volumes.html of a release: needs npm, and the network once.
+viewer: $(READY)
+	npm pack --silent --pack-destination .venv @niivue/niivue@0.69.0
+	$(BIN)/python -m medsynth viewer .venv/niivue-niivue-0.69.0.tgz
 
 schema: $(READY)
 	$(BIN)/python -m medsynth schema --out workflow/schemas/config.schema.json --page config/README.md

@@ -9,7 +9,9 @@ from medsynth import __version__, config
 
 DESCRIPTION = "Synthetic medical images for research and teaching, never for diagnosis."
 SAMPLE_SUMMARY = "generate one shard of the plan, or one sample again by its id"
+BROWSE_SUMMARY = "show all samples on one page, each beside the training image that it is most like"
 VERIFY_SUMMARY = "check a released folder: checksums, tables, marks and counts"
+VIEWER_SUMMARY = "install NiiVue, by which volumes.html of a release shows volumes"
 TABULATE_SUMMARY = "write the table of a collection that has none: class folders, MedMNIST, slices of volumes, frames"
 INIT_SUMMARY = "read a table of images and write a configuration for it to stdout"
 INSERT_SUMMARY = "draw lesions into real images that have none; what lies outside of them stays"
@@ -75,6 +77,7 @@ def build_parser() -> argparse.ArgumentParser:
     step("utility", "train classifiers with and without the samples", "store", "samples", "evaluation")
     step("membership", "ask whether a model tells its training images from held-out ones", "store", "checkpoint")
     judging = step("gates", "compare the metrics of a run with thresholds", *results)
+    step("browse", BROWSE_SUMMARY, "store", "samples", "evaluation", "gates", settings=False)
     releasing = step("release", "write the dataset that is handed over", *results, "gates")
     for command in (judging, releasing):
         command.add_argument("--measured", type=Path, nargs="*", default=[], help=MEASURED_HELP)
@@ -119,6 +122,8 @@ def build_parser() -> argparse.ArgumentParser:
     step("base", "write trained weights as they come with the package", "checkpoint", settings=False)
     verifying = steps.add_parser("verify", help=VERIFY_SUMMARY, description=VERIFY_SUMMARY)
     verifying.add_argument("folder", type=Path, help=HELP["release"])
+    viewing = steps.add_parser("viewer", help=VIEWER_SUMMARY, description=VIEWER_SUMMARY)
+    viewing.add_argument("package", type=Path, help="file that `npm pack @niivue/niivue` wrote")
     tabling = steps.add_parser("tabulate", help=TABULATE_SUMMARY, description=TABULATE_SUMMARY)
     tabling.add_argument("source", type=Path, help="folder of class folders, MedMNIST .npz, or table of files")
     tabling.add_argument("--out", type=Path, help="new folder, for an .npz or volumes")

@@ -200,6 +200,25 @@ def follow(args: argparse.Namespace) -> None:
     follow(settings, args.train)
 
 
+def browse(args: argparse.Namespace) -> None:
+    from medsynth.artifacts import measured, outcomes
+    from medsynth.artifacts.shards import open_shards
+    from medsynth.artifacts.store import Store
+    from medsynth.browse.browse import browse
+    from medsynth.disk import tables
+
+    shards = open_shards(args.samples)
+    browse(
+        Store.open(args.store, verify=True),
+        shards.images,
+        shards.rows,
+        tables.read(args.evaluation / "samples.csv", (*VERDICTS, "nearest_image")),
+        measured.read([args.evaluation / "metrics.csv"]),
+        outcomes.read(args.gates / outcomes.FILE),
+        args.out,
+    )
+
+
 def vary(args: argparse.Namespace) -> None:
     from medsynth.artifacts.reference import Reference
     from medsynth.artifacts.shards import shard_tables
@@ -245,6 +264,12 @@ def educate(args: argparse.Namespace) -> None:
     limits: dict[str, float] = dict(zip(*(table[column] for column in columns.COPY_LIMITS), strict=True))
     settings = _settings(config.EducateSettings, args)
     educate(settings, Store.open(args.store), shards.images, shards.rows, verdicts, args.strips, limits, args.out)
+
+
+def viewer(args: argparse.Namespace) -> None:
+    from medsynth.pages.niivue import install
+
+    print(install(args.package))
 
 
 def tabulate(args: argparse.Namespace) -> None:
@@ -297,8 +322,8 @@ def _read_json(path: Path) -> Any:
 
 
 SUBCOMMANDS: tuple[Callable[[argparse.Namespace], None], ...] = (
-    *(prepare, reference, train, tune, sample, evaluate, utility, membership, gates, release, track),
-    *(follow, vary, educate, insert, verify, tabulate, init, base, schema),
+    *(prepare, reference, train, tune, sample, evaluate, utility, membership, gates, browse, release, track),
+    *(follow, vary, educate, insert, verify, viewer, tabulate, init, base, schema),
 )
 
 

@@ -3,7 +3,8 @@
 Found by reading the source alone, so that it costs no import of torch: it starts from what the step's own function in
 cli.py imports, and from what a run chose of the registry. `config`, `errors`, `registry` and `disk.files` are left out,
 since every step imports them; `config` only checks, and what it lets through is in the step's settings: COUNTED are its
-modules that do more. The versions of the libraries that this code imports are part of it.
+modules that do more. The templates of a page beside its module are part of it, and so are the versions of the
+libraries that this code imports.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ PACKAGE = Path(__file__).parent
 SHARED = ("medsynth.config", "medsynth.errors", "medsynth.registry", "medsynth.disk.files")
 # Of `config`, what does more than check: the columns of tables, and the frames of strips.
 COUNTED = ("medsynth.config.columns", "medsynth.config.along")
+TEMPLATES = (".html", ".css", ".js")  # of what a module's page is made, beside it and named like it
 DECIDE_NOTHING = {"psutil", "pydantic", "tqdm"}  # of a result
 DISTRIBUTIONS = {"PIL": "pillow", "yaml": "pyyaml", "skimage": "scikit-image", "sklearn": "scikit-learn"}
 
@@ -40,6 +42,8 @@ def fingerprint(step: str, chosen: Iterable[Entry] = ()) -> str:
         source = _file(module)
         assert source is not None, module
         digest.update(module.encode() + b"\0" + source.read_bytes() + b"\0")
+        for beside in filter(Path.is_file, map(source.with_suffix, TEMPLATES)):
+            digest.update(beside.name.encode() + b"\0" + beside.read_bytes() + b"\0")
     for library in sorted({name for module in used for name in libraries(module)}):
         digest.update(f"{library} {_version(library)}\0".encode())
     return digest.hexdigest()

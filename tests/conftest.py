@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -25,6 +26,8 @@ settings.load_profile("stable")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # A process keeps the GPU that it has claimed: the steps that a test starts would wait for that of the tests themselves.
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
 SHARED_DATA = Path(os.environ.get("MEDSYNTH_TEST_DATA", Path(__file__).parents[1] / "../shared/data")).resolve()
 
@@ -70,6 +73,15 @@ def settings_file(folder: Path, chosen: BaseModel) -> Path:
     path = folder / f"{hashlib.sha256(text.encode()).hexdigest()[:12]}.json"
     path.write_text(text)
     return path
+
+
+@pytest.fixture(scope="session")
+def browser() -> str:
+    """A program that shows pages without a screen."""
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        pytest.skip(f"no browser: install one of {', '.join(BROWSERS)}")
+    return found
 
 
 @pytest.fixture

@@ -10,14 +10,14 @@ PACKAGE = Path(__file__).parents[1] / "medsynth"
 # A room may import from rooms on floors below it. Steps import no other step; on the other floors, rooms side by side
 # know each other only as ALSO says.
 STEPS = {"prepare", "reference", "train", "tune", "sample", "evaluate", "gates", "release", "track"}
-STEPS |= {"utility", "membership", "vary", "educate", "verify", "tabulate", "insert"}
+STEPS |= {"utility", "membership", "vary", "educate", "browse", "verify", "tabulate", "insert"}
 FLOORS = (
     {"errors", "fingerprint", "registry", "disk", "machine"},
     {"images"},
     {"config", "phantoms"},
     {"conditions"},
     {"artifacts"},
-    {"judges", "models"},
+    {"judges", "models", "pages"},
     STEPS,
     {"init", "arguments"},
     {"cli"},

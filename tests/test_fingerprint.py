@@ -57,6 +57,14 @@ def test_editing_a_module_changes_the_digest_of_the_steps_that_use_it_alone(pack
     assert (before["far"] != after["far"]) == (name == "deep.py")
 
 
+def test_the_templates_beside_a_module_are_part_of_it(package: Path) -> None:
+    digests = [fingerprint.fingerprint("go")]
+    for name in ("two.html", "two.css", "two.js"):
+        (package / "kinds" / name).write_text("<p>")
+        digests.append(fingerprint.fingerprint("go"))
+    assert len(set(digests)) == 4
+
+
 def test_step_without_a_command_is_an_error(package: Path) -> None:
     with pytest.raises(KeyError, match="absent"):
         fingerprint.fingerprint("absent")
@@ -72,6 +80,7 @@ def test_step_without_a_command_is_an_error(package: Path) -> None:
         ("evaluate", "judges.copies", "models.checkpoint"),
         ("membership", "models.checkpoint", "train.trainer"),
         ("gates", "gates.thresholds", "evaluate.evaluate"),
+        ("browse", "pages.gallery", "release.release"),
         ("release", "release.card", "evaluate.evaluate"),
         ("track", "track.results", "release.release"),
         ("vary", "config.along", "config.education"),

@@ -236,6 +236,12 @@ class Store:
         return self.samples[self.info.label].tolist()
 
 
+def typical_spacing_mm(images: Store) -> list[float] | None:
+    """The median spacing of images along each spatial axis; None where none of them states one."""
+    stated = [spacing for row in range(len(images)) if (spacing := images.spacing_mm(row)) is not None]
+    return np.median(stated, axis=0).tolist() if stated else None
+
+
 def _read_info(folder: Path) -> StoreInfo:
     path = folder / "store.json"
     try:

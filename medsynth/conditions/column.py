@@ -23,6 +23,14 @@ TYPES: dict[str, Callable[[str], Any]] = {
     "number": float,
     "boolean": {"true": True, "false": False}.__getitem__,
 }
+LESION = {  # the end of a column's name → what it holds
+    "x": "place from the left edge, as a fraction of the image's width",
+    "y": "place from the first row, as a fraction of the image's height",
+    "z": "place from the first slice, as a fraction of the image's depth",
+    "size": "diameter, as a fraction of the image's width",
+    "severity": "severity",
+    "kind": "kind",
+}
 
 
 @dataclass(frozen=True)
@@ -129,3 +137,22 @@ class Column:
             bounds.get("unique", False),
             field.get("unit", ""),
         )
+
+
+def of_lesion(name: str, field: str, kinds: tuple[str, ...]) -> Column:
+    """A column of a field of lesions; kinds: the values of one that names the kind."""
+    description = f"{field}: {LESION[name.rpartition('_')[2]]}"
+    return (
+        Column(name, "string", description, kinds)
+        if kinds
+        else Column(name, "number", description, minimum=0, maximum=1)
+    )
+
+
+def refuse_number(text: str, low: float, high: float) -> str | None:
+    """Why a cell is no number from low to high."""
+    try:
+        value = float(text)
+    except ValueError:
+        return "not a number"
+    return None if low <= value <= high else f"not within {low:g} to {high:g}"  # NaN is within nothing

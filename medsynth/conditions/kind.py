@@ -341,15 +341,6 @@ def mean_probability(logits: Sequence[Tensor]) -> Tensor:
     return torch.stack([part.log_softmax(1) for part in logits]).logsumexp(0) - math.log(len(logits))
 
 
-def refuse_number(text: str, low: float, high: float) -> str | None:
-    """Why a cell is no number from low to high."""
-    try:
-        value = float(text)
-    except ValueError:
-        return "not a number"
-    return None if low <= value <= high else f"not within {low:g} to {high:g}"  # NaN is within nothing
-
-
 def as_text(read: pd.Series) -> pd.Series:
     """Readings as text, numbers at four digits."""
     return read.map("{:.4g}".format) if read.dtype.kind == "f" else read

@@ -84,3 +84,10 @@ def _kind_accuracy(asked: np.ndarray, read: np.ndarray) -> float:
     """Share of the lesions found that are of the kind asked."""
     kinds, named = _kinds(asked, read)
     return float((kinds == named).mean()) if len(kinds) else NAN
+
+
+def nearest_pairs(asked: np.ndarray, read: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Which of (a, d) places goes with which of (b, d), by the least sum of distances (Hungarian method; Kuhn 1955)."""
+    from scipy.optimize import linear_sum_assignment
+
+    return linear_sum_assignment(np.linalg.norm(asked[:, None] - read[None], axis=2))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from medsynth.conditions import planes
-from medsynth.conditions.column import Column
+from medsynth.conditions.column import Column, of_lesion, refuse_number
 from medsynth.conditions.kind import (
     ABSENT,
     GIVEN,
@@ -21,9 +21,8 @@ from medsynth.conditions.kind import (
     Reading,
     as_text,
     mean_probability,
-    refuse_number,
 )
-from medsynth.conditions.lesion_statistics import statistics_of
+from medsynth.conditions.lesion_statistics import nearest_pairs, statistics_of
 from medsynth.conditions.statistics import NAN
 from medsynth.config.columns import NOT_APPLICABLE_TEXT, lesion_columns
 
@@ -34,14 +33,6 @@ if TYPE_CHECKING:
     from medsynth.config import Lesions
     from medsynth.images.geometry import Geometry
 
-PARTS = {
-    "x": "place from the left edge, as a fraction of the image's width",
-    "y": "place from the first row, as a fraction of the image's height",
-    "z": "place from the first slice, as a fraction of the image's depth",
-    "size": "diameter, as a fraction of the image's width",
-    "severity": "severity",
-    "kind": "kind",
-}
 HEAT_WIDTH = 0.03  # standard deviation of the target heatmap, as a fraction of each side
 SURROUNDINGS = 2  # times a lesion's diameter: what its edge, its shadow and its oedema reach
 
@@ -80,11 +71,7 @@ class LesionsKind(Kind):
         return self.settings.kinds if self._is_kind(column) else ()
 
     def describe(self, column: str) -> Column:
-        part = column.rpartition("_")[2]
-        said = f"{self.name}: {PARTS[part]}"
-        if self._is_kind(column):
-            return Column(column, "string", said, self.settings.kinds)
-        return Column(column, "number", said, minimum=0, maximum=1)
+        return of_lesion(column, self.name, self.choices(column))
 
     def refusal(self, column: str, text: str) -> str | None:
         if self._is_kind(column):
@@ -356,10 +343,3 @@ class LesionsKind(Kind):
         pixels = np.ones(asked.shape[2])
         pixels[: self.place] = [*shape[::-1], shape[-1]]
         return asked * pixels, read * pixels
-
-
-def nearest_pairs(asked: np.ndarray, read: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Which of (a, d) places goes with which of (b, d), by the least sum of distances (Hungarian method; Kuhn 1955)."""
-    from scipy.optimize import linear_sum_assignment
-
-    return linear_sum_assignment(np.linalg.norm(asked[:, None] - read[None], axis=2))

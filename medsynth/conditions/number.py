@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from medsynth.conditions.column import Column
-from medsynth.conditions.kind import Kind, Reading, refuse_number
+from medsynth.conditions.column import Column, refuse_number
+from medsynth.conditions.kind import Kind, Reading
 from medsynth.conditions.statistics import CORRELATED, Statistic, mean_absolute_error, rank_correlation
 
 if TYPE_CHECKING:

@@ -42,7 +42,7 @@ def _evaluate(config: Config, dataset: str, model: str) -> set[Entry]:
     return _reference(config, dataset, model) | {registry.METRICS[name] for name in config.evaluation.metrics}
 
 
-def _gates(config: Config, dataset: str, model: str) -> set[Entry]:
+def _none(config: Config, dataset: str, model: str) -> set[Entry]:
     return set()
 
 
@@ -65,7 +65,8 @@ CHOSEN: dict[str, Callable[[Config, str, str], set[Entry]]] = {
     "evaluate": _evaluate,
     "utility": _track,
     "membership": _train,
-    "gates": _gates,
+    "gates": _none,
+    "browse": _none,
     "release": _release,
     "track": _track,
     "vary": _train,

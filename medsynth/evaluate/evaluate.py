@@ -14,7 +14,7 @@ from medsynth.artifacts.measured import as_table
 from medsynth.artifacts.reconstructions import Reconstructions
 from medsynth.artifacts.reference import Reference
 from medsynth.artifacts.shards import Images
-from medsynth.artifacts.store import Store, to_intensity
+from medsynth.artifacts.store import Store, to_intensity, typical_spacing_mm
 from medsynth.conditions.requests import lacking
 from medsynth.config import EvaluateSettings
 from medsynth.config.columns import COPY_LIMITS
@@ -26,6 +26,7 @@ from medsynth.evaluate.checks import Checks, beyond, requested_probability
 from medsynth.evaluate.copy_limits import CopyLimits
 from medsynth.evaluate.leaks import leaks
 from medsynth.evaluate.metrics.metric import Compared, Evidence, Metric, Side
+from medsynth.evaluate.volume_sheet import Volumes, volume_sheet
 from medsynth.judges.batches import in_blocks
 from medsynth.judges.copies import Likeness, TrainingIndex
 from medsynth.judges.features import extract
@@ -237,9 +238,13 @@ def _draw(folder: Path, evidence: Evidence, store: Store, images: Images) -> Non
         (pictures, side.table[evidence.label].to_numpy())
         for pictures, side in zip((store.split("test").images, images), sides.values(), strict=True)
     )
-    figures.contact_sheet(
-        folder / "contact_sheet.png", store.info.dataset, evidence.strata[evidence.label], real, synthetic
-    )
+    sheet, classes = folder / "contact_sheet.png", evidence.strata[evidence.label]
+    if len(evidence.shape) == 3:
+        shown = Volumes(*real, evidence.test.masks), Volumes(*synthetic, evidence.synthetic.masks)
+        spacing_mm = typical_spacing_mm(store.split("train"))
+        volume_sheet(sheet, store.info.dataset, classes, shown, store.info.structures, spacing_mm)
+    else:
+        figures.contact_sheet(sheet, store.info.dataset, classes, real, synthetic)
     side, limit = evidence.synthetic, evidence.checks.copies.above["whole"]
     closest = np.argsort(side.similarity)[::-1][: figures.COLUMNS]
     nearest = store.split("train").images[side.nearest[closest]]

@@ -48,7 +48,7 @@ MOST_SAMPLES = 2  # for each training image, unless a class would have fewer tha
 PER_SHARD = 128
 LICENCE = "not known: ask the owner of the images before you hand this on"
 LICENCE_NOTE = (
-    "The card prints it. Write what the owner of the images allows: an SPDX identifier (CC-BY-4.0), a URL, or a sentence."
+    "The card prints it. State what the owner of the images allows: an SPDX identifier (CC-BY-4.0), a URL, or words."
 )
 FIRST_LOOK = (
     "A first look ends in images and a card that says what they lack. For a dataset that others train on, leave this "

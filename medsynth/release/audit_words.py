@@ -20,12 +20,16 @@ def audit_words(metrics: pd.DataFrame) -> str:
     Args:
         metrics: metrics.csv and membership.csv as text.
     """
-    lines = {row["metric"]: row for row in metrics[is_of_audit(metrics) & (metrics["group"] == "all")].to_dict("records")}
+    lines = {
+        row["metric"]: row for row in metrics[is_of_audit(metrics) & (metrics["group"] == "all")].to_dict("records")
+    }
     if not lines:
         return "Membership inference: not measured."
     auc = lines[AUC]
     said = lines.get(P_VALUE, auc)["note"]
     words = f"Membership inference: {plain(said)}."
     if auc["value"]:
-        words += f" Its AUC is {short(auc['value'])} ({interval(auc)}), of held-out subjects alone {short(auc['floor'])}."
+        words += (
+            f" Its AUC is {short(auc['value'])} ({interval(auc)}), of held-out subjects alone {short(auc['floor'])}."
+        )
     return words

@@ -97,6 +97,8 @@ are in {info.unit}. Each image stands in `images/` as
 
 {_files(contents.formats)}
 {MASKS if MASK_FILE in contents.table else ""}
+`gallery.html` shows them all, to be filtered and sorted by what `metadata.csv` has of them: open it in a browser.
+
 `metadata.csv` has one row an image: the conditions as asked under their own names, and as an independent predictor
 read them from the image under `predicted_`. Places are fractions of the image from {places}, a size is a diameter as a
 fraction of its width. `metadata.schema.json` says of each column what it holds, as a Table Schema.

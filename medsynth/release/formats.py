@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from medsynth import registry
-from medsynth.artifacts.store import Store
+from medsynth.artifacts.store import Store, typical_spacing_mm
 from medsynth.config.columns import FURTHER_FILES
 from medsynth.errors import InputError
 from medsynth.images.formats import nifti, raster
@@ -26,6 +26,7 @@ class ReleaseFormat:
     """One kind of file.
 
     Attributes:
+        viewed: whether volumes.html shows volumes from such files.
         scale: how a reader of the dataset gets from a file's value to an intensity, for the card.
         feature: the type of Hugging Face `datasets` that decodes it.
     """
@@ -34,6 +35,7 @@ class ReleaseFormat:
     format: Format
     scale: str
     feature: str = "Image"
+    viewed: bool = False
 
     @property
     def encode(self) -> Encode:
@@ -45,7 +47,11 @@ PNG = ReleaseFormat(
     ".png", raster.PNG, "PNG: the file's value * `rescale_slope` + `rescale_intercept` is the intensity"
 )
 NIFTI = ReleaseFormat(
-    ".nii.gz", nifti.NIFTI, "NIfTI: programs that follow its header read the intensity and the place in mm", "Nifti"
+    ".nii.gz",
+    nifti.NIFTI,
+    "NIfTI: programs that follow its header read the intensity and the place in mm",
+    feature="Nifti",
+    viewed=True,
 )
 
 
@@ -98,6 +104,5 @@ class Encoder:
 
 def typical_affine(store: Store) -> np.ndarray | None:
     """Centred, with the median spacing of the training images; None where none of them states one."""
-    train = store.split("train")
-    stated = [spacing for row in range(len(train)) if (spacing := train.spacing_mm(row)) is not None]
-    return centred_affine(np.median(stated, axis=0).tolist(), store.info.size) if stated else None
+    spacing_mm = typical_spacing_mm(store.split("train"))
+    return centred_affine(spacing_mm, store.info.size) if spacing_mm else None

@@ -8,6 +8,7 @@ training table's column names, so that the two tables can be put together; what 
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,14 @@ from medsynth.artifacts.outcomes import FILE as GATES
 from medsynth.artifacts.outcomes import refusals
 from medsynth.artifacts.released import MARK
 from medsynth.artifacts.shards import Images
-from medsynth.artifacts.store import Store
+from medsynth.artifacts.store import Store, typical_spacing_mm
 from medsynth.config import ReleaseSettings
 from medsynth.config.columns import DIGESTS, MASK_FILE, MASK_OF, PREDICTED, SURPLUS, VERDICT
 from medsynth.config.formats import DEFAULTS
 from medsynth.disk import tables
 from medsynth.disk.files import folder_written_whole, sha256, written_whole
 from medsynth.errors import InputError
+from medsynth.pages import gallery, niivue, volumes
 from medsynth.release.card import card
 from medsynth.release.formats import Encoder, ReleaseFormat, file_columns, named, of_file, typical_affine
 from medsynth.release.handovers.form import Contents, HandOver
@@ -34,6 +36,8 @@ from medsynth.release.intensity import grey_scale
 from medsynth.release.licence import licence_of
 from medsynth.release.metadata import SCHEMA, describe, schema_text
 from medsynth.release.provenance import configuration_of, provenance_of
+
+log = logging.getLogger(__name__)
 
 # NIfTI's description has room for the first 80 bytes alone, the sample's id among them.
 DISCLAIMER = (
@@ -117,13 +121,14 @@ def release(
                 if name:
                     (folder / name).write_bytes(encoder.encode_mask(first, masks[position], sample_id))
         rescaled = kept.assign(rescale_slope=encoder.grey.slope, rescale_intercept=encoder.grey.intercept)
-        _write_table(rescaled.drop(columns="sampler"), folder / "metadata.csv", files)
+        handed_over = pd.DataFrame(files, index=kept.index).join(rescaled.drop(columns="sampler"))
+        tables.write(folder / "metadata.csv", handed_over)
         # Neither the seed of a rejected copy nor all that it was asked for by: with the generator they make it again.
-        _write_table(
-            rejected[["sample_id", store.info.label, *VERDICT, *DIGESTS, "synthetic"]], folder / "rejected.csv"
+        tables.write(
+            folder / "rejected.csv", rejected[["sample_id", store.info.label, *VERDICT, *DIGESTS, "synthetic"]]
         )
-        _write_table(store.samples[["sha256", "split"]].sort_values("sha256"), folder / "real_split.csv")
-        _write_table(gates, folder / GATES)
+        tables.write(folder / "real_split.csv", store.samples[["sha256", "split"]].sort_values("sha256"))
+        tables.write(folder / GATES, gates)
         (folder / "generator.json").write_text(configuration, encoding="utf-8")
         contents = _contents(
             *(folder, store, images, kept),
@@ -137,6 +142,13 @@ def release(
         (folder / SCHEMA).write_text(schema_text(contents.columns), encoding="utf-8")
         text = card(settings, store, table, metrics, gates, contents, handovers)
         (folder / "README.md").write_text(text, encoding="utf-8")
+        spacing_mm = typical_spacing_mm(store.split("train"))
+        page = gallery.gallery(store.info, handed_over, images, metrics, gates, spacing_mm)
+        (folder / gallery.FILE).write_text(page, encoding="utf-8")
+        viewed = next((file_column[name] for name, kind in formats.items() if kind.viewed), None)
+        if viewed and len(store.info.size) == 3:
+            page = volumes.volumes(store.info, handed_over, viewed, folder, _viewer())
+            (folder / volumes.FILE).write_text(page, encoding="utf-8")
         for handover in sorted(handovers, key=lambda form: form.describes_all):
             handover.write(contents)
         present = sorted(path for path in folder.rglob("*") if path.is_file())
@@ -172,6 +184,13 @@ def release_one(sample_id: str, image: np.ndarray, results: Path, out: Path | No
     content = _encoder(store, info["weights_sha256"]).encode(kind, image, sample_id)
     with written_whole(out) as part:
         part.write_bytes(content)
+
+
+def _viewer() -> str | None:
+    viewer = niivue.installed()
+    if viewer is None:
+        log.warning("%s has no viewer: NiiVue is not installed; `make viewer` installs it", volumes.FILE)
+    return viewer
 
 
 def _encoder(store: Store, generator: str) -> Encoder:
@@ -214,8 +233,3 @@ def _join(images: Images, rows: pd.DataFrame, verdicts: pd.DataFrame) -> pd.Data
     predicted = [column for column in verdicts.columns if column.startswith(PREDICTED)]
     judged = verdicts[["sample_id", *predicted, *VERDICT]]
     return rows.reset_index(drop=True).merge(judged, on="sample_id", how="left")
-
-
-def _write_table(table: pd.DataFrame, path: Path, files: Mapping[str, list[str]] | None = None) -> None:
-    """Write a table, the columns that name files first."""
-    tables.write(path, pd.DataFrame(files or {}, index=table.index).join(table))

@@ -17,6 +17,8 @@ from medsynth.artifacts.released import MARK, Released
 from medsynth.config import columns
 from medsynth.disk import files, tables
 from medsynth.errors import InputError
+from medsynth.pages import gallery, volumes
+from medsynth.pages.template import held
 from medsynth.verify import described
 
 SUMS = "SHA256SUMS"
@@ -26,7 +28,7 @@ TABLES = {
     "real_split.csv": ("sha256", "split"),
     outcomes.FILE: outcomes.COLUMNS,
 }
-OTHERS = ("README.md", "generator.json", described.FILE)
+OTHERS = ("README.md", "generator.json", described.FILE, gallery.FILE)
 SPLITS = {"train", "val", "test"}
 DIGEST = re.compile(r"[0-9a-f]{64}")
 MASK_MARK = "Not for diagnosis"
@@ -63,7 +65,7 @@ def verify(folder: Path) -> list[str]:
         return [*problems, *(f"{name}: missing" for name in missing)]
     read = {name: tables.read(folder / name, required) for name, required in TABLES.items()}
     release = Release(folder, read, digests)
-    for check in (_rows, _rejected, _real, _gates, _generator, _images, _card, _described):
+    for check in (_rows, _rejected, _real, _gates, _generator, _images, _card, _described, _pages):
         problems += check(release)
     return problems
 
@@ -205,3 +207,17 @@ def _card(release: Release) -> Iterator[str]:
     count = len(release.tables["metadata.csv"])
     if f"{count} images of " not in text:
         yield f"README.md: counts other images than metadata.csv, which has {count}"
+
+
+def _pages(release: Release) -> Iterator[str]:
+    """Each page shows the samples of metadata.csv, and no training image."""
+    for name in (gallery.FILE, *({volumes.FILE} & release.digests.keys())):
+        try:
+            shown, beside = gallery.contents(held(release.folder / name), name)
+        except InputError as error:
+            yield str(error).replace(f"{release.folder}/", "")
+            continue
+        if shown != release.tables["metadata.csv"]["sample_id"].tolist():
+            yield f"{name}: shows other samples than metadata.csv has"
+        if beside:
+            yield f"{name}: shows training images beside the samples"

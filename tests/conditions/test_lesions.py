@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medsynth.conditions.kind import Reading
-from medsynth.conditions.lesions import nearest_pairs
+from medsynth.conditions.lesion_statistics import nearest_pairs
 from medsynth.conditions.schema import ConditionSchema
 from medsynth.config import Lesions, Number, parse
 from medsynth.errors import InputError

@@ -14,6 +14,7 @@ from medsynth.config import columns
 from medsynth.config.gates import NOT_ENFORCED
 from medsynth.errors import InputError
 from medsynth.gates.thresholds import row
+from medsynth.pages.template import held
 from medsynth.release.release import release, release_one
 from tests.release.toys import (
     AS_PNG,
@@ -234,3 +235,15 @@ def test_what_does_not_belong_together_is_refused_and_the_old_release_stays(tmp_
         release(AS_PNG, make_store(), **samples, out=tmp_path / "out")
     assert (tmp_path / "out/SHA256SUMS").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_volumes_have_a_page_that_says_where_it_has_no_viewer(tmp_path: Path, monkeypatch, caplog) -> None:
+    store, samples = volumes()
+    monkeypatch.setattr("medsynth.pages.niivue.place", lambda: tmp_path / "none.js")
+    release(as_files(formats=("nifti",)), store, **samples, out=tmp_path / "out")
+    assert "volumes.html has no viewer: NiiVue is not installed; `make viewer` installs it" in caplog.text
+    data = held(tmp_path / "out/volumes.html")
+    assert len(data["rows"]) == 3 and data["volumes"] == {} and data["file"] == "file_name"
+    release(AS_PNG, make_store(), **make_samples(), out=tmp_path / "flat")
+    assert not (tmp_path / "flat/volumes.html").exists()
+    assert len(held(tmp_path / "flat/gallery.html")["rows"]) == 3  # the kept ones

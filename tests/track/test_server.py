@@ -4,7 +4,6 @@ import json
 import multiprocessing
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -24,7 +23,6 @@ from tests.track.toys import WEIGHTS, log_when_all_are_ready, make_results, trac
 EXPERIMENT = "server"
 REJECTED = "model_7"  # all of its samples were
 COLOUR = (255, 0, 200)  # of the contact sheets here, and of nothing else on MLflow's pages
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
 pytestmark = pytest.mark.xdist_group("mlflow")
 
@@ -169,14 +167,6 @@ def test_logging_again_at_once_adds_nothing(server: str, results, records, tmp_p
 
 
 # --- the pages --------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def browser() -> str:
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None:
-        pytest.skip(f"no browser: install one of {', '.join(BROWSERS)}")
-    return found
 
 
 def page(browser: str, address: str, folder: Path) -> tuple[str, np.ndarray]:

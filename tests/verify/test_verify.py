@@ -47,6 +47,10 @@ def test_volumes_are_checked_alike(tmp_path):
     store, samples = volumes()
     release(as_files(formats=("nifti",)), store, **samples, out=tmp_path / "out")
     assert verify(tmp_path / "out") == []
+    page = tmp_path / "out/volumes.html"
+    page.write_text(page.read_text().replace('"toy-diffusion-000003"', '"toy-diffusion-000009"'))
+    seal(tmp_path / "out")
+    assert verify(tmp_path / "out") == ["volumes.html: shows other samples than metadata.csv has"]
 
 
 def test_a_changed_missing_or_added_file_is_named(folder, capsys):
@@ -166,3 +170,21 @@ def test_what_is_no_release_is_refused(folder, tmp_path):
     (folder / "README.md").unlink()
     seal(folder)
     assert verify(folder) == ["README.md: missing"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ('"toy-diffusion-000003"', '"toy-diffusion-000009"', "gallery.html: shows other samples than metadata.csv has"),
+        ('"of_row":null', '"of_row":[0,0,0]', "gallery.html: shows training images beside the samples"),
+        ('"rows":', '"lines":', "gallery.html: not the data of a page (KeyError('rows'))"),
+        ('id="data"', "", "gallery.html: its data cannot be read (Expecting value: line 1 column 1 (char 0))"),
+    ],
+)
+def test_a_gallery_of_other_images_is_found(folder, before, after, expected):
+    page = folder / "gallery.html"
+    text = page.read_text()
+    assert before in text
+    page.write_text(text.replace(before, after))
+    seal(folder)
+    assert verify(folder) == [expected]

@@ -16,7 +16,7 @@ from tests.faults.conftest import contents
 from tests.workflow.conftest import ROOT, snakemake
 
 MODELS = ("haar", "student")
-STEPS = ("prepare", "reference", "train", "tune", "sample", "evaluate", "gates", "release", "track")
+STEPS = ("prepare", "reference", "train", "tune", "sample", "evaluate", "gates", "browse", "release", "track")
 
 pytestmark = pytest.mark.xdist_group("dag")  # the run below is made once
 
@@ -61,7 +61,7 @@ def test_every_step_leaves_its_outputs(tiny) -> None:
         rejected = (release / "rejected.csv").read_text().count("\n") - 1
         assert kept + rejected == 24
     logs = [path for path in (results / "diagnostics").rglob("*.log")]
-    assert len(logs) == len(list((results / "diagnostics").rglob("*.tsv"))) == 2 + len(MODELS) * (6 + 2) + 1
+    assert len(logs) == len(list((results / "diagnostics").rglob("*.tsv"))) == 2 + len(MODELS) * (7 + 2) + 1
 
 
 def test_no_condition_can_have_the_name_of_a_column_that_a_run_writes(tiny) -> None:
@@ -105,7 +105,7 @@ def test_another_number_of_processes_reruns_nothing_and_is_handed_on(checkout: P
     assert done.stdout.count("python -m medsynth.machine.launch 2 -m medsynth train ") == len(MODELS)
 
 
-AFTER_TUNE = {"sample", "evaluate", "gates", "release", "track_initialise", "track"}
+AFTER_TUNE = {"sample", "evaluate", "gates", "browse", "release", "track_initialise", "track"}
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ AFTER_TUNE = {"sample", "evaluate", "gates", "release", "track_initialise", "tra
         ("release/release.py", {"release", "track_initialise", "track"}),
         ("track/results.py", {"track_initialise", "track"}),
         ("models/families/diffusion.py", {"train", "tune", *AFTER_TUNE}),
-        ("evaluate/figures.py", {"evaluate", "gates", "release", "track_initialise", "track"}),
+        ("evaluate/figures.py", {"evaluate", "gates", "browse", "release", "track_initialise", "track"}),
         ("tune/score.py", {"tune", "train", *AFTER_TUNE}),  # a student learns what tune chose for its teacher
         ("reference/reference.py", {"reference", "tune", "train", *AFTER_TUNE}),
         ("prepare/prepare.py", {"prepare", "reference", "train", "tune", *AFTER_TUNE}),
@@ -152,7 +152,18 @@ def test_edited_setting_starts_at_the_step_it_concerns(checkout: Path, tiny, tmp
     part[key] = value
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     arguments = ["--configfile", tmp_path / "config.yaml", "--directory", folder_of(tiny)]
-    order = ["prepare", "train", "tune", "sample", "evaluate", "gates", "release", "track_initialise", "track"]
+    order = [
+        "prepare",
+        "train",
+        "tune",
+        "sample",
+        "evaluate",
+        "gates",
+        "browse",
+        "release",
+        "track_initialise",
+        "track",
+    ]
     jobs = planned(snakemake(checkout, "-n", *arguments))
     assert "reference" not in jobs
     assert [rule for rule in order if rule in jobs] == order[order.index(first) :]

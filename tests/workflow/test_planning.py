@@ -40,6 +40,7 @@ def test_named_configuration_is_not_mixed_with_the_demo(tmp_path: Path) -> None:
         "sample": 4,
         "evaluate": 2,
         "gates": 2,
+        "browse": 2,
         "release": 2,
         "track_initialise": 1,
         "track": 2,

@@ -27,7 +27,7 @@ FILES = {
     "tune": "sampler.json tried.csv tried.png contact_sheet.png",
     "evaluate": "metrics.csv samples.csv copy_limits.csv contact_sheet.png curves.png adherence.png nearest.png",
     "gates": "gates.csv",
-    "release": "SHA256SUMS metadata.csv rejected.csv real_split.csv gates.csv generator.json README.md",
+    "release": "SHA256SUMS metadata.csv rejected.csv real_split.csv gates.csv generator.json README.md gallery.html",
 }
 step, out = sys.argv[1], Path(sys.argv[sys.argv.index("--out") + 1])
 names = FILES.get(step, "").split()
@@ -63,7 +63,7 @@ CONFIG = {
         "student": {"family": "consistency", "parents": {"teacher": "plain"}, "steps": [4]},
     },
 }
-OF_A_MODEL = ("train", "tune", "sample", "evaluate", "gates", "release")
+OF_A_MODEL = ("train", "tune", "sample", "evaluate", "gates", "browse", "release")
 RAYS = ("rays/plain", "rays/edged", "rays/student")
 
 
@@ -123,11 +123,11 @@ TRUNK = {"prepare trunk", "reference trunk"} | jobs(OF_A_MODEL, "trunk/plain")
         ("conditions/ordinal.py", TRUNK),
         ("conditions/lesions.py", AFTER_PREPARE),
         ("conditions/mask.py", set()),
-        ("evaluate/figures.py", jobs(("evaluate", "gates", "release"), *EVERY)),
-        ("evaluate/metrics/distances.py", jobs(("evaluate", "gates", "release"), *EVERY)),
+        ("evaluate/figures.py", jobs(("evaluate", "gates", "browse", "release"), *EVERY)),
+        ("evaluate/metrics/distances.py", jobs(("evaluate", "gates", "browse", "release"), *EVERY)),
         ("tune/score.py", jobs(OF_A_MODEL[1:], *EVERY) | jobs(("train",), "rays/student")),
         ("sample/plan.py", jobs(OF_A_MODEL[2:], *EVERY)),
-        ("gates/thresholds.py", jobs(("gates", "release"), *EVERY)),
+        ("gates/thresholds.py", jobs(("gates", "browse", "release"), *EVERY)),
         ("images/formats/dicom.py", set()),
         ("config/family.py", set()),
         ("registry.py", set()),

@@ -39,10 +39,10 @@ RESULTS = CONFIG.results
 # last two are for teaching, and run for the target `education` alone.
 STEPS = (
     *("prepare", "reference", "train", "tune", "sample", "evaluate", "utility", "membership"),
-    *("gates", "release", "track", "vary", "educate"),
+    *("gates", "browse", "release", "track", "vary", "educate"),
 )
 PREPARE, REFERENCE = (f"{RESULTS}/{step}/{{dataset}}" for step in STEPS[:2])
-TRAIN, TUNE, SAMPLE, EVALUATE, UTILITY, MEMBERSHIP, GATES, RELEASE, TRACK, VARY, EDUCATE = (
+TRAIN, TUNE, SAMPLE, EVALUATE, UTILITY, MEMBERSHIP, GATES, BROWSE, RELEASE, TRACK, VARY, EDUCATE = (
     f"{RESULTS}/{step}/{{dataset}}/{{model}}" for step in STEPS[2:]
 )
 RUNS = [f"{dataset}/{model}" for dataset, model in CONFIG.runs()]

@@ -1,5 +1,6 @@
-# Folders are no declared outputs: Snakemake would put a file of its own into them, which goes out with the dataset. Like
-# outputs they are removed first, so that a release that fails leaves no images without their table.
+# Folders are no declared outputs: Snakemake would put a file of its own into them, which goes out with the dataset;
+# volumes.html is none, since only volumes have it. Like outputs they are removed first, so that a release that fails
+# leaves no images without their table.
 rule release:
     input:
         store=rules.prepare.output.info,
@@ -18,6 +19,7 @@ rule release:
         gates=f"{RELEASE}/gates.csv",
         generator=f"{RELEASE}/generator.json",
         card=f"{RELEASE}/README.md",
+        gallery=f"{RELEASE}/gallery.html",
     log:
         diagnostics(RELEASE, ".log"),
     benchmark:
@@ -41,6 +43,7 @@ rule release:
         "release {wildcards.dataset} from {wildcards.model}"
     shell:
         "find {params.out:q} -mindepth 1 -maxdepth 1 -type d -exec rm -rf {{}} + && "
+        "rm -f {params.out:q}/volumes.html && "
         "python -m medsynth release --settings {params.settings:q} --store {params.store:q} --train {params.train:q}"
         " --sampler {input.sampler:q} --samples {params.samples:q} --evaluation {params.evaluation:q}"
         " --gates {params.gates:q} --measured {input.measured:q} --out {params.out:q} > {log:q} 2>&1"

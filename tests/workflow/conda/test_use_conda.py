@@ -23,7 +23,18 @@ from tests.workflow.conftest import ROOT, snakemake
 pytestmark = pytest.mark.xdist_group("conda")  # the run below is made once
 
 ENVIRONMENT = "workflow/envs/medsynth.yaml"
-STEPS = {"prepare", "reference", "train", "tune", "sample", "evaluate", "gates", "release", "track_initialise"}
+STEPS = {
+    "prepare",
+    "reference",
+    "train",
+    "tune",
+    "sample",
+    "evaluate",
+    "gates",
+    "browse",
+    "release",
+    "track_initialise",
+}
 STEPS |= {"track"}
 TARGET = "results/train/tiny/haar/model.json"
 
