@@ -30,7 +30,7 @@ class Average(nn.Module):
         return (image - self.mean) / self.deviation
 
     def add(self, difference: Tensor, place: Place = ()) -> Tensor:
-        """Args: place: the part of the image that the difference is of."""
+        """The image, or the part of it at `place`, that differs so from the mean."""
         return self.mean[place] + self.deviation * difference
 
 
