@@ -277,8 +277,7 @@ def tabulate(args: argparse.Namespace) -> None:
     from medsynth.tabulate.tabulate import Options, tabulate
 
     cut = Cut(args.axis, args.every, tuple(args.where_mask)) if args.axis else None
-    every_frame = args.every if args.frames else None
-    print(tabulate(args.source, args.out, Options(args.subject, args.labels, cut, every_frame)))
+    print(tabulate(args.source, args.out, Options(args.subject, args.labels, cut, args.every if args.frames else None)))
 
 
 def init(args: argparse.Namespace) -> None:

@@ -142,11 +142,9 @@ class Column:
 def of_lesion(name: str, field: str, kinds: tuple[str, ...]) -> Column:
     """A column of a field of lesions; kinds: the values of one that names the kind."""
     description = f"{field}: {LESION[name.rpartition('_')[2]]}"
-    return (
-        Column(name, "string", description, kinds)
-        if kinds
-        else Column(name, "number", description, minimum=0, maximum=1)
-    )
+    if kinds:
+        return Column(name, "string", description, kinds)
+    return Column(name, "number", description, minimum=0, maximum=1)
 
 
 def refuse_number(text: str, low: float, high: float) -> str | None:
