@@ -30,7 +30,7 @@ def build(name: str, minutes: float = 1.0) -> contenders.Contender:
         changes |= {"network": thin, "latent": 16, "learning_rate": 0.05}
     if name == "medsynth:stylegan":
         changes |= {"channels": [8], "training": {"effective_batch_size": 4}}
-    return contenders.build(name, Task(noise_store(side(name)), CPU, 0, minutes, TINY), **changes)
+    return contenders.build(name, Task(noise_store((side(name),) * 2), CPU, 0, minutes, TINY), **changes)
 
 
 @pytest.mark.parametrize("name", [*contenders.SETTINGS, "medsynth:stylegan"])

@@ -142,7 +142,7 @@ def test_dag_scale_counts_the_jobs_of_the_workflow(tmp_path):
     arguments = ["--datasets", "2", "--models", "1", "--shards", "3", "--repeats", "1"]
     dag_scale.main([*arguments, "--out", str(tmp_path)])
     row = pd.read_csv(tmp_path / "dag_scale.csv").iloc[0]
-    assert row["jobs"] == 2 * 2 + 2 * (3 + 6) + 2  # prepare, reference; of a model; initialise and all
+    assert row["jobs"] == 2 * 2 + 2 * (3 + 7) + 2  # prepare, reference; of a model; initialise and all
     assert row["seconds"] > 0 and row["peak_memory_mib"] > 10
 
 
