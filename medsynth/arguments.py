@@ -79,11 +79,11 @@ def build_parser() -> argparse.ArgumentParser:
     judging = step("gates", "compare the metrics of a run with thresholds", *results)
     step("browse", BROWSE_SUMMARY, "store", "samples", "evaluation", "gates", settings=False)
     releasing = step("release", "write the dataset that is handed over", *results, "gates")
-    for command in (judging, releasing):
-        command.add_argument("--measured", type=Path, nargs="*", default=[], help=MEASURED_HELP)
     tracking_step = step(
         "track", "log one run in MLflow", "store", "train", "tune", "evaluation", "release", required=False
     )
+    for command in (judging, releasing, tracking_step):
+        command.add_argument("--measured", type=Path, nargs="*", default=[], help=MEASURED_HELP)
     tracking_step.add_argument("--initialise", action="store_true", help="make ready what all runs share, and log none")
     tracking_step.add_argument("--initialised", type=Path, help="file that --initialise wrote")
     following = steps.add_parser("follow", help=FOLLOW_SUMMARY, description=FOLLOW_SUMMARY)

@@ -190,7 +190,7 @@ def track(args: argparse.Namespace) -> None:
         tracking.initialise(settings, args.out)
     else:
         paths = {name: getattr(args, name) for name in ("initialised", *folders, "out")}
-        tracking.log_run(settings.tracking, **paths)
+        tracking.log_run(settings.tracking, **paths, measured=args.measured)
 
 
 def follow(args: argparse.Namespace) -> None:

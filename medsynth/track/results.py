@@ -7,7 +7,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -91,9 +91,20 @@ class Results:
     end_ms: int
 
     @classmethod
-    def read(cls, store: Path, train: Path, tune: Path, evaluation: Path, release: Path, register: bool) -> Results:
+    def read(
+        cls,
+        store: Path,
+        train: Path,
+        tune: Path,
+        evaluation: Path,
+        release: Path,
+        register: bool,
+        measured: Sequence[Path] = (),
+    ) -> Results:
         """Read one dataset and model, named by the last two folders of `train`.
 
+        Args:
+            measured: tables of further steps in the columns of metrics.csv.
         Raises:
             InputError: a file is missing or damaged, or the released images are not by these weights.
         """
@@ -109,6 +120,7 @@ class Results:
             **{tune / name: TUNE_FOLDER for name in TUNE},
             **{evaluation / name: None for name in EVALUATION},
             **{release / name: None for name in RELEASE},
+            **dict.fromkeys(measured),
         }
         history = train / "history.csv"
         digests = {path: _sha256(path) for path in (*artifacts, history)}
@@ -116,7 +128,7 @@ class Results:
         identity = [dataset, model, [[path.name, digest] for path, digest in digests.items()]]
         end_ms = int(history.stat().st_mtime * 1000)
         start_ms, curves = _curves(history, end_ms)
-        scores = list(_scores(evaluation / "metrics.csv"))
+        scores = [score for table in (evaluation / "metrics.csv", *measured) for score in _scores(table)]
         stored = info["store"]
         numbers = _number_columns(stored, str(train / "model.json"))
         learned = Data(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,6 +62,7 @@ def log_run(
     evaluation: Path,
     release: Path,
     out: Path,
+    measured: Sequence[Path] = (),
 ) -> None:
     """Log one dataset and model, named by the last two folders of `train`, and write the run's id to `out`.
 
@@ -70,10 +71,11 @@ def log_run(
 
     Args:
         initialised: the file that `initialise` wrote.
+        measured: tables of further steps in the columns of metrics.csv.
     Raises:
         InputError: the tracking database or server cannot be used, or a result file cannot be read.
     """
-    results = Results.read(store, train, tune, evaluation, release, settings.register_models)
+    results = Results.read(store, train, tune, evaluation, release, settings.register_models, measured)
     place = place_of(settings)
     with connected(place) as client:
         parent = _parent(client, place, initialised)

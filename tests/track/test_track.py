@@ -113,6 +113,17 @@ def test_repeating_finds_the_run_and_new_results_make_another(workdir: Path) -> 
     assert sorted(run.data.metrics["kid"] for run in runs(workdir, "again")) == [2.4, 2.5]
 
 
+def test_what_further_steps_measured_is_logged_beside_and_makes_another_run(workdir: Path) -> None:
+    tracking, results = Tracking(experiment="further"), make_results(workdir)
+    log(tracking, results, workdir / "one.json")
+    table = workdir / "gain.csv"
+    table.write_text(METRICS.splitlines()[0] + "\nutility_auroc_gain,0.02,-0.01,0.05,,all\n")
+    again = log(tracking, results | {"measured": [table]}, workdir / "two.json")
+    found = {run.info.run_id: run.data.metrics for run in runs(workdir, "further")}
+    assert len(found) == 2 and found[again["run_id"]]["utility_auroc_gain/all"] == 0.02
+    assert "kid" in found[again["run_id"]]
+
+
 def test_run_that_broke_off_is_logged_anew(workdir: Path, monkeypatch) -> None:
     from mlflow import MlflowClient
 

@@ -33,6 +33,7 @@ rule track:
         tune=rules.tune.output,
         evaluation=rules.evaluate.output,
         release=rules.release.output,
+        measured=MEASURED_BESIDES,
     output:
         f"{TRACK}.json",
     log:
@@ -59,4 +60,4 @@ rule track:
     shell:
         "python -m medsynth track --settings {params.settings:q} --initialised {input.initialised:q}"
         " --store {params.store:q} --train {params.train:q} --tune {params.tune:q} --evaluation {params.evaluation:q}"
-        " --release {params.release:q} --out {output:q} > {log:q} 2>&1"
+        " --release {params.release:q} --measured {input.measured:q} --out {output:q} > {log:q} 2>&1"
