@@ -27,7 +27,8 @@ FILES = {
     "tune": "sampler.json tried.csv tried.png contact_sheet.png",
     "evaluate": "metrics.csv samples.csv copy_limits.csv contact_sheet.png curves.png adherence.png nearest.png",
     "gates": "gates.csv",
-    "release": "SHA256SUMS metadata.csv rejected.csv real_split.csv gates.csv generator.json README.md gallery.html",
+    "release": "SHA256SUMS metadata.csv metadata.schema.json rejected.csv real_split.csv gates.csv generator.json "
+    "README.md gallery.html",
 }
 step, out = sys.argv[1], Path(sys.argv[sys.argv.index("--out") + 1])
 names = FILES.get(step, "").split()

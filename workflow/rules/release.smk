@@ -1,6 +1,6 @@
-# Folders are no declared outputs: Snakemake would put a file of its own into them, which goes out with the dataset;
-# volumes.html is none, since only volumes have it. Like outputs they are removed first, so that a release that fails
-# leaves no images without their table.
+# Folders are no declared outputs: Snakemake would put a file of its own into them, which goes out with the dataset. The
+# forms that a dataset chooses and volumes.html are none either. All is removed first: a release that fails leaves nothing
+# of another.
 rule release:
     input:
         store=rules.prepare.output.info,
@@ -20,6 +20,7 @@ rule release:
         generator=f"{RELEASE}/generator.json",
         card=f"{RELEASE}/README.md",
         gallery=f"{RELEASE}/gallery.html",
+        schema=f"{RELEASE}/metadata.schema.json",
     log:
         diagnostics(RELEASE, ".log"),
     benchmark:
@@ -42,8 +43,7 @@ rule release:
     message:
         "release {wildcards.dataset} from {wildcards.model}"
     shell:
-        "find {params.out:q} -mindepth 1 -maxdepth 1 -type d -exec rm -rf {{}} + && "
-        "rm -f {params.out:q}/volumes.html && "
+        "find -H {params.out:q} -mindepth 1 -delete && "
         "python -m medsynth release --settings {params.settings:q} --store {params.store:q} --train {params.train:q}"
         " --sampler {input.sampler:q} --samples {params.samples:q} --evaluation {params.evaluation:q}"
         " --gates {params.gates:q} --measured {input.measured:q} --out {params.out:q} > {log:q} 2>&1"

@@ -104,7 +104,7 @@ def check(released: Released) -> Iterator[str]:
                 if row["sample_id"] in expected:
                     yield from _unlike_row(row, expected[row["sample_id"]], images, released)
         yield from released.unlike(FILE, seen)
-    except (pa.ArrowException, OSError, KeyError) as error:
+    except (pa.ArrowException, OSError, KeyError, TypeError) as error:
         raise InputError(f"{FILE}: cannot be read ({' '.join(str(error).split())})") from None
 
 
