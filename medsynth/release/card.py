@@ -13,13 +13,13 @@ from medsynth.conditions.requests import lacking
 from medsynth.config import ReleaseSettings
 from medsynth.config.columns import MASK_FILE, PREDICTED, SURPLUS
 from medsynth.images.image import spacing_of
-from medsynth.release.audit_words import audit_words, is_of_audit
 from medsynth.release.findings import findings, interval, reads_label, short
 from medsynth.release.formats import Encoder, ReleaseFormat, file_columns
 from medsynth.release.gate_table import gate_table, gates_in_words
 from medsynth.release.handovers.form import Contents, HandOver
 from medsynth.release.markdown import code, listed, plain
 from medsynth.release.markdown import table as markdown_table
+from medsynth.release.membership_words import is_of_membership, membership_words
 from medsynth.release.provenance import Provenance
 from medsynth.release.subgroup_table import is_of_subgroups, subgroup_table
 from medsynth.release.utility_table import is_of_utility, utility_table
@@ -132,7 +132,7 @@ is known to tell.
 
 Of all samples that were asked for, kept or not:
 
-{_metric_table(metrics[~(is_of_utility(metrics) | is_of_audit(metrics) | is_of_subgroups(metrics))])}
+{_metric_table(metrics[~(is_of_utility(metrics) | is_of_membership(metrics) | is_of_subgroups(metrics))])}
 
 CI is a 95 % interval. Of `kid` and `kid_texture`, a bootstrap over the subjects of the held-out real images and over
 the synthetic images; of `fid`, `fid_texture`, `density`, `coverage`, `spectrum_distance_db` and `finest_octave_db`, a
@@ -162,7 +162,7 @@ classifiers, for all ways of training together.
 
 ## What the generator knows of its training subjects
 
-{audit_words(metrics)}
+{membership_words(metrics)}
 
 An AUC of 0.5 is chance. The audit looks at the weights, which are not handed over: whoever has the images alone knows
 less. That nothing was found does not prove that nothing can be.

@@ -9,20 +9,19 @@ from medsynth.release.findings import interval, short
 from medsynth.release.markdown import plain
 
 
-def is_of_audit(metrics: pd.DataFrame) -> pd.Series:
+def is_of_membership(metrics: pd.DataFrame) -> pd.Series:
     """(n,) which lines are of the step `membership`."""
     return metrics["metric"].isin(METRICS)
 
 
-def audit_words(metrics: pd.DataFrame) -> str:
+def membership_words(metrics: pd.DataFrame) -> str:
     """The audit's own conclusion, and the AUC of its best score.
 
     Args:
         metrics: metrics.csv and membership.csv as text.
     """
-    lines = {
-        row["metric"]: row for row in metrics[is_of_audit(metrics) & (metrics["group"] == "all")].to_dict("records")
-    }
+    whole = metrics[is_of_membership(metrics) & (metrics["group"] == "all")]
+    lines = {row["metric"]: row for row in whole.to_dict("records")}
     if not lines:
         return "Membership inference: not measured."
     auc = lines[AUC]
