@@ -70,3 +70,25 @@ def test_the_recall_of_the_targeted_class_alone_must_gain(store: Store, targeted
     of_gate = found[found["gate"] == "utility"].set_index("group")["result"].to_dict()
     results = {"low": "pass", "high": "insufficient"}
     assert of_gate == {"all": "pass"} | {f"pathology={name}": results[name] for name in groups}
+
+
+@pytest.mark.parametrize(
+    ("auc", "canary", "result"),
+    [
+        ((0.52, 0.47, 0.57), 0.97, "pass"),
+        ((0.61, 0.57, 0.66), 0.97, "fail"),
+        ((0.58, 0.52, 0.64), 0.97, "insufficient"),  # its interval reaches the bound
+        ((0.52, 0.47, 0.57), 0.70, "insufficient"),  # an audit that finds nothing has shown nothing
+    ],
+)
+def test_a_model_that_knows_its_training_subjects_fails_by_an_audit_that_finds_a_canary(
+    store: Store, auc, canary, result
+) -> None:
+    gate = Gates(enforce=True).membership.model_copy(update={"subjects": 1, "images": 1})
+    settings = GatesSettings(gates={"membership": gate}, measured=OF_STEPS["membership"])
+    measured = metrics(
+        ("membership_auc", "all", auc[0], 0.5, 60, 300, ""), ("canary_auc", "all", canary, 0.5, 40, 16, "")
+    ).assign(ci_low=[auc[1], canary], ci_high=[auc[2], canary])
+    table = look(settings, run(store, metrics=pd.concat([run(store).metrics, measured], ignore_index=True)))
+    (found,) = (gate for gate in outcomes(table) if gate.name == "membership")
+    assert found.result == result

@@ -191,6 +191,8 @@ def test_a_waiver_keeps_the_thresholds_of_its_gate() -> None:
     )
     assert list(worth.gates)[-2:] == ["utility", "copies"] and worth.targeted == "nodule"
     assert {"kid", "utility_auroc_gain", "utility_recall_gain"} <= set(worth.measured)
+    audited = parse(Config, values | {"membership": {}}, "config").judge("tiny")
+    assert list(audited.gates)[-2:] == ["membership", "copies"] and "canary_auc" in audited.measured
 
 
 def test_a_reconstruction_is_nearer_than_a_training_image_and_families_without_one_have_no_line() -> None:
