@@ -34,7 +34,9 @@ from medsynth.phantoms.phantom import Phantom
 from medsynth.prepare.prepare import prepare
 
 SPEED = ("phantom", "size", "images", "images_per_s")
-LIKENESS = ("phantom", "kid", "floor", "spectrum_distance_db", "finest_octave_db", "slope", "slope_real", "real", "images")
+LIKENESS = (
+    *("phantom", "kid", "floor", "spectrum_distance_db", "finest_octave_db", "slope", "slope_real", "real", "images"),
+)
 SPLIT = Split(train=0.5, val=0.25, test=0.25)
 
 
@@ -53,7 +55,8 @@ def speeds(sizes: Sequence[int], images: int) -> Iterator[dict[str, Any]]:
             start = time.perf_counter()
             for seed in range(1, count + 1):
                 phantom.render(seed, (size, size))
-            yield {"phantom": name, "size": size, "images": count, "images_per_s": count / (time.perf_counter() - start)}
+            rate = count / (time.perf_counter() - start)
+            yield {"phantom": name, "size": size, "images": count, "images_per_s": rate}
 
 
 def slope(spectra: np.ndarray) -> float:
