@@ -71,7 +71,7 @@ def test_a_dry_run_writes_no_result(checkout: Path, command, tmp_path: Path) -> 
 
 
 def test_each_job_is_one_line_that_says_how_far_the_run_is(shown) -> None:
-    numbered = [re.match(r"\[(\d+) of 10\] (\w+) ", line) for line in shown]  # all ten, `all` itself aside
+    numbered = [re.match(r"\[(\d+) of 11\] (\w+) ", line) for line in shown]  # all eleven, `all` itself aside
     numbered = [found.groups() for found in numbered if found]
     assert [int(number) for number, _ in numbered] == [*range(1, len(numbered) + 1)]
     steps = [step for _, step in numbered if step != "reference"]  # which may come after the one that fails, or never
@@ -86,7 +86,7 @@ def test_a_training_says_how_far_it_is_and_what_is_left(shown) -> None:
 
 def test_what_a_step_warns_of_is_said_when_it_has_ended(shown) -> None:
     at = shown.index("    warning: one row is odd")
-    assert at > next(place for place, line in enumerate(shown) if " of 10] prepare " in line)
+    assert at > next(place for place, line in enumerate(shown) if " of 11] prepare " in line)
     assert [line for line in shown if "warning:" in line] == [shown[at]]
 
 
