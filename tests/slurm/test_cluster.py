@@ -163,7 +163,8 @@ def test_release_through_faults_is_that_of_one_machine(local: Path, tmp_path: Pa
     """The node of the first job dies, and a job after the first model is cancelled."""
     cancelled, output = through_faults(start(tmp_path, *SLURM, *QUICK), tmp_path, lose)
     assert set(re.findall(r"SLURM-job '(\d+)' failed", output)) == {cancelled} and "CANCELLED" in output
-    # prepare and reference; of either model train, tune, two shards of sample, evaluate, gates, browse and release; one again
+    # prepare and reference; of either model train, tune, two shards of sample, evaluate, gates, browse and release; one
+    # again
     assert len(set(submitted(output))) == 2 + 2 * (1 + 1 + 2 + 1 + 1 + 1 + 1) + 1
     for model in ("haar", "student"):
         release = Path("results/release/tiny") / model
