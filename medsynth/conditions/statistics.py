@@ -60,6 +60,18 @@ def balanced_accuracy(asked: np.ndarray, read: np.ndarray) -> float:
     return float(np.mean([(read == value)[asked == value].mean() for value in classes])) if len(classes) > 1 else NAN
 
 
+def auroc(positive: np.ndarray, negative: np.ndarray) -> float:
+    """Area under the ROC curve of scores (n,) and (m,): the share of pairs in which the positive one is higher.
+
+    A tie counts half. NaN where a side is empty. Source: Hanley & McNeil 1982.
+    """
+    if not len(positive) or not len(negative):
+        return NAN
+    ordered = np.sort(negative)
+    below, up_to = (np.searchsorted(ordered, positive, side) for side in ("left", "right"))
+    return float((below + up_to).mean() / (2 * len(ordered)))
+
+
 def by_chance(asked: np.ndarray, read: np.ndarray) -> float:
     """Balanced accuracy of readings that do not depend on the image."""
     return 1 / max(len(np.unique(asked)), 1)

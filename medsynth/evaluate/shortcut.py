@@ -13,11 +13,12 @@ import numpy as np
 from sklearn.ensemble import BaggingClassifier
 from sklearn.feature_selection import SelectKBest, VarianceThreshold, f_classif
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
+
+from medsynth.conditions.statistics import balanced_accuracy
 
 FOLDS = 5
 REGULARISATION = 0.01  # C of the logistic regression: there are more features than images
@@ -43,11 +44,6 @@ def told_apart(real: np.ndarray, other: np.ndarray, subjects: np.ndarray, seed: 
     return scores
 
 
-def auc(scores: np.ndarray, labels: np.ndarray) -> float:
-    """Area under the ROC curve; NaN for one class alone."""
-    return float(roc_auc_score(labels, scores)) if len(np.unique(labels)) == 2 else float("nan")
-
-
 @dataclass(frozen=True)
 class Lazy:
     """A classifier that takes the easiest way: bagged trees, no deeper than they must be.
@@ -57,29 +53,24 @@ class Lazy:
     the class away, one question about it is all that is learned.
 
     Attributes:
-        hits: (n,) whether each training image was read rightly by a classifier of the other folds.
+        read: (n,) the class of each training image as read by a classifier of the other folds.
     """
 
     model: Pipeline
-    hits: np.ndarray
+    read: np.ndarray
 
     @classmethod
     def fitted(cls, features: np.ndarray, labels: np.ndarray, subjects: np.ndarray, seed: int) -> Lazy:
         """Fit it to features (n, d) of classes (n,) and subjects (n,)."""
-        hits = np.zeros((len(DEPTHS), len(labels)), bool)
+        read = np.tile(labels, (len(DEPTHS), 1))
         for train, test in _folds(labels, subjects, seed):
             for place, depth in enumerate(DEPTHS):
                 model = _trees(depth, seed).fit(features[train], labels[train])
-                hits[place, test] = model.predict(features[test]) == labels[test]
-        accuracy = np.array([balanced_accuracy(of, labels) for of in hits])
+                read[place, test] = model.predict(features[test])
+        accuracy = np.array([balanced_accuracy(labels, of) for of in read])
         best = accuracy.max()
         place = int(np.flatnonzero(accuracy >= best - np.sqrt(best * (1 - best) / len(labels)))[0])
-        return cls(_trees(DEPTHS[place], seed).fit(features, labels), hits[place])
-
-
-def balanced_accuracy(hits: np.ndarray, labels: np.ndarray) -> float:
-    """Mean over the classes that are there of the share of hits (n,)."""
-    return float(np.mean([hits[labels == label].mean() for label in np.unique(labels)]))
+        return cls(_trees(DEPTHS[place], seed).fit(features, labels), read[place])
 
 
 def centred(features: np.ndarray, labels: np.ndarray) -> np.ndarray:

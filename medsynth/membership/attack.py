@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from medsynth.conditions.statistics import auroc
 from medsynth.config.membership import LEAST_IN_HALVES
 from medsynth.judges.resampling import percentile_interval, subject_draws
 
@@ -23,16 +24,6 @@ class Fold:
 
     members: np.ndarray
     others: np.ndarray
-
-
-def auc(members: np.ndarray, others: np.ndarray) -> float:
-    """Share of pairs of a member and another one in which the member has the higher score; half of a tie.
-
-    Source: Hanley & McNeil 1982.
-    """
-    ordered = np.sort(others)
-    below, up_to = (np.searchsorted(ordered, members, side) for side in ("left", "right"))
-    return float((below + up_to).mean() / (2 * len(others)))
 
 
 def tpr_at_fpr(members: np.ndarray, others: np.ndarray) -> float:
@@ -62,9 +53,9 @@ def in_halves(members: Scores, others: Scores, rng: np.random.Generator) -> list
     halves = [rng.permutation(count) % 2 for count in counts]
     folds = []
     for half in (0, 1):
-        chosen = [half == of for of in halves]
-        best = max(members, key=lambda name: auc(*(side[name][rows] for side, rows in zip(sides, chosen, strict=True))))
-        folds.append(Fold(*(side[best][~rows] for side, rows in zip(sides, chosen, strict=True))))
+        chosen = list(zip(sides, (half == of for of in halves), strict=True))
+        best = max(members, key=lambda name: auroc(*(side[name][rows] for side, rows in chosen)))
+        folds.append(Fold(*(side[best][~rows] for side, rows in chosen)))
     return folds
 
 

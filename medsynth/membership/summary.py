@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from medsynth.artifacts.measured import Row
+from medsynth.conditions.statistics import auroc
 from medsynth.config.membership import AUC, CANARY_AUC, FLOOR_AUC, P_VALUE, TPR, MembershipSettings
-from medsynth.membership.attack import NAN, Fold, Statistic, auc, in_halves, p_values, tpr_at_fpr, whole, with_interval
+from medsynth.membership.attack import NAN, Fold, Statistic, in_halves, p_values, tpr_at_fpr, whole, with_interval
 
 ALL = "all"
 FEWEST_SUBJECTS = 50  # on each side, without which no absence is concluded
@@ -108,8 +109,8 @@ def summary(scored: Scored, settings: MembershipSettings) -> list[Row]:
     of_auc, of_tpr, of_floor, of_p = [], [], [], []
     counts = len(scored.attack.others), len(scored.attack.members)
     for group in attack.folds:
-        of_floor.append(floor.row(FLOOR_AUC, group, auc, NAN, False, "validation subjects as members", few_of_floor))
-        of_auc.append(attack.row(AUC, group, auc, of_floor[-1].value, False, few, power))
+        of_floor.append(floor.row(FLOOR_AUC, group, auroc, NAN, False, "validation subjects as members", few_of_floor))
+        of_auc.append(attack.row(AUC, group, auroc, of_floor[-1].value, False, few, power))
         at_floor, _ = floor.value(group, tpr_at_fpr)
         of_tpr.append(attack.row(TPR, group, tpr_at_fpr, at_floor, False, few, attack.threshold_note(group), power))
         said = few if group != ALL else _said(of_auc[0], attack.p[ALL], floor.p[ALL], few or power, canary[0], scores)
@@ -128,7 +129,7 @@ def _canary_rows(scored: Scored, settings: MembershipSettings) -> Iterator[Row]:
         return
     attack, before = (Attack(sides, settings) for sides in (scored.canary.after, scored.canary.before))
     for group in attack.folds:
-        yield attack.row(CANARY_AUC, group, auc, before.value(group, auc)[0], True)
+        yield attack.row(CANARY_AUC, group, auroc, before.value(group, auroc)[0], True)
 
 
 def _power(canary: Row) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import stats
 
 from medsynth.conditions import statistics
 
@@ -12,21 +11,16 @@ BINS = 15  # of the calibration error
 
 
 def auroc(probability: np.ndarray, labels: np.ndarray) -> float:
-    """Mean over the classes that are there of the area under the curve of each against the rest.
-
-    Source: Hanley & McNeil 1982, by ranks. NaN where fewer than two classes are there.
+    """Mean over the classes that are there of the area under the curve of each against the rest; NaN for one alone.
 
     Args:
         probability: (n, classes); labels: (n,).
     """
-    areas = []
-    for label in np.unique(labels):
-        of_class = labels == label
-        count, others = int(of_class.sum()), int((~of_class).sum())
-        if others:
-            ranks = stats.rankdata(probability[:, label])
-            areas.append((ranks[of_class].sum() - count * (count + 1) / 2) / (count * others))
-    return float(np.mean(areas)) if areas else NAN
+    classes = np.unique(labels)
+    if len(classes) < 2:
+        return NAN
+    sides = ((probability[labels == label, label], probability[labels != label, label]) for label in classes)
+    return float(np.mean([statistics.auroc(*scores) for scores in sides]))
 
 
 def recall(probability: np.ndarray, labels: np.ndarray, label: int) -> float:

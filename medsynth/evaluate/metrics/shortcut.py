@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from medsynth.conditions.statistics import auroc, balanced_accuracy
 from medsynth.config.evaluation import FEWEST_SUBJECTS
 from medsynth.evaluate import shortcut
 from medsynth.evaluate.metrics.metric import NAN, Evidence, Metric, Row
-from medsynth.evaluate.shortcut import balanced_accuracy
 from medsynth.judges.resampling import percentile_interval, subject_draws
 
 MOST = 1000  # images of each origin that classifiers learn from
@@ -77,7 +77,6 @@ def _auc_rows(evidence: Evidence) -> Iterator[Row]:
             continue
         count = min(*counts, len(of_class[2].labels))
         test, synthetic, training = (each.at(np.arange(count)) for each in of_class)
-        which = np.repeat([0, 1], count)
         of_samples, of_real = (
             shortcut.told_apart(
                 test.features, other.features, np.concatenate([test.subjects, other.subjects]), seed
@@ -85,12 +84,12 @@ def _auc_rows(evidence: Evidence) -> Iterator[Row]:
             for other in (synthetic, training)
         )  # fmt: skip
         drawn = [
-            shortcut.auc(of_samples[rows], which[rows])
-            for rows in map(np.concatenate, _pairs(test.subjects, synthetic.subjects, draws, seed, count))
+            auroc(of_samples[count:][others], of_samples[:count][rows])
+            for rows, others in _pairs(test.subjects, synthetic.subjects, draws, seed)
         ]
         interval = percentile_interval(np.array(drawn))
-        floor = shortcut.auc(of_real, which)
-        yield Row(AUC, group.name, shortcut.auc(of_samples, which), *interval, floor, count, count, False)
+        value, floor = (auroc(scores[count:], scores[:count]) for scores in (of_samples, of_real))
+        yield Row(AUC, group.name, value, *interval, floor, count, count, False)
 
 
 def _gap_rows(evidence: Evidence) -> Iterator[Row]:
@@ -116,13 +115,13 @@ def _gap_rows(evidence: Evidence) -> Iterator[Row]:
     shown, of_samples, of_real = (shortcut.centred(each.features, each.labels) for each in (test, synthetic, training))
     lazy = shortcut.Lazy.fitted(of_samples, synthetic.labels, synthetic.subjects, seed)
     real = shortcut.Lazy.fitted(of_real, training.labels, training.subjects, seed)
-    kept, could = (each.model.predict(shown) == test.labels for each in (lazy, real))
+    kept, could = (each.model.predict(shown) for each in (lazy, real))
 
     def accuracies(of_test: np.ndarray, of_synthetic: np.ndarray) -> np.ndarray:
         """On samples and on test images where trained on samples, on test images where trained on real ones."""
         labels = test.labels[of_test]
-        own = balanced_accuracy(lazy.hits[of_synthetic], synthetic.labels[of_synthetic])
-        return np.array([own, balanced_accuracy(kept[of_test], labels), balanced_accuracy(could[of_test], labels)])
+        own = balanced_accuracy(synthetic.labels[of_synthetic], lazy.read[of_synthetic])
+        return np.array([own, *(balanced_accuracy(labels, read[of_test]) for read in (kept, could))])
 
     pairs = _pairs(test.subjects, synthetic.subjects, draws, seed)
     drawn = np.array([accuracies(*rows) for rows in pairs])
@@ -133,18 +132,14 @@ def _gap_rows(evidence: Evidence) -> Iterator[Row]:
         yield Row(GAP, "all", NAN, NAN, NAN, NAN, *counts, False, note)
         return
     gaps = np.minimum(drawn[:, 0], drawn[:, 2]) - drawn[:, 1]
-    floor = balanced_accuracy(real.hits, training.labels) - reads
+    floor = balanced_accuracy(training.labels, real.read) - reads
     note = f"trained on samples, {own:.2f} of samples and {transferred:.2f} of test images; on real ones {reads:.2f}"
     yield Row(GAP, "all", min(own, reads) - transferred, *percentile_interval(gaps), floor, *counts, False, note)
 
 
-def _pairs(
-    test: np.ndarray, synthetic: np.ndarray, draws: int, seed: int, offset: int = 0
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Positions of drawn test subjects and of drawn samples, the latter counted from `offset`."""
-    of_test, of_synthetic = subject_draws(test, draws, seed), subject_draws(synthetic, draws, seed + 1)
-    for rows, others in zip(of_test, of_synthetic, strict=True):
-        yield rows, others + offset
+def _pairs(test: np.ndarray, synthetic: np.ndarray, draws: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Positions of drawn test subjects and of drawn samples."""
+    return zip(subject_draws(test, draws, seed), subject_draws(synthetic, draws, seed + 1), strict=True)
 
 
 NEEDS = frozenset({"features", "thumbnails"})

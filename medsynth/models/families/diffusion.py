@@ -192,15 +192,16 @@ class DiffusionModel(GenerativeModel):
     def score(self, batch: Batch) -> Tensor:
         """The loss on held-out images; without that of a last stage that a discriminator draws away from the mean."""
         phases = self.of_stages[:-1] if self.settings.adversarial else self.of_stages
-        return torch.stack([self._loss(batch, each.name, in_training=False)[each.name] for each in phases]).sum(0)
+        return self._of_phases(batch, phases)
 
     def membership_scores(self, batch: Batch, seeds: Sequence[int]) -> dict[str, Tensor]:
         return membership_scores(self, batch.to(self.device), seeds)
 
     def canary_loss(self, batch: Batch) -> Tensor:
-        return torch.stack([self._loss(batch, each.name, in_training=False)[each.name] for each in self.of_stages]).sum(
-            0
-        )
+        return self._of_phases(batch, self.of_stages)
+
+    def _of_phases(self, batch: Batch, phases: Sequence[Phase]) -> Tensor:
+        return torch.stack([self._loss(batch, each.name, in_training=False)[each.name] for each in phases]).sum(0)
 
     def _loss(self, batch: Batch, phase: str, in_training: bool) -> dict[str, Tensor]:
         index = self._stage_of(phase)

@@ -23,19 +23,8 @@ from tests.workflow.conftest import ROOT, snakemake
 pytestmark = pytest.mark.xdist_group("conda")  # the run below is made once
 
 ENVIRONMENT = "workflow/envs/medsynth.yaml"
-STEPS = {
-    "prepare",
-    "reference",
-    "train",
-    "tune",
-    "sample",
-    "evaluate",
-    "gates",
-    "browse",
-    "release",
-    "track_initialise",
-}
-STEPS |= {"track"}
+STEPS = {"prepare", "reference", "train", "tune", "sample", "evaluate", "gates", "browse", "release"}
+STEPS |= {"track_initialise", "track"}
 TARGET = "results/train/tiny/haar/model.json"
 
 
